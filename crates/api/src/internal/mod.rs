@@ -1,0 +1,4 @@
+//! Messages between our own rooms and processes. Not public: both ends come from one build or from neighbouring releases.
+
+pub mod replica;
+pub mod routes;

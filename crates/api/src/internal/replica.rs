@@ -1,0 +1,224 @@
+//! What a backend tells `greenroom-replica` to run, and what the replica says of itself.
+//!
+//! One replica process owns one model process. The backend starts `greenroom-replica DIRECTORY` with a [`Spec`] as JSON in
+//! `DIRECTORY/spec.json` and a [`Secrets`] as JSON on standard input, then closes it: secrets never touch the disk, the command
+//! line or the environment of the replica. The replica serves HTTP on `DIRECTORY/replica.sock`, keeps [`Status`] in
+//! `DIRECTORY/status.json` (replaced whole by rename) and appends one [`LogLine`] a line to `DIRECTORY/log.jsonl`.
+//! It outlives the server that started it, and ends when its model process ends: who starts the next one is not its decision.
+//!
+//! On its socket, beside the model's own paths, the replica answers
+//! `GET /_greenroom/status` ([`Status`]), `GET /_greenroom/events` (one [`Status`] as a JSON line on each change, the present one
+//! first, until either side closes) and `POST /_greenroom/drain` (accept nothing new, end when the last request has ended, or
+//! after the `timeout_ms` of [`Drain`]). SIGTERM means drain with the deployment's own limit.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{DeploymentId, ModelId, ReplicaId};
+
+/// File names inside a replica's folder.
+pub mod file {
+    /// The [`super::Spec`], written by the backend.
+    pub const SPEC: &str = "spec.json";
+    /// The [`super::Status`], written by the replica.
+    pub const STATUS: &str = "status.json";
+    /// The socket the replica serves HTTP on.
+    pub const SOCKET: &str = "replica.sock";
+    /// The [`super::LogLine`]s, appended by the replica.
+    pub const LOG: &str = "log.jsonl";
+}
+
+/// All that a replica needs to know, except secrets.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Spec<P = Program> {
+    /// This copy.
+    pub replica_id: ReplicaId,
+    /// What it is a copy of.
+    pub deployment_id: DeploymentId,
+    /// The model the deployment belongs to.
+    pub model_id: ModelId,
+    /// The environment's document as the model sees it (`{"name": "production"}`), none when it is in no environment.
+    pub environment: Option<serde_json::Value>,
+    /// What to run.
+    pub program: P,
+    /// Variables for the model process, on top of the fixed ones (`APP_HOME`, `HOME`, `BT_MODEL_ID`, …).
+    pub environment_variables: BTreeMap<String, String>,
+    /// Requests that may be inside `predict` at one time.
+    pub predict_concurrency: u32,
+    /// The longest gap between two chunks of a stream.
+    pub streaming_read_timeout_ms: u64,
+    /// The longest a request may take in all; also how long a drain waits.
+    pub request_timeout_ms: u64,
+    /// How long the model may take to become ready before the replica gives up.
+    pub start_timeout_ms: u64,
+    /// The largest request body that is accepted.
+    pub max_body_bytes: u64,
+    /// What the model process may use.
+    pub limits: Limits,
+}
+
+/// What a replica runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Program {
+    /// A `Model` class in the Truss packaging format, loaded by our Python worker.
+    Truss {
+        /// The interpreter of the deployment's environment.
+        python: PathBuf,
+        /// The folder that is `/app` for the model: `config.yaml`, `model/`, `data/`. Private to this replica's deployment, read-only.
+        app: PathBuf,
+        /// The folder that is `/packages` for the model, where the archive bundled any.
+        packages: Option<PathBuf>,
+        /// The fully expanded config (every key present), given to the model as `config`.
+        config: serde_json::Value,
+    },
+    /// A server of the user's own, in `docker_server` terms, run as a plain process.
+    Server {
+        /// The command line, run by `sh -c`.
+        command: String,
+        /// The folder it starts in (`/app`).
+        app: PathBuf,
+        /// Prepended to `PATH`: the `bin` of the deployment's environment.
+        path: Option<PathBuf>,
+        /// The port it was configured to listen on; the replica assigns a free one as `PORT` and replaces the configured number
+        /// in the command line where it stands as a word of its own.
+        port: u16,
+        /// Where `/v1/models/model:predict` goes.
+        predict_endpoint: String,
+        /// Where `/v1/models/model` goes.
+        readiness_endpoint: String,
+        /// Where `/` goes.
+        liveness_endpoint: String,
+    },
+}
+
+/// Limits of the model process; enforced where the machine allows, reported when it cannot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Memory of the whole process group.
+    pub memory_bytes: Option<u64>,
+    /// Thousandths of a CPU.
+    pub millicpu: Option<u64>,
+    /// Open files for each process.
+    pub open_files: u64,
+}
+
+/// Secrets of the deployment, by declared name. Goes over standard input only. Has no `Debug`: it must not reach a log.
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub struct Secrets(pub BTreeMap<String, String>);
+
+/// What a replica says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Grows by one with every change, so that a reader can tell old from new.
+    pub sequence: u64,
+    /// Where it stands.
+    pub phase: Phase,
+    /// Requests accepted and not yet answered.
+    pub in_flight: u32,
+    /// How long each part of the start took, as far as it is known.
+    pub start: StartTimes,
+    /// The process to signal when the socket does not answer.
+    pub pid: u32,
+}
+
+/// Where a replica stands. `Exited` is final.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "phase", rename_all = "snake_case")]
+pub enum Phase {
+    /// The model process is being started.
+    Starting,
+    /// `load()` runs, or the server has not answered its readiness endpoint yet.
+    Loading,
+    /// Answers requests.
+    Ready,
+    /// Alive, and says that it is not healthy.
+    Unhealthy,
+    /// Finishes what it has accepted, accepts nothing more.
+    Draining,
+    /// The model process is gone.
+    Exited(Exit),
+}
+
+/// Why a model process is gone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// The cause.
+    pub cause: ExitCause,
+    /// One sentence for a person: "`load` raised ValueError: boom".
+    pub message: String,
+    /// The traceback or the last lines of output, where there are any.
+    pub detail: Option<String>,
+}
+
+/// The cause of an [`Exit`], as far as a machine needs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum ExitCause {
+    /// Asked to stop, and stopped.
+    Stopped,
+    /// The model could not be imported or constructed, or `load` failed all its tries.
+    LoadFailed,
+    /// Not ready within `start_timeout_ms`.
+    StartTimeout,
+    /// Over its memory limit.
+    OutOfMemory,
+    /// Ended by itself.
+    Code {
+        /// The exit code.
+        code: i32,
+    },
+    /// Ended by a signal that we did not send.
+    Signal {
+        /// The signal's number.
+        signal: i32,
+    },
+    /// The replica process itself vanished; found by the backend.
+    Lost,
+}
+
+/// How long each part of a start took, in milliseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartTimes {
+    /// From the replica's start to a running model process.
+    pub spawn_ms: Option<u64>,
+    /// Importing the model's module.
+    pub import_ms: Option<u64>,
+    /// `load()`.
+    pub load_ms: Option<u64>,
+}
+
+/// The body of `POST /_greenroom/drain`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drain {
+    /// After this long, whatever still runs is ended.
+    pub timeout_ms: u64,
+}
+
+/// One line of output, of the model or of the platform.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// Nanoseconds since the Unix epoch.
+    pub timestamp_ns: i64,
+    /// How bad it is, where the line says.
+    pub level: Option<Level>,
+    /// The request it belongs to, where the line says.
+    pub request_id: Option<String>,
+    /// The text, without a line end.
+    pub message: String,
+}
+
+/// Severity of a log line, with the contract's names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Level {
+    /// For the model's author.
+    Debug,
+    /// The ordinary.
+    Info,
+    /// Worth a look.
+    Warning,
+    /// Something failed.
+    Error,
+}

@@ -1,0 +1,293 @@
+//! What is stored: facts and intent, never a status. Times are wall-clock milliseconds.
+
+use std::collections::BTreeMap;
+
+use api::{
+    id::{DeploymentId, ModelId, ReplicaId, SecretId, TeamId, UserId},
+    internal::replica::{LogLine, Status as ReplicaStatus},
+};
+use planner::{Timestamp, autoscale, lifecycle::Lifecycle, replica_set};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The environment that every model has from the start.
+pub const PRODUCTION: &str = "production";
+
+/// The whole installation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Organization {
+    /// Opaque.
+    pub id: String,
+    /// Shown to people as the workspace's name.
+    pub name: String,
+}
+
+/// A team; models and secrets belong to one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Team {
+    /// Opaque.
+    pub id: TeamId,
+    /// Unique.
+    pub name: String,
+    /// The one that routes without a team mean; exactly one is.
+    pub is_default: bool,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// A person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// Opaque.
+    pub id: UserId,
+    /// Address.
+    pub email: String,
+    /// Name.
+    pub name: Option<String>,
+    /// Whether everything is allowed.
+    pub is_admin: bool,
+    /// When they joined.
+    pub created_at: Timestamp,
+}
+
+/// An API key, without its plaintext, which nobody keeps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiKey {
+    /// The public handle: what stands before the dot.
+    pub prefix: String,
+    /// SHA-256 of the whole key.
+    pub hash: [u8; 32],
+    /// Unique among the living keys of its owner.
+    pub name: Option<String>,
+    /// What it may do.
+    pub kind: ApiKeyKind,
+    /// Whose it is.
+    pub owner: KeyOwner,
+    /// The models it may call; none means all.
+    pub model_ids: Option<Vec<ModelId>>,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// What a key may do, with the contract's names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum ApiKeyKind {
+    /// Whatever its user may.
+    Personal,
+    /// Deploy, manage, call.
+    WorkspaceManageAll,
+    /// Call models.
+    WorkspaceInvoke,
+    /// Read `/metrics`.
+    WorkspaceExportMetrics,
+    /// Manage keys.
+    WorkspaceManageApiKeys,
+}
+
+/// Whose a key is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyOwner {
+    /// A person's.
+    User(UserId),
+    /// A team's.
+    Team(TeamId),
+}
+
+/// A secret without its value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Secret {
+    /// Stays when the value changes.
+    pub id: SecretId,
+    /// Its team.
+    pub team_id: TeamId,
+    /// As it was written; compared after folding everything that is not a letter or digit.
+    pub name: String,
+    /// When it was first set.
+    pub created_at: Timestamp,
+}
+
+/// A model: a name, with deployments and environments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Model {
+    /// Part of a host name.
+    pub id: ModelId,
+    /// Its team.
+    pub team_id: TeamId,
+    /// Unique within the team, never changed.
+    pub name: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Fixed when the model is made.
+    pub archive_download_disabled: bool,
+}
+
+/// One push of a model: what it is (fixed) and what has happened to it (facts).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Deployment {
+    /// Part of a path.
+    pub id: DeploymentId,
+    /// Its model.
+    pub model_id: ModelId,
+    /// Unique within the model; can be changed.
+    pub name: String,
+    /// When it was pushed.
+    pub created_at: Timestamp,
+    /// Published or development.
+    pub kind: DeploymentKind,
+    /// Any JSON object.
+    pub labels: Option<serde_json::Map<String, Value>>,
+    /// The config as pushed.
+    pub config: Value,
+    /// The same as the user wrote it, where it is small and valid.
+    pub raw_config: Option<String>,
+    /// What the client said of itself.
+    pub user_env: Option<Value>,
+    /// The uploaded archive.
+    pub archive: Archive,
+    /// How long a start may take before it counts as failed.
+    pub deploy_timeout_ms: u64,
+    /// From the catalogue.
+    pub instance_type: String,
+    /// How it scales.
+    pub autoscaling: autoscale::Settings,
+    /// The environment that takes it when it is first ready, if it was pushed for one.
+    pub target_environment: Option<String>,
+    /// What has happened to it.
+    pub lifecycle: Lifecycle,
+    /// How many replicas should run, as last decided.
+    pub target_replicas: u32,
+    /// What is remembered of failed starts.
+    pub replica_memory: replica_set::Memory,
+    /// Grows with every change; a save with an older one is refused.
+    pub generation: u64,
+}
+
+/// Published deployments are immutable; a model has at most one development deployment, overwritten in place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeploymentKind {
+    /// Immutable.
+    Published,
+    /// For live patching.
+    Development,
+}
+
+/// An archive in the blob store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Archive {
+    /// Its key there.
+    pub key: String,
+    /// Size.
+    pub bytes: u64,
+}
+
+/// A stable endpoint with settings.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Environment {
+    /// Its model.
+    pub model_id: ModelId,
+    /// Unique within the model.
+    pub name: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// What it serves. Only ever a deployment that has been active.
+    pub current: Option<DeploymentId>,
+    /// How what it serves scales.
+    pub autoscaling: autoscale::Settings,
+    /// How promotions into it go (the contract's `promotion_settings`).
+    pub promotion_settings: Value,
+    /// Grows with every change.
+    pub generation: u64,
+}
+
+/// A replica that was ordered, and what was last seen of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Replica {
+    /// Which copy.
+    pub id: ReplicaId,
+    /// Of what.
+    pub deployment_id: DeploymentId,
+    /// When it was ordered.
+    pub created_at: Timestamp,
+    /// When it was told to stop.
+    pub stopping_since: Option<Timestamp>,
+    /// What it last said of itself; none until it is first seen.
+    pub status: Option<ReplicaStatus>,
+    /// When that was first seen.
+    pub seen_at: Option<Timestamp>,
+    /// Where its log has been read to.
+    pub log_cursor: u64,
+}
+
+/// A stored log line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogRecord {
+    /// Whose.
+    pub deployment_id: DeploymentId,
+    /// Which copy's; none for build and platform lines.
+    pub replica_id: Option<ReplicaId>,
+    /// Where it comes from.
+    pub component: Component,
+    /// The line.
+    pub line: LogLine,
+}
+
+/// Where a log line comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Component {
+    /// The build.
+    Build,
+    /// The platform, about a deployment.
+    Deploy,
+    /// The model.
+    Model,
+}
+
+/// Which log lines to read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LogQuery {
+    /// Of these deployments.
+    pub deployments: Vec<DeploymentId>,
+    /// Not before, epoch milliseconds.
+    pub start_ms: u64,
+    /// Not after, epoch milliseconds, the whole last millisecond included.
+    pub end_ms: u64,
+    /// Newest first, or oldest first.
+    pub newest_first: bool,
+    /// At most so many.
+    pub limit: u32,
+    /// Only lines with a level, and at least this one.
+    pub min_level: Option<api::internal::replica::Level>,
+    /// Only this replica's.
+    pub replica: Option<String>,
+    /// Only this request's.
+    pub request_id: Option<String>,
+    /// Only from here.
+    pub component: Option<Component>,
+    /// Only lines whose message contains each of these.
+    pub includes: Vec<String>,
+    /// No lines whose message contains one of these.
+    pub excludes: Vec<String>,
+}
+
+/// One entry of the audit log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AuditEntry {
+    /// Opaque, ascending.
+    pub id: String,
+    /// When.
+    pub at: Timestamp,
+    /// The contract's event name.
+    pub event_type: String,
+    /// The event's data.
+    pub event_data: Value,
+    /// The key that did it; none when the system did.
+    pub api_key_prefix: Option<String>,
+    /// The model it concerns, if one.
+    pub model_id: Option<ModelId>,
+}
+
+/// Values of secrets by folded name, as a deployment may have them.
+pub type SecretValues = BTreeMap<String, secrecy::SecretString>;
