@@ -7,7 +7,7 @@ pub mod lifecycle;
 pub mod replica_set;
 pub mod time;
 
-pub use time::Timestamp;
+pub use time::{Clock, Timestamp};
 
 /// The outcome of one decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
