@@ -1,0 +1,91 @@
+//! How often one key may call one endpoint. Generous, because pollers are many and the hardware is the user's own.
+
+use std::{num::NonZeroU32, sync::Arc};
+
+use axum::{
+    extract::{MatchedPath, Request, State},
+    http::Method,
+    middleware::Next,
+    response::Response,
+};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock, clock::DefaultClock};
+
+use super::error;
+use crate::ops::Caller;
+
+/// Calls of one key to one endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateLimits {
+    /// `activate` and `deactivate`, in a minute.
+    pub activations_per_minute: NonZeroU32,
+    /// `retry`, in a minute.
+    pub retries_per_minute: NonZeroU32,
+    /// `POST …/logs`, in a second.
+    pub log_queries_per_second: NonZeroU32,
+    /// Everything else, in a second.
+    pub requests_per_second: NonZeroU32,
+}
+
+const fn count(number: u32) -> NonZeroU32 {
+    NonZeroU32::new(number).expect("limits are not zero")
+}
+
+impl Default for RateLimits {
+    fn default() -> Self {
+        Self {
+            activations_per_minute: count(20),
+            retries_per_minute: count(10),
+            log_queries_per_second: count(30),
+            requests_per_second: count(100),
+        }
+    }
+}
+
+/// A key's prefix and the endpoint it calls.
+type Bucket = (String, Method, String);
+
+/// One limiter for each of the [`RateLimits`].
+pub struct RateLimiters {
+    activations: DefaultKeyedRateLimiter<Bucket>,
+    retries: DefaultKeyedRateLimiter<Bucket>,
+    log_queries: DefaultKeyedRateLimiter<Bucket>,
+    requests: DefaultKeyedRateLimiter<Bucket>,
+}
+
+impl RateLimiters {
+    /// Limiters that have seen nothing yet.
+    pub fn new(limits: RateLimits) -> Arc<Self> {
+        Arc::new(Self {
+            activations: RateLimiter::keyed(Quota::per_minute(limits.activations_per_minute)),
+            retries: RateLimiter::keyed(Quota::per_minute(limits.retries_per_minute)),
+            log_queries: RateLimiter::keyed(Quota::per_second(limits.log_queries_per_second)),
+            requests: RateLimiter::keyed(Quota::per_second(limits.requests_per_second)),
+        })
+    }
+
+    fn of(&self, method: &Method, path: &str) -> &DefaultKeyedRateLimiter<Bucket> {
+        let last = path.rsplit('/').next().unwrap_or_default();
+        match last {
+            "activate" | "deactivate" => &self.activations,
+            "retry" => &self.retries,
+            "logs" if method == Method::POST => &self.log_queries,
+            _ => &self.requests,
+        }
+    }
+}
+
+/// Refuses the calls that are too many. Runs behind authentication, so that buckets are as few as keys and routes.
+pub async fn limit(State(limiters): State<Arc<RateLimiters>>, request: Request, next: Next) -> Response {
+    let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str).to_owned();
+    let Some(caller) = request.extensions().get::<Caller>() else {
+        return next.run(request).await;
+    };
+    let limiter = limiters.of(request.method(), &path);
+    match limiter.check_key(&(caller.prefix().to_owned(), request.method().clone(), path)) {
+        Ok(()) => next.run(request).await,
+        Err(until) => {
+            let wait = until.wait_time_from(DefaultClock::default().now());
+            error::rate_limited(wait.as_millis().div_ceil(1000) as u64)
+        }
+    }
+}

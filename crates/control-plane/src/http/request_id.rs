@@ -1,0 +1,34 @@
+//! An id for every request: on the answer, on every log line, and in what a panic leaves behind.
+
+use std::any::Any;
+
+use axum::{
+    extract::Request,
+    http::{HeaderName, HeaderValue},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use tracing::Instrument;
+
+use super::error::Error;
+
+/// The header that carries it.
+pub const HEADER: HeaderName = HeaderName::from_static("x-baseten-request-id");
+
+/// Gives the request an id, and its log lines a span that shows it.
+pub async fn assign(request: Request, next: Next) -> Response {
+    let id = hex::encode(rand::random::<[u8; 16]>());
+    let span = tracing::info_span!("request", request.id = %id, method = %request.method(), path = request.uri().path());
+    let mut response = next.run(request).instrument(span).await;
+    let value = HeaderValue::from_str(&id).expect("hexadecimal digits are a header value");
+    response.headers_mut().insert(HEADER, value);
+    response
+}
+
+/// The answer when a handler panics: the message goes to the log, under the request's id.
+pub fn answer_panic(panic: Box<dyn Any + Send>) -> Response {
+    let message = panic.downcast_ref::<String>().map(String::as_str);
+    let message = message.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+    tracing::error!(panic = message, "a request handler panicked");
+    Error::internal().into_response()
+}

@@ -1,0 +1,63 @@
+//! Who calls, and what they may do.
+
+use api::id::TeamId;
+use store::domain::{ApiKey, ApiKeyKind, KeyOwner, User};
+
+use super::Error;
+
+/// What a route asks of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Permission {
+    /// Deploy and manage.
+    Manage,
+    /// Make, list and delete keys.
+    ManageKeys,
+}
+
+/// The holder of a valid key.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    pub(super) key: ApiKey,
+    /// Whose key it is, for a personal one.
+    pub(super) user: Option<User>,
+}
+
+impl Caller {
+    /// The public handle of the key, for logs and limits.
+    pub fn prefix(&self) -> &str {
+        &self.key.prefix
+    }
+
+    /// Whether the key's kind allows it; 403 when not.
+    pub fn require(&self, permission: Permission) -> Result<(), Error> {
+        let allowed = match self.key.kind {
+            ApiKeyKind::Personal | ApiKeyKind::WorkspaceManageAll => true,
+            ApiKeyKind::WorkspaceManageApiKeys => permission == Permission::ManageKeys,
+            ApiKeyKind::WorkspaceInvoke | ApiKeyKind::WorkspaceExportMetrics => false,
+        };
+        if allowed {
+            return Ok(());
+        }
+        let needed = match permission {
+            Permission::Manage => "a personal key or one of type WORKSPACE_MANAGE_ALL",
+            Permission::ManageKeys => "a personal key or one of type WORKSPACE_MANAGE_ALL or WORKSPACE_MANAGE_API_KEYS",
+        };
+        Err(Error::Forbidden(format!("key {} may not do this: it needs {needed}", self.key.prefix)))
+    }
+
+    /// Whether everything of the organization is theirs to manage.
+    pub(super) fn is_admin(&self) -> bool {
+        self.user.as_ref().is_some_and(|user| user.is_admin)
+    }
+
+    /// Whether what belongs to this team is theirs; 403 when not. A team's key reaches its own team, a person all of them.
+    pub(super) fn require_team(&self, team: &TeamId) -> Result<(), Error> {
+        match &self.key.owner {
+            KeyOwner::User(_) => Ok(()),
+            KeyOwner::Team(own) if own == team => Ok(()),
+            KeyOwner::Team(_) => {
+                Err(Error::Forbidden(format!("key {} belongs to another team: use a key of team {team}", self.key.prefix)))
+            }
+        }
+    }
+}

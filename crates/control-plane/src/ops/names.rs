@@ -1,0 +1,94 @@
+//! What things may be called. One function for each kind of name; each says what is wrong and what would be right.
+
+use super::Error;
+
+/// The longest name of anything.
+const LONGEST: usize = 255;
+/// The longest name of an environment, which may become part of a host name.
+const LONGEST_ENVIRONMENT: usize = 40;
+/// Names that mean something else where an environment's name would stand.
+const RESERVED_ENVIRONMENTS: [&str; 2] = ["production", "development"];
+
+/// A model's name: anything that reads as one line.
+pub fn model(name: &str) -> Result<(), Error> {
+    length("model name", name, LONGEST)?;
+    let is_one_line = !name.chars().any(char::is_control) && name.trim() == name;
+    rule(is_one_line, || {
+        format!("model name {name:?} has blanks at an end or control characters: take them out")
+    })
+}
+
+/// A deployment's name.
+pub fn deployment(name: &str) -> Result<(), Error> {
+    length("deployment name", name, LONGEST)?;
+    rule(name.bytes().all(is_word), || {
+        format!("deployment name {name:?} may only have letters, digits, hyphens, underscores and periods")
+    })
+}
+
+/// The name of an environment to be made.
+pub fn environment(name: &str) -> Result<(), Error> {
+    length("environment name", name, LONGEST_ENVIRONMENT)?;
+    let is_label = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    rule(is_label && !name.starts_with('-') && !name.ends_with('-'), || {
+        format!("environment name {name:?} may only have lower-case letters, digits and hyphens, and no hyphen at an end")
+    })?;
+    rule(!RESERVED_ENVIRONMENTS.contains(&name), || {
+        format!("environment name {name:?} is reserved: every model has a production environment from the start")
+    })
+}
+
+/// A secret's name, which becomes a file name for the model.
+pub fn secret(name: &str) -> Result<(), Error> {
+    length("secret name", name, LONGEST)?;
+    rule(name.bytes().all(is_word) && name.bytes().any(|byte| byte.is_ascii_alphanumeric()), || {
+        format!("secret name {name:?} may only have letters, digits, hyphens, underscores and periods, and needs a letter or digit")
+    })
+}
+
+/// An API key's name.
+pub fn api_key(name: &str) -> Result<(), Error> {
+    length("API key name", name, LONGEST)?;
+    rule(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'), || {
+        format!("API key name {name:?} may only have lower-case letters, digits and hyphens")
+    })
+}
+
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')
+}
+
+fn length(what: &str, name: &str, longest: usize) -> Result<(), Error> {
+    let characters = name.chars().count();
+    rule((1..=longest).contains(&characters), || {
+        format!("{what} has {characters} characters: it needs 1 to {longest}")
+    })
+}
+
+fn rule(holds: bool, message: impl FnOnce() -> String) -> Result<(), Error> {
+    if holds { Ok(()) } else { Err(Error::Invalid(message())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(rule: fn(&str) -> Result<(), Error>, good: &[&str], bad: &[&str]) {
+        for name in good {
+            assert!(rule(name).is_ok(), "{name:?} should be taken");
+        }
+        for name in bad {
+            assert!(rule(name).is_err(), "{name:?} should be refused");
+        }
+    }
+
+    #[test]
+    fn names_are_held_to_their_rules() {
+        let long = "a".repeat(256);
+        check(model, &["iris", "My model (2)", "模型"], &["", " iris", "a\nb", &long]);
+        check(deployment, &["deployment-1", "v1.2_rc"], &["", "a b", "ü", &long]);
+        check(environment, &["staging", "eu-west-1", "1"], &["", "-a", "a-", "A", "a_b", "production", "development", &long[..41]]);
+        check(secret, &["hf_access_token", "hf-token", "A.b"], &["", "..", "a/b", "a b", "_"]);
+        check(api_key, &["ci-1"], &["", "CI", "a_b"]);
+    }
+}
