@@ -2,6 +2,8 @@
 //! A backend does what it is told, once for each id, and tells what it sees; it decides nothing and remembers nothing that
 //! it cannot find again on the machine after a restart.
 
+pub mod fake;
+
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
 use api::{
@@ -38,8 +40,10 @@ pub trait Backend: Send + Sync + 'static {
     /// Log lines of a replica from `cursor` on (0 at first), at most about a mebibyte. The answer's cursor continues.
     async fn read_log(&self, replica: &ReplicaId, cursor: u64) -> Result<LogChunk, BackendError>;
 
-    /// Completes when [`Backend::list`] or [`Backend::read_log`] may answer differently than before.
-    async fn changed(&self);
+    /// Completes when [`Backend::list`] or [`Backend::read_log`] may answer differently than when this last answered `seen`
+    /// (0 at first, which completes at once); answers the value to wait with next. Nothing that happens between two calls is lost,
+    /// and any number of tasks may wait, each with its own `seen`.
+    async fn changed(&self, seen: u64) -> u64;
 
     /// Removes artifacts, and what they were made from, that none of `keep` needs.
     async fn collect_garbage(&self, keep: &BTreeSet<Artifact>) -> Result<(), BackendError>;
