@@ -46,7 +46,14 @@ fn a_usual_config_is_read() {
     assert_eq!(config.python_version.minor, 11);
     assert_eq!(config.resources.cpu.millicpu(), 500);
     assert_eq!(config.resources.memory.bytes(), 512 << 20);
-    assert_eq!(config.resources.accelerator.as_ref().map(|a| (a.name.as_str(), a.count)), Some(("L4", 2)));
+    assert_eq!(
+        config
+            .resources
+            .accelerator
+            .as_ref()
+            .map(|a| (a.name.as_str(), a.count)),
+        Some(("L4", 2))
+    );
     assert_eq!(config.secrets.keys().collect::<Vec<_>>(), ["hf_access_token"]);
     assert_eq!(config.runtime.predict_concurrency, 8);
     let variables: Vec<_> = config.allowed_environment_variables().collect();
@@ -55,24 +62,51 @@ fn a_usual_config_is_read() {
 
 #[test]
 fn a_value_of_the_wrong_kind_is_refused_by_path() {
-    refused("resources:\n  cpu: [1]\n", "resources.cpu: expected a string such as \"500m\" or \"4\", found a list");
-    refused("resources:\n  memory: 2GB\n", "resources.memory: expected a string such as \"512Mi\" or \"2Gi\", found \"2GB\"");
-    refused("resources:\n  accelerator: 'L4:none'\n", "resources.accelerator: expected a string such as \"L4\" or \"H100:8\", found \"L4:none\"");
+    refused(
+        "resources:\n  cpu: [1]\n",
+        "resources.cpu: expected a string such as \"500m\" or \"4\", found a list",
+    );
+    refused(
+        "resources:\n  memory: 2GB\n",
+        "resources.memory: expected a string such as \"512Mi\" or \"2Gi\", found \"2GB\"",
+    );
+    refused(
+        "resources:\n  accelerator: 'L4:none'\n",
+        "resources.accelerator: expected a string such as \"L4\" or \"H100:8\", found \"L4:none\"",
+    );
     refused("resources: small\n", "resources: expected an object, found \"small\"");
-    refused("requirements: numpy\n", "requirements: expected a list, found \"numpy\"");
-    refused("requirements:\n  - numpy\n  - {a: b}\n", "requirements[1]: expected a string, found an object");
-    refused("python_version: 3.11\n", "python_version: expected a string such as \"py311\", found the number 3.11");
-    refused("live_reload: maybe\n", "live_reload: expected true or false, found \"maybe\"");
+    refused(
+        "requirements: numpy\n",
+        "requirements: expected a list, found \"numpy\"",
+    );
+    refused(
+        "requirements:\n  - numpy\n  - {a: b}\n",
+        "requirements[1]: expected a string, found an object",
+    );
+    refused(
+        "python_version: 3.11\n",
+        "python_version: expected a string such as \"py311\", found the number 3.11",
+    );
+    refused(
+        "live_reload: maybe\n",
+        "live_reload: expected true or false, found \"maybe\"",
+    );
     refused(
         "runtime:\n  predict_concurrency: -1\n",
         "runtime.predict_concurrency: expected a whole number that is not negative, found the number -1",
     );
-    refused("runtime:\n  transport:\n    kind: carrier\n", "runtime.transport.kind: expected one of `http`, `websocket`, `grpc`, found \"carrier\"");
+    refused(
+        "runtime:\n  transport:\n    kind: carrier\n",
+        "runtime.transport.kind: expected one of `http`, `websocket`, `grpc`, found \"carrier\"",
+    );
     refused(
         "docker_server:\n  predict_endpoint: /p\n  readiness_endpoint: /\n  liveness_endpoint: /\n",
         "docker_server.server_port: is missing",
     );
-    refused("external_data:\n  - url: https://example.com/x\n", "external_data[0].local_data_path: is missing");
+    refused(
+        "external_data:\n  - url: https://example.com/x\n",
+        "external_data[0].local_data_path: is missing",
+    );
     refused("- a list\n", "expected an object, found a list");
 }
 
@@ -84,12 +118,18 @@ fn what_may_be_confidential_is_not_repeated() {
 #[test]
 fn broken_yaml_says_where() {
     let error = parse_yaml("model_name: [unclosed\nother: 1\n").unwrap_err();
-    assert!(matches!(&error, Error::Syntax(text) if text.contains("line")), "{error}");
+    assert!(
+        matches!(&error, Error::Syntax(text) if text.contains("line")),
+        "{error}"
+    );
 }
 
 #[test]
 fn a_key_without_a_value_means_its_default() {
-    assert_eq!(read("requirements:\nsecrets:\nenvironment_variables:\nresources:\nruntime:\nbuild:\n"), TrussConfig::default());
+    assert_eq!(
+        read("requirements:\nsecrets:\nenvironment_variables:\nresources:\nruntime:\nbuild:\n"),
+        TrussConfig::default()
+    );
 }
 
 #[test]
@@ -102,14 +142,34 @@ fn rules_between_fields_are_told_all_at_once() {
 #[test]
 fn what_could_never_run_is_a_problem() {
     let server = |more: &str| {
-        format!("docker_server:\n  start_command: serve\n  predict_endpoint: /p\n  readiness_endpoint: /r\n  liveness_endpoint: /l\n{more}")
+        format!(
+            "docker_server:\n  start_command: serve\n  predict_endpoint: /p\n  readiness_endpoint: /r\n  liveness_endpoint: /l\n{more}"
+        )
     };
-    problem(&server("  server_port: 8080\n"), "docker_server.server_port: 8080 is taken by the platform, choose another port");
-    problem(&server("  server_port: 9000\n  run_as_user_id: 0\n"), "docker_server.run_as_user_id: 0 and 60000 are taken, choose another user");
-    problem("runtime:\n  transport: {kind: grpc}\n", "runtime.transport.kind: grpc needs a `docker_server`");
-    problem("runtime:\n  health_checks: {restart_threshold_seconds: 5}\n", "runtime.health_checks.restart_threshold_seconds: expected 10 to 3000 seconds");
-    problem("model_class_name: my model\n", "model_class_name: expected the name of a Python class");
-    problem("secrets:\n  ../escape: null\n", "secrets.../escape: expected a name of letters, digits, `-`, `_` and `.`");
+    problem(
+        &server("  server_port: 8080\n"),
+        "docker_server.server_port: 8080 is taken by the platform, choose another port",
+    );
+    problem(
+        &server("  server_port: 9000\n  run_as_user_id: 0\n"),
+        "docker_server.run_as_user_id: 0 and 60000 are taken, choose another user",
+    );
+    problem(
+        "runtime:\n  transport: {kind: grpc}\n",
+        "runtime.transport.kind: grpc needs a `docker_server`",
+    );
+    problem(
+        "runtime:\n  health_checks: {restart_threshold_seconds: 5}\n",
+        "runtime.health_checks.restart_threshold_seconds: expected 10 to 3000 seconds",
+    );
+    problem(
+        "model_class_name: my model\n",
+        "model_class_name: expected the name of a Python class",
+    );
+    problem(
+        "secrets:\n  ../escape: null\n",
+        "secrets.../escape: expected a name of letters, digits, `-`, `_` and `.`",
+    );
 }
 
 #[test]
@@ -128,20 +188,29 @@ fn no_path_leaves_the_models_folder() {
 fn a_mistyped_key_is_kept_and_warned_about() {
     let config = read("requirments: [numpy]\n");
     let warnings: Vec<_> = config.warnings().iter().map(ToString::to_string).collect();
-    assert_eq!(warnings, ["requirments: unknown key, kept and given no meaning; did you mean `requirements`?"]);
+    assert_eq!(
+        warnings,
+        ["requirments: unknown key, kept and given no meaning; did you mean `requirements`?"]
+    );
     assert_eq!(config.expanded()["requirments"], json!(["numpy"]));
 }
 
 #[test]
 fn variables_of_the_platform_are_dropped_with_a_warning() {
     let config = read("environment_variables: {PORT: 1, K_X: 2, MINE: 3}\n");
-    assert_eq!(config.allowed_environment_variables().collect::<Vec<_>>(), [("MINE", "3")]);
+    assert_eq!(
+        config.allowed_environment_variables().collect::<Vec<_>>(),
+        [("MINE", "3")]
+    );
     assert_eq!(config.warnings().len(), 2);
 }
 
 #[test]
 fn both_ways_to_ask_for_a_websocket_agree() {
-    for yaml in ["runtime: {is_websocket_endpoint: true}", "runtime: {transport: {kind: websocket}}"] {
+    for yaml in [
+        "runtime: {is_websocket_endpoint: true}",
+        "runtime: {transport: {kind: websocket}}",
+    ] {
         let config = read(yaml);
         assert_eq!(config.runtime.transport.kind, TransportKind::Websocket);
         assert_eq!(config.expanded()["runtime"]["is_websocket_endpoint"], json!(true));
@@ -163,19 +232,25 @@ fn the_expanded_config_is_the_reference_clients() {
 /// Whether everything that `given` says is said by `expanded` too.
 fn preserves(given: &Value, expanded: &Value) -> bool {
     match (given, expanded) {
-        (Value::Object(given), Value::Object(expanded)) => {
-            given.iter().all(|(key, value)| expanded.get(key).is_some_and(|found| preserves(value, found)))
-        }
+        (Value::Object(given), Value::Object(expanded)) => given
+            .iter()
+            .all(|(key, value)| expanded.get(key).is_some_and(|found| preserves(value, found))),
         (given, expanded) => given == expanded,
     }
 }
 
 fn any_json() -> impl Strategy<Value = Value> {
-    let leaf = prop_oneof![Just(Value::Null), any::<bool>().prop_map(Value::from), any::<i32>().prop_map(Value::from), "[a-z \\n\"]{0,8}".prop_map(Value::from)];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i32>().prop_map(Value::from),
+        "[a-z \\n\"]{0,8}".prop_map(Value::from)
+    ];
     leaf.prop_recursive(3, 12, 3, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
-            prop::collection::btree_map("[a-z_]{1,6}", inner, 0..3).prop_map(|map| Value::Object(map.into_iter().collect())),
+            prop::collection::btree_map("[a-z_]{1,6}", inner, 0..3)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
         ]
     })
 }

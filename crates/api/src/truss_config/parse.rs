@@ -27,8 +27,8 @@ pub fn parse_yaml(text: &str) -> Result<TrussConfig, Error> {
 
 /// Reads a config that a client sent as JSON, expanded or not.
 pub fn from_value(document: Value) -> Result<TrussConfig, Error> {
-    let mut config: TrussConfig =
-        serde_path_to_error::deserialize(&document).map_err(|error| explain(&document, error.path(), &error.inner().to_string()))?;
+    let mut config: TrussConfig = serde_path_to_error::deserialize(&document)
+        .map_err(|error| explain(&document, error.path(), &error.inner().to_string()))?;
     let runtime = &mut config.runtime;
     if runtime.is_websocket_endpoint && runtime.transport.kind == TransportKind::Http {
         runtime.transport.kind = TransportKind::Websocket;
@@ -77,7 +77,10 @@ fn explain(document: &Value, path: &serde_path_to_error::Path, message: &str) ->
             Segment::Enum { .. } | Segment::Unknown => {}
         }
     }
-    if let Some(field) = message.strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {
+    if let Some(field) = message
+        .strip_prefix("missing field `")
+        .and_then(|rest| rest.split('`').next())
+    {
         let separator = if place.is_empty() { "" } else { "." };
         return Problem::new(format!("{place}{separator}{field}"), "is missing");
     }

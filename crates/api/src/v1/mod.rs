@@ -1,3 +1,29 @@
 //! The public wire contract, version 1: one file per resource. Data only; what it means lives in other rooms.
+//!
+//! Answers carry every field of the contract, nullable ones included, because strict clients insist on them. Requests keep apart
+//! what the contract keeps apart: an absent field is unchanged. Fields that are ours alone are optional and marked so.
 
+pub mod api_keys;
+pub mod audit_logs;
+pub mod autoscaling;
+pub mod backpressure;
+pub mod billing;
+pub mod deployments;
+pub mod environments;
+pub mod instance_types;
+pub mod logs;
+pub mod models;
+pub mod organizations;
+pub mod pagination;
+pub mod promotion;
+pub mod regions;
+pub mod secrets;
+pub mod teams;
 pub mod time;
+pub mod uploads;
+pub mod users;
+
+/// `true`, for fields that are on unless a request says otherwise.
+fn yes() -> bool {
+    true
+}
