@@ -245,38 +245,18 @@ pub enum Component {
     Model,
 }
 
-/// Which log lines to read.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LogQuery {
-    /// Of these deployments.
-    pub deployments: Vec<DeploymentId>,
-    /// Not before, epoch milliseconds.
-    pub start_ms: u64,
-    /// Not after, epoch milliseconds, the whole last millisecond included.
-    pub end_ms: u64,
-    /// Newest first, or oldest first.
-    pub newest_first: bool,
-    /// At most so many.
-    pub limit: u32,
-    /// Only lines with a level, and at least this one.
-    pub min_level: Option<api::internal::replica::Level>,
-    /// Only this replica's.
-    pub replica: Option<String>,
-    /// Only this request's.
-    pub request_id: Option<String>,
-    /// Only from here.
-    pub component: Option<Component>,
-    /// Only lines whose message contains each of these.
-    pub includes: Vec<String>,
-    /// No lines whose message contains one of these.
-    pub excludes: Vec<String>,
-}
-
 /// One entry of the audit log.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AuditEntry {
-    /// Opaque, ascending.
-    pub id: String,
+    /// Ascending; also the cursor for the next page.
+    pub id: u64,
+    /// What happened.
+    pub event: AuditEvent,
+}
+
+/// Something that somebody did.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AuditEvent {
     /// When.
     pub at: Timestamp,
     /// The contract's event name.
@@ -291,3 +271,10 @@ pub struct AuditEntry {
 
 /// Values of secrets by folded name, as a deployment may have them.
 pub type SecretValues = BTreeMap<String, secrecy::SecretString>;
+
+/// A secret's name as it is compared: letters and digits stay, every other character is an underscore.
+pub fn fold_secret_name(name: &str) -> String {
+    name.chars()
+        .map(|character| if character.is_alphanumeric() { character } else { '_' })
+        .collect()
+}

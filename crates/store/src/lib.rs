@@ -1,4 +1,34 @@
-//! The only place with SQL. One `Store` over SQLite or PostgreSQL, and archives as blobs.
+//! The only place with SQL. One [`Store`] over SQLite or PostgreSQL, and archives as [`Blobs`].
+//!
+//! Every write is committed, and on disk, before its method returns; a method that fails has changed nothing. Every method can
+//! be dropped at any await. The store keeps facts and intent; it decides nothing but what a transaction has to decide.
 #![forbid(unsafe_code)]
 
+mod audit;
+mod blobs;
+mod changes;
+mod cipher;
+mod database;
+mod deployments;
 pub mod domain;
+mod environments;
+mod error;
+mod keys;
+mod leadership;
+mod logs;
+mod models;
+mod organization;
+mod replicas;
+mod secrets;
+
+pub use audit::AuditQuery;
+pub use blobs::{BlobInfo, BlobReader, Blobs, Location};
+pub use changes::{Changes, Topic};
+pub use cipher::SecretKey;
+pub use database::{Options, Store, sqlite_url};
+pub use deployments::NewDeployment;
+pub use error::{BoxError, Error};
+pub use leadership::Leadership;
+pub use logs::{InvalidPattern, LogQuery, Pattern};
+pub use models::ModelFilter;
+pub use organization::Installation;

@@ -1,0 +1,77 @@
+//! The audit log: who did what, written in the transaction that did it.
+
+use api::id::ModelId;
+use sqlx::any::AnyRow;
+
+use crate::{
+    Error, Store,
+    database::{Columns, Write, bigint, json},
+    domain::{AuditEntry, AuditEvent},
+};
+
+/// Which entries to read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditQuery {
+    /// Only those that concern this model.
+    pub model_id: Option<ModelId>,
+    /// Oldest first instead of newest first.
+    pub oldest_first: bool,
+    /// Only those that come after the entry with this id, in the order asked for.
+    pub after: Option<u64>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+impl Store {
+    /// Records something that changed nothing else in the store.
+    pub async fn add_audit_event(&self, event: &AuditEvent) -> Result<(), Error> {
+        let mut write = self.write(&[]).await?;
+        insert(&mut write, Some(event)).await?;
+        write.commit().await
+    }
+
+    /// A page of the audit log.
+    pub async fn audit_log(&self, query: &AuditQuery) -> Result<Vec<AuditEntry>, Error> {
+        let sql = if query.oldest_first {
+            "SELECT * FROM audit_log WHERE ($1 IS NULL OR model_id = $1) AND id > $2 ORDER BY id LIMIT $3"
+        } else {
+            "SELECT * FROM audit_log WHERE ($1 IS NULL OR model_id = $1) AND id < $2 ORDER BY id DESC LIMIT $3"
+        };
+        let before_all = if query.oldest_first { 0 } else { u64::MAX };
+        let rows = sqlx::query(sql)
+            .bind(query.model_id.as_ref().map(ModelId::as_str))
+            .bind(bigint(query.after.unwrap_or(before_all)))
+            .bind(i64::from(query.limit))
+            .fetch_all(self.readers())
+            .await?;
+        rows.iter().map(entry).collect()
+    }
+}
+
+pub(crate) async fn insert(write: &mut Write, event: Option<&AuditEvent>) -> Result<(), Error> {
+    let Some(event) = event else { return Ok(()) };
+    sqlx::query(
+        "INSERT INTO audit_log (at, event_type, event_data, api_key_prefix, model_id) VALUES ($1, $2, $3, $4, $5)",
+    )
+    .bind(bigint(event.at.0))
+    .bind(&event.event_type)
+    .bind(json(&event.event_data))
+    .bind(&event.api_key_prefix)
+    .bind(event.model_id.as_ref().map(ModelId::as_str))
+    .execute(write.on())
+    .await?;
+    Ok(())
+}
+
+fn entry(row: &AnyRow) -> Result<AuditEntry, Error> {
+    Ok(AuditEntry {
+        id: row.number("id")?,
+        event: AuditEvent {
+            at: row.time("at")?,
+            event_type: row.text("event_type")?,
+            event_data: row.json("event_data")?,
+            api_key_prefix: row.maybe_text("api_key_prefix")?,
+            model_id: row.maybe_id("model_id")?,
+        },
+    })
+}

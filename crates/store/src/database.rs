@@ -1,0 +1,415 @@
+//! Opening the database, transactions, and reading columns. One SQL text serves SQLite and PostgreSQL (TEXT and BIGINT columns,
+//! `$1` placeholders), so every query stands once, in the file of its resource.
+
+use std::{borrow::Cow, path::Path, str::FromStr, sync::Arc, time::Duration};
+
+use planner::Timestamp;
+use serde::{Serialize, de::DeserializeOwned};
+use sqlx::{
+    Any, AnyConnection, AnyPool, AssertSqlSafe, Row, SqlSafeStr, Transaction,
+    any::{AnyPoolOptions, AnyRow},
+    migrate::{MigrateError, Migration, MigrationType, Migrator},
+    postgres::PgListener,
+};
+use tokio::task::AbortHandle;
+use tracing::warn;
+
+use crate::{
+    changes::{Changes, Notifier, Topic},
+    cipher::{Cipher, SecretKey},
+    error::Error,
+};
+
+/// How to open a store.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// `sqlite:/path/to/file.db` (made if absent; see [`sqlite_url`]) or `postgres://user@host/database`.
+    pub url: String,
+    /// Secrets at rest are sealed with a key derived from it.
+    pub secret_key: SecretKey,
+}
+
+/// The URL of a SQLite database in a file.
+pub fn sqlite_url(file: &Path) -> String {
+    let path: String = file
+        .to_string_lossy()
+        .chars()
+        .map(|character| match character {
+            '%' => "%25".into(),
+            '?' => "%3F".into(),
+            '#' => "%23".into(),
+            other => String::from(other),
+        })
+        .collect();
+    format!("sqlite://{path}")
+}
+
+/// Everything the server remembers. A cheap handle.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    dialect: Dialect,
+    /// On SQLite a single connection: writers queue here rather than in the file.
+    writer: AnyPool,
+    readers: AnyPool,
+    notifier: Notifier,
+    cipher: Cipher,
+    /// Held for as long as the store is open; the system lets go of it when the process dies.
+    _file_lock: Option<std::fs::File>,
+    listener: Option<AbortHandle>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(listener) = &self.listener {
+            listener.abort();
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    Sqlite,
+    Postgres,
+}
+
+/// How long a query waits for a connection before the database counts as unavailable.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+const SQLITE_READERS: u32 = 4;
+const POSTGRES_CONNECTIONS: u32 = 16;
+/// The PostgreSQL channel on which topics are announced.
+const CHANNEL: &str = "greenroom";
+
+impl Store {
+    /// Opens a database, brings its tables up to date, and subscribes to its changes.
+    pub async fn open(options: &Options) -> Result<Store, Error> {
+        sqlx::any::install_default_drivers();
+        let cipher = Cipher::new(&options.secret_key);
+        let notifier = Notifier::new();
+        let url = options.url.as_str();
+        let inner = if let Some(path) = url.strip_prefix("sqlite:") {
+            let file_lock = lock_beside(path.trim_start_matches("//"))?;
+            let address = format!("{url}?mode=rwc");
+            let writer = sqlite_pool(1, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")
+                .connect(&address)
+                .await;
+            let writer = writer.map_err(|error| configuration(url, error))?;
+            migrate(&writer, Dialect::Sqlite).await?;
+            let readers = sqlite_pool(SQLITE_READERS, "PRAGMA query_only = ON;")
+                .connect(&address)
+                .await?;
+            Inner {
+                dialect: Dialect::Sqlite,
+                writer,
+                readers,
+                notifier,
+                cipher,
+                _file_lock: Some(file_lock),
+                listener: None,
+            }
+        } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
+            let pool = AnyPoolOptions::new()
+                .max_connections(POSTGRES_CONNECTIONS)
+                .acquire_timeout(ACQUIRE_TIMEOUT);
+            let pool = pool.connect(url).await.map_err(|error| configuration(url, error))?;
+            migrate(&pool, Dialect::Postgres).await?;
+            let listener = Some(listen(url, notifier.clone()).await?);
+            let readers = pool.clone();
+            Inner {
+                dialect: Dialect::Postgres,
+                writer: pool,
+                readers,
+                notifier,
+                cipher,
+                _file_lock: None,
+                listener,
+            }
+        } else {
+            return Err(configuration(
+                url,
+                "expected sqlite:FILE or postgres://USER@HOST/DATABASE",
+            ));
+        };
+        Ok(Store(Arc::new(inner)))
+    }
+
+    /// Subscribes to changes, made through this store or, on PostgreSQL, by any other server.
+    pub fn changes(&self, topics: &[Topic]) -> Changes {
+        self.0.notifier.subscribe(topics)
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Result<(), Error> {
+        sqlx::query("SELECT 1").execute(self.readers()).await?;
+        Ok(())
+    }
+
+    pub(crate) fn readers(&self) -> &AnyPool {
+        &self.0.readers
+    }
+
+    pub(crate) fn dialect(&self) -> Dialect {
+        self.0.dialect
+    }
+
+    pub(crate) fn cipher(&self) -> &Cipher {
+        &self.0.cipher
+    }
+
+    /// A transaction that announces `topics` when it is committed, and undoes itself when it is dropped.
+    pub(crate) async fn write(&self, topics: &'static [Topic]) -> Result<Write, Error> {
+        let transaction = self.0.writer.begin().await?;
+        Ok(Write {
+            transaction,
+            topics,
+            dialect: self.0.dialect,
+            notifier: self.0.notifier.clone(),
+        })
+    }
+
+    /// A connection of its own, outside the pool's count.
+    pub(crate) async fn detached_connection(&self) -> Result<AnyConnection, Error> {
+        Ok(self.0.writer.acquire().await?.detach())
+    }
+}
+
+/// A transaction.
+pub(crate) struct Write {
+    transaction: Transaction<'static, Any>,
+    topics: &'static [Topic],
+    dialect: Dialect,
+    notifier: Notifier,
+}
+
+impl Write {
+    pub fn on(&mut self) -> &mut AnyConnection {
+        &mut self.transaction
+    }
+
+    pub async fn commit(mut self) -> Result<(), Error> {
+        if self.dialect == Dialect::Postgres {
+            for topic in self.topics {
+                // Delivered when, and only if, the transaction commits; our own listener hears it too.
+                sqlx::query("SELECT pg_notify($1, $2)")
+                    .bind(CHANNEL)
+                    .bind(topic.name())
+                    .execute(self.on())
+                    .await?;
+            }
+        }
+        self.transaction.commit().await?;
+        if self.dialect == Dialect::Sqlite {
+            self.notifier.notify(self.topics.iter().copied());
+        }
+        Ok(())
+    }
+}
+
+fn sqlite_pool(connections: u32, pragmas: &'static str) -> AnyPoolOptions {
+    AnyPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .after_connect(move |connection, _| {
+            Box::pin(async move {
+                sqlx::raw_sql(pragmas).execute(connection).await?;
+                Ok(())
+            })
+        })
+}
+
+/// Two servers on one SQLite file would not hear of each other's changes.
+fn lock_beside(path: &str) -> Result<std::fs::File, Error> {
+    let path = format!("{path}.lock");
+    let fail = |error: std::io::Error| configuration(&path, error);
+    let file = std::fs::File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(fail)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(Error::Locked(path.into())),
+        Err(std::fs::TryLockError::Error(error)) => Err(fail(error)),
+    }
+}
+
+/// Every version of the tables, oldest first. Released ones never change.
+const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "start", include_str!("../migrations/0001_start.sql"))];
+
+async fn migrate(pool: &AnyPool, dialect: Dialect) -> Result<(), Error> {
+    let known = MIGRATIONS.map(|(version, _, _)| version)[MIGRATIONS.len() - 1];
+    let migrations = MIGRATIONS.map(|(version, name, sql)| {
+        let sql = match dialect {
+            Dialect::Sqlite => Cow::Owned(sql.replace("BIGSERIAL PRIMARY KEY", "INTEGER PRIMARY KEY AUTOINCREMENT")),
+            Dialect::Postgres => Cow::Borrowed(sql),
+        };
+        Migration::new(
+            version,
+            name.into(),
+            MigrationType::Simple,
+            AssertSqlSafe(sql.into_owned()).into_sql_str(),
+            false,
+        )
+    });
+    let migrator = Migrator::with_migrations(migrations.into());
+    let mut connection = pool.acquire().await?;
+    let migrated = migrator.run_direct(None, &mut *connection, false).await;
+    migrated.map_err(|error| match error {
+        MigrateError::VersionMissing(found) => Error::NewerDatabase { found, known },
+        MigrateError::Execute(error) => error.into(),
+        other => Error::damaged("tables", other),
+    })
+}
+
+/// Passes on what other servers announce.
+async fn listen(url: &str, notifier: Notifier) -> Result<AbortHandle, Error> {
+    let mut listener = PgListener::connect(url).await?;
+    listener.listen(CHANNEL).await?;
+    let task = tokio::spawn(async move {
+        loop {
+            match listener.try_recv().await {
+                Ok(Some(announcement)) => notifier.notify(Topic::from_name(announcement.payload())),
+                // The connection was lost and is made anew: whatever was announced in between was not heard.
+                Ok(None) => notifier.notify(Topic::ALL),
+                Err(error) => {
+                    warn!(%error, "cannot listen for changes, trying again");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    notifier.notify(Topic::ALL);
+                }
+            }
+        }
+    });
+    Ok(task.abort_handle())
+}
+
+fn configuration(url: &str, reason: impl ToString) -> Error {
+    let shown = match (url.find("://"), url.rfind('@')) {
+        (Some(scheme), Some(at)) if scheme < at => format!("{}://…{}", &url[..scheme], &url[at..]),
+        _ => url.into(),
+    };
+    Error::Configuration {
+        url: shown,
+        reason: reason.to_string(),
+    }
+}
+
+/// Reading columns as what they mean.
+pub(crate) trait Columns {
+    fn maybe_text(&self, column: &str) -> Result<Option<String>, Error>;
+    fn maybe_number(&self, column: &str) -> Result<Option<u64>, Error>;
+    fn signed(&self, column: &str) -> Result<i64, Error>;
+
+    fn text(&self, column: &str) -> Result<String, Error> {
+        self.maybe_text(column)?
+            .ok_or_else(|| Error::damaged(column, "it is null"))
+    }
+
+    fn number(&self, column: &str) -> Result<u64, Error> {
+        self.maybe_number(column)?
+            .ok_or_else(|| Error::damaged(column, "it is null"))
+    }
+
+    fn small_number(&self, column: &str) -> Result<u32, Error> {
+        self.number(column)?
+            .try_into()
+            .map_err(|error| Error::damaged(column, error))
+    }
+
+    fn flag(&self, column: &str) -> Result<bool, Error> {
+        Ok(self.number(column)? != 0)
+    }
+
+    fn time(&self, column: &str) -> Result<Timestamp, Error> {
+        self.number(column).map(Timestamp)
+    }
+
+    fn maybe_time(&self, column: &str) -> Result<Option<Timestamp>, Error> {
+        Ok(self.maybe_number(column)?.map(Timestamp))
+    }
+
+    fn id<T: FromStr<Err = api::id::InvalidId>>(&self, column: &str) -> Result<T, Error> {
+        self.text(column)?
+            .parse()
+            .map_err(|error| Error::damaged(column, error))
+    }
+
+    fn maybe_id<T: FromStr<Err = api::id::InvalidId>>(&self, column: &str) -> Result<Option<T>, Error> {
+        self.maybe_text(column)?
+            .map(|text| text.parse().map_err(|error| Error::damaged(column, error)))
+            .transpose()
+    }
+
+    fn json<T: DeserializeOwned>(&self, column: &str) -> Result<T, Error> {
+        serde_json::from_str(&self.text(column)?).map_err(|error| Error::damaged(column, error))
+    }
+
+    fn maybe_json<T: DeserializeOwned>(&self, column: &str) -> Result<Option<T>, Error> {
+        let parse = |text: String| serde_json::from_str(&text).map_err(|error| Error::damaged(column, error));
+        self.maybe_text(column)?.map(parse).transpose()
+    }
+
+    /// An enum without data that is written as a bare word.
+    fn word<T: DeserializeOwned>(&self, column: &str) -> Result<T, Error> {
+        serde_json::from_value(self.text(column)?.into()).map_err(|error| Error::damaged(column, error))
+    }
+}
+
+impl Columns for AnyRow {
+    fn maybe_text(&self, column: &str) -> Result<Option<String>, Error> {
+        Ok(self.try_get(column)?)
+    }
+
+    fn maybe_number(&self, column: &str) -> Result<Option<u64>, Error> {
+        let number: Option<i64> = self.try_get(column)?;
+        number
+            .map(|number| number.try_into().map_err(|error| Error::damaged(column, error)))
+            .transpose()
+    }
+
+    fn signed(&self, column: &str) -> Result<i64, Error> {
+        Ok(self.try_get(column)?)
+    }
+}
+
+/// A number as a BIGINT; what is beyond its range is as good as infinite.
+pub(crate) fn bigint(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+pub(crate) fn maybe_bigint(time: Option<Timestamp>) -> Option<i64> {
+    time.map(|time| bigint(time.0))
+}
+
+pub(crate) fn json<T: Serialize + ?Sized>(value: &T) -> String {
+    serde_json::to_string(value).expect("our types have string keys and no failing Serialize")
+}
+
+pub(crate) fn maybe_json<T: Serialize>(value: &Option<T>) -> Option<String> {
+    value.as_ref().map(json)
+}
+
+/// The bare word for an enum without data.
+pub(crate) fn word<T: Serialize>(value: &T) -> String {
+    json(value).trim_matches('"').to_owned()
+}
+
+/// For an insert or update that may run into another's name.
+pub(crate) fn or_name_taken<'a>(kind: &'static str, name: &'a str) -> impl FnOnce(sqlx::Error) -> Error + 'a {
+    move |error| match error.as_database_error() {
+        Some(cause) if cause.is_unique_violation() => Error::NameTaken {
+            kind,
+            name: name.into(),
+        },
+        _ => error.into(),
+    }
+}
+
+/// For a delete that may leave somebody pointing at nothing.
+pub(crate) fn or_in_use<'a>(kind: &'static str, id: &'a str) -> impl FnOnce(sqlx::Error) -> Error + 'a {
+    move |error| match error.as_database_error() {
+        Some(cause) if cause.is_foreign_key_violation() => Error::InUse { kind, id: id.into() },
+        _ => error.into(),
+    }
+}

@@ -1,0 +1,362 @@
+//! Deployments: pushed, changed under a generation, deleted.
+
+use api::{
+    id::{DeploymentId, ModelId},
+    internal::replica::{Level, LogLine},
+};
+use planner::{
+    Timestamp, autoscale,
+    lifecycle::{Build, Lifecycle, Run, Wanted},
+    replica_set,
+};
+use serde_json::Value;
+use sqlx::any::AnyRow;
+
+use crate::{
+    Error, Store, Topic, audit,
+    database::{Columns, Write, bigint, json, maybe_json, or_in_use, or_name_taken, word},
+    domain::{Archive, AuditEvent, Component, Deployment, DeploymentKind, LogRecord},
+    logs,
+};
+
+/// A push, as its owner asked for it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewDeployment {
+    /// Its id, unless it overwrites the model's development deployment, which keeps its own.
+    pub id: DeploymentId,
+    /// Its model.
+    pub model_id: ModelId,
+    /// Unique within the model; none means `deployment-N`, with a number that the model has not used before.
+    pub name: Option<String>,
+    /// When it was pushed.
+    pub created_at: Timestamp,
+    /// Published or development.
+    pub kind: DeploymentKind,
+    /// Any JSON object.
+    pub labels: Option<serde_json::Map<String, Value>>,
+    /// The config as pushed.
+    pub config: Value,
+    /// The same as the user wrote it.
+    pub raw_config: Option<String>,
+    /// What the client said of itself.
+    pub user_env: Option<Value>,
+    /// The uploaded archive.
+    pub archive: Archive,
+    /// How long a start may take before it counts as failed.
+    pub deploy_timeout_ms: u64,
+    /// From the catalogue.
+    pub instance_type: String,
+    /// How it scales.
+    pub autoscaling: autoscale::Settings,
+    /// The environment that takes it when it is first ready.
+    pub target_environment: Option<String>,
+    /// Its first log line, from the platform: a log is never empty.
+    pub first_log_line: String,
+}
+
+const TOPICS: &[Topic] = &[Topic::Deployments];
+const PUSH_TOPICS: &[Topic] = &[Topic::Deployments, Topic::Logs];
+/// How often a change is tried on a deployment that others keep changing.
+const TRIES: usize = 32;
+
+impl Store {
+    /// Adds a deployment to a model, or overwrites the model's development deployment in place with a development push.
+    /// `NotFound` when the model or the target environment is gone, `NameTaken` when the name is.
+    pub async fn add_deployment(&self, new: &NewDeployment, audit: Option<&AuditEvent>) -> Result<Deployment, Error> {
+        let mut write = self.write(PUSH_TOPICS).await?;
+        let deployment = push(&mut write, new).await?;
+        audit::insert(&mut write, audit).await?;
+        write.commit().await?;
+        Ok(deployment)
+    }
+
+    /// The deployment with this id.
+    pub async fn deployment(&self, id: &DeploymentId) -> Result<Deployment, Error> {
+        let row = sqlx::query("SELECT * FROM deployments WHERE id = $1")
+            .bind(id.as_str())
+            .fetch_optional(self.readers())
+            .await?;
+        deployment(&row.ok_or_else(|| Error::not_found("deployment", id))?)
+    }
+
+    /// The deployments of one model, newest first; with `name`, only the one of exactly that name.
+    pub async fn deployments(&self, model: &ModelId, name: Option<&str>) -> Result<Vec<Deployment>, Error> {
+        let rows = sqlx::query(
+            "SELECT * FROM deployments WHERE model_id = $1 AND ($2 IS NULL OR name = $2) ORDER BY created_at DESC, id",
+        )
+        .bind(model.as_str())
+        .bind(name)
+        .fetch_all(self.readers())
+        .await?;
+        rows.iter().map(deployment).collect()
+    }
+
+    /// Every deployment of every model.
+    pub async fn all_deployments(&self) -> Result<Vec<Deployment>, Error> {
+        let rows = sqlx::query("SELECT * FROM deployments ORDER BY created_at, id")
+            .fetch_all(self.readers())
+            .await?;
+        rows.iter().map(deployment).collect()
+    }
+
+    /// Saves a deployment read before; `Conflict` when it has changed or gone since, `NameTaken` when its new name is taken.
+    /// On success `generation` has grown. Id, model, kind and what was pushed stay as they were.
+    pub async fn save_deployment(&self, deployment: &mut Deployment, audit: Option<&AuditEvent>) -> Result<(), Error> {
+        let mut write = self.write(TOPICS).await?;
+        let saved = sqlx::query(
+            "UPDATE deployments SET name = $1, autoscaling = $2, target_environment = $3, lifecycle = $4, target_replicas = $5,
+                 replica_memory = $6, instance_type = $7, generation = generation + 1
+             WHERE id = $8 AND generation = $9",
+        )
+        .bind(&deployment.name)
+        .bind(json(&deployment.autoscaling))
+        .bind(&deployment.target_environment)
+        .bind(json(&deployment.lifecycle))
+        .bind(i64::from(deployment.target_replicas))
+        .bind(json(&deployment.replica_memory))
+        .bind(&deployment.instance_type)
+        .bind(deployment.id.as_str())
+        .bind(bigint(deployment.generation))
+        .execute(write.on())
+        .await
+        .map_err(or_name_taken("deployment", &deployment.name))?;
+        if saved.rows_affected() == 0 {
+            return Err(Error::conflict("deployment", &deployment.id));
+        }
+        audit::insert(&mut write, audit).await?;
+        write.commit().await?;
+        deployment.generation += 1;
+        Ok(())
+    }
+
+    /// Reads a deployment, lets `change` decide, and saves; over again when somebody else was faster. Saves nothing when `change`
+    /// fails or changes nothing.
+    pub async fn change_deployment<T, E: From<Error>>(
+        &self,
+        id: &DeploymentId,
+        audit: Option<&AuditEvent>,
+        mut change: impl FnMut(&mut Deployment) -> Result<T, E>,
+    ) -> Result<(Deployment, T), E> {
+        for _ in 0..TRIES {
+            let before = self.deployment(id).await?;
+            let mut after = before.clone();
+            let answer = change(&mut after)?;
+            if after == before {
+                return Ok((after, answer));
+            }
+            match self.save_deployment(&mut after, audit).await {
+                Ok(()) => return Ok((after, answer)),
+                Err(Error::Conflict { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::conflict("deployment", id).into())
+    }
+
+    /// Deletes a deployment; `InUse` while an environment serves it. Its replicas stay listed, for whoever stops replicas that
+    /// belong to nothing; its archive and log lines go with the next collection of garbage.
+    pub async fn delete_deployment(&self, id: &DeploymentId, audit: Option<&AuditEvent>) -> Result<(), Error> {
+        let mut write = self.write(TOPICS).await?;
+        let deleted = sqlx::query("DELETE FROM deployments WHERE id = $1")
+            .bind(id.as_str())
+            .execute(write.on())
+            .await
+            .map_err(or_in_use("deployment", id.as_str()))?;
+        if deleted.rows_affected() == 0 {
+            return Err(Error::not_found("deployment", id));
+        }
+        audit::insert(&mut write, audit).await?;
+        write.commit().await
+    }
+
+    /// The blob keys of every archive that a deployment still needs.
+    pub async fn archive_keys(&self) -> Result<Vec<String>, Error> {
+        let rows = sqlx::query("SELECT archive_key FROM deployments")
+            .fetch_all(self.readers())
+            .await?;
+        rows.iter().map(|row| row.text("archive_key")).collect()
+    }
+}
+
+/// Makes other pushes to the model wait until this transaction ends. The model's last used deployment number.
+pub(crate) async fn lock_model(write: &mut Write, id: &ModelId) -> Result<u64, Error> {
+    // Writing a row locks it on PostgreSQL; on SQLite the one writer is alone anyway.
+    let row = sqlx::query(
+        "UPDATE models SET last_deployment_number = last_deployment_number WHERE id = $1 RETURNING last_deployment_number",
+    )
+    .bind(id.as_str())
+    .fetch_optional(write.on())
+    .await?;
+    row.ok_or_else(|| Error::not_found("model", id))?
+        .number("last_deployment_number")
+}
+
+pub(crate) async fn push(write: &mut Write, new: &NewDeployment) -> Result<Deployment, Error> {
+    let last_number = lock_model(write, &new.model_id).await?;
+    if let Some(name) = &new.target_environment {
+        let found = sqlx::query("SELECT name FROM environments WHERE model_id = $1 AND name = $2")
+            .bind(new.model_id.as_str())
+            .bind(name)
+            .fetch_optional(write.on())
+            .await?;
+        found.ok_or_else(|| Error::not_found("environment", name))?;
+    }
+    let overwritten = match new.kind {
+        DeploymentKind::Development => development(write, &new.model_id).await?,
+        DeploymentKind::Published => None,
+    };
+    let (id, name, generation) = match overwritten {
+        Some(old) => (old.id, old.name, old.generation + 1),
+        None => (new.id.clone(), choose_name(write, new, last_number).await?, 1),
+    };
+    let deployment = Deployment {
+        id,
+        model_id: new.model_id.clone(),
+        name,
+        created_at: new.created_at,
+        kind: new.kind,
+        labels: new.labels.clone(),
+        config: new.config.clone(),
+        raw_config: new.raw_config.clone(),
+        user_env: new.user_env.clone(),
+        archive: new.archive.clone(),
+        deploy_timeout_ms: new.deploy_timeout_ms,
+        instance_type: new.instance_type.clone(),
+        autoscaling: new.autoscaling.clone(),
+        target_environment: new.target_environment.clone(),
+        lifecycle: Lifecycle {
+            wanted: Wanted::Running,
+            build: Build::Pending { since: new.created_at },
+            run: Run::Idle,
+        },
+        target_replicas: 0,
+        replica_memory: replica_set::Memory::default(),
+        generation,
+    };
+    put(write, &deployment).await?;
+    let line = LogLine {
+        timestamp_ns: new.created_at.as_nanos(),
+        level: Some(Level::Info),
+        request_id: None,
+        message: new.first_log_line.clone(),
+    };
+    let deployment_id = deployment.id.clone();
+    logs::insert(
+        write,
+        &[LogRecord {
+            deployment_id,
+            replica_id: None,
+            component: Component::Deploy,
+            line,
+        }],
+    )
+    .await?;
+    Ok(deployment)
+}
+
+async fn development(write: &mut Write, model: &ModelId) -> Result<Option<Deployment>, Error> {
+    let row = sqlx::query("SELECT * FROM deployments WHERE model_id = $1 AND kind = $2")
+        .bind(model.as_str())
+        .bind(word(&DeploymentKind::Development))
+        .fetch_optional(write.on())
+        .await?;
+    row.as_ref().map(deployment).transpose()
+}
+
+async fn choose_name(write: &mut Write, new: &NewDeployment, last_number: u64) -> Result<String, Error> {
+    if let Some(name) = &new.name {
+        return if name_exists(write, &new.model_id, name).await? {
+            Err(Error::NameTaken {
+                kind: "deployment",
+                name: name.clone(),
+            })
+        } else {
+            Ok(name.clone())
+        };
+    }
+    let mut number = last_number + 1;
+    while name_exists(write, &new.model_id, &format!("deployment-{number}")).await? {
+        number += 1;
+    }
+    sqlx::query("UPDATE models SET last_deployment_number = $1 WHERE id = $2")
+        .bind(bigint(number))
+        .bind(new.model_id.as_str())
+        .execute(write.on())
+        .await?;
+    Ok(format!("deployment-{number}"))
+}
+
+async fn name_exists(write: &mut Write, model: &ModelId, name: &str) -> Result<bool, Error> {
+    let row = sqlx::query("SELECT id FROM deployments WHERE model_id = $1 AND name = $2")
+        .bind(model.as_str())
+        .bind(name)
+        .fetch_optional(write.on())
+        .await?;
+    Ok(row.is_some())
+}
+
+/// Inserts a deployment, or replaces everything of the one with its id.
+async fn put(write: &mut Write, deployment: &Deployment) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO deployments (id, model_id, name, created_at, kind, labels, config, raw_config, user_env, archive_key,
+             archive_bytes, deploy_timeout_ms, instance_type, autoscaling, target_environment, lifecycle, target_replicas,
+             replica_memory, generation)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
+         ON CONFLICT (id) DO UPDATE SET created_at = excluded.created_at, labels = excluded.labels, config = excluded.config,
+             raw_config = excluded.raw_config, user_env = excluded.user_env, archive_key = excluded.archive_key,
+             archive_bytes = excluded.archive_bytes, deploy_timeout_ms = excluded.deploy_timeout_ms,
+             instance_type = excluded.instance_type, autoscaling = excluded.autoscaling,
+             target_environment = excluded.target_environment, lifecycle = excluded.lifecycle,
+             target_replicas = excluded.target_replicas, replica_memory = excluded.replica_memory,
+             generation = excluded.generation
+         WHERE deployments.kind = 'development' AND deployments.model_id = excluded.model_id",
+    )
+    .bind(deployment.id.as_str())
+    .bind(deployment.model_id.as_str())
+    .bind(&deployment.name)
+    .bind(bigint(deployment.created_at.0))
+    .bind(word(&deployment.kind))
+    .bind(maybe_json(&deployment.labels))
+    .bind(json(&deployment.config))
+    .bind(&deployment.raw_config)
+    .bind(maybe_json(&deployment.user_env))
+    .bind(&deployment.archive.key)
+    .bind(bigint(deployment.archive.bytes))
+    .bind(bigint(deployment.deploy_timeout_ms))
+    .bind(&deployment.instance_type)
+    .bind(json(&deployment.autoscaling))
+    .bind(&deployment.target_environment)
+    .bind(json(&deployment.lifecycle))
+    .bind(i64::from(deployment.target_replicas))
+    .bind(json(&deployment.replica_memory))
+    .bind(bigint(deployment.generation))
+    .execute(write.on())
+    .await?;
+    Ok(())
+}
+
+fn deployment(row: &AnyRow) -> Result<Deployment, Error> {
+    Ok(Deployment {
+        id: row.id("id")?,
+        model_id: row.id("model_id")?,
+        name: row.text("name")?,
+        created_at: row.time("created_at")?,
+        kind: row.word("kind")?,
+        labels: row.maybe_json("labels")?,
+        config: row.json("config")?,
+        raw_config: row.maybe_text("raw_config")?,
+        user_env: row.maybe_json("user_env")?,
+        archive: Archive {
+            key: row.text("archive_key")?,
+            bytes: row.number("archive_bytes")?,
+        },
+        deploy_timeout_ms: row.number("deploy_timeout_ms")?,
+        instance_type: row.text("instance_type")?,
+        autoscaling: row.json("autoscaling")?,
+        target_environment: row.maybe_text("target_environment")?,
+        lifecycle: row.json("lifecycle")?,
+        target_replicas: row.small_number("target_replicas")?,
+        replica_memory: row.json("replica_memory")?,
+        generation: row.number("generation")?,
+    })
+}

@@ -1,0 +1,157 @@
+//! Environments: stable endpoints that point at deployments.
+
+use api::id::{DeploymentId, ModelId};
+use sqlx::any::AnyRow;
+
+use crate::{
+    Error, Store, Topic, audit,
+    database::{Columns, Write, bigint, json, or_name_taken},
+    domain::{AuditEvent, Environment},
+};
+
+const TOPICS: &[Topic] = &[Topic::Environments];
+
+impl Store {
+    /// Makes an environment. `NameTaken` when the model has one of that name, `NotFound` when there is no such model.
+    pub async fn create_environment(&self, environment: &Environment, audit: Option<&AuditEvent>) -> Result<(), Error> {
+        let mut write = self.write(TOPICS).await?;
+        insert(&mut write, environment).await?;
+        audit::insert(&mut write, audit).await?;
+        write.commit().await
+    }
+
+    /// The environment of this model and name.
+    pub async fn environment(&self, model: &ModelId, name: &str) -> Result<Environment, Error> {
+        let row = sqlx::query("SELECT * FROM environments WHERE model_id = $1 AND name = $2")
+            .bind(model.as_str())
+            .bind(name)
+            .fetch_optional(self.readers())
+            .await?;
+        environment(&row.ok_or_else(|| Error::not_found("environment", name))?)
+    }
+
+    /// The environments of one model, or of all, oldest first.
+    pub async fn environments(&self, model: Option<&ModelId>) -> Result<Vec<Environment>, Error> {
+        let rows = sqlx::query(
+            "SELECT * FROM environments WHERE $1 IS NULL OR model_id = $1 ORDER BY model_id, created_at, name",
+        )
+        .bind(model.map(ModelId::as_str))
+        .fetch_all(self.readers())
+        .await?;
+        rows.iter().map(environment).collect()
+    }
+
+    /// Saves an environment read before; `Conflict` when it has changed since. On success `generation` has grown.
+    pub async fn save_environment(
+        &self,
+        environment: &mut Environment,
+        audit: Option<&AuditEvent>,
+    ) -> Result<(), Error> {
+        let mut write = self.write(TOPICS).await?;
+        let saved = sqlx::query(
+            "UPDATE environments SET current_deployment = $1, autoscaling = $2, promotion_settings = $3, generation = generation + 1
+             WHERE model_id = $4 AND name = $5 AND generation = $6",
+        )
+        .bind(environment.current.as_ref().map(DeploymentId::as_str))
+        .bind(json(&environment.autoscaling))
+        .bind(json(&environment.promotion_settings))
+        .bind(environment.model_id.as_str())
+        .bind(&environment.name)
+        .bind(bigint(environment.generation))
+        .execute(write.on())
+        .await?;
+        if saved.rows_affected() == 0 {
+            return Err(Error::conflict("environment", &environment.name));
+        }
+        audit::insert(&mut write, audit).await?;
+        write.commit().await?;
+        environment.generation += 1;
+        Ok(())
+    }
+
+    /// Deletes an environment; its deployments stay, and no push is on its way to it any more.
+    pub async fn delete_environment(
+        &self,
+        model: &ModelId,
+        name: &str,
+        audit: Option<&AuditEvent>,
+    ) -> Result<(), Error> {
+        let mut write = self.write(&[Topic::Environments, Topic::Deployments]).await?;
+        let deleted = sqlx::query("DELETE FROM environments WHERE model_id = $1 AND name = $2")
+            .bind(model.as_str())
+            .bind(name)
+            .execute(write.on())
+            .await?;
+        if deleted.rows_affected() == 0 {
+            return Err(Error::not_found("environment", name));
+        }
+        sqlx::query(
+            "UPDATE deployments SET target_environment = NULL, generation = generation + 1
+             WHERE model_id = $1 AND target_environment = $2",
+        )
+        .bind(model.as_str())
+        .bind(name)
+        .execute(write.on())
+        .await?;
+        audit::insert(&mut write, audit).await?;
+        write.commit().await
+    }
+
+    /// Puts a deployment on stage: in one step the environment it was pushed for serves it, and it has no target any more.
+    /// `NotFound` when the environment or the deployment is gone.
+    pub async fn stage(&self, id: &DeploymentId, name: &str, audit: Option<&AuditEvent>) -> Result<(), Error> {
+        let mut write = self.write(&[Topic::Environments, Topic::Deployments]).await?;
+        let row = sqlx::query(
+            "UPDATE deployments SET target_environment = NULL, generation = generation + 1 WHERE id = $1 RETURNING model_id",
+        )
+        .bind(id.as_str())
+        .fetch_optional(write.on())
+        .await?;
+        let model: ModelId = row.ok_or_else(|| Error::not_found("deployment", id))?.id("model_id")?;
+        let staged = sqlx::query(
+            "UPDATE environments SET current_deployment = $1, generation = generation + 1 WHERE model_id = $2 AND name = $3",
+        )
+        .bind(id.as_str())
+        .bind(model.as_str())
+        .bind(name)
+        .execute(write.on())
+        .await?;
+        if staged.rows_affected() == 0 {
+            return Err(Error::not_found("environment", name));
+        }
+        audit::insert(&mut write, audit).await?;
+        write.commit().await
+    }
+}
+
+pub(crate) async fn insert(write: &mut Write, environment: &Environment) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO environments (model_id, name, created_at, current_deployment, autoscaling, promotion_settings, generation)
+         VALUES ($1, $2, $3, $4, $5, $6, 1)",
+    )
+    .bind(environment.model_id.as_str())
+    .bind(&environment.name)
+    .bind(bigint(environment.created_at.0))
+    .bind(environment.current.as_ref().map(DeploymentId::as_str))
+    .bind(json(&environment.autoscaling))
+    .bind(json(&environment.promotion_settings))
+    .execute(write.on())
+    .await
+    .map_err(|error| match error.as_database_error() {
+        Some(cause) if cause.is_foreign_key_violation() => Error::not_found("model", &environment.model_id),
+        _ => or_name_taken("environment", &environment.name)(error),
+    })?;
+    Ok(())
+}
+
+fn environment(row: &AnyRow) -> Result<Environment, Error> {
+    Ok(Environment {
+        model_id: row.id("model_id")?,
+        name: row.text("name")?,
+        created_at: row.time("created_at")?,
+        current: row.maybe_id("current_deployment")?,
+        autoscaling: row.json("autoscaling")?,
+        promotion_settings: row.json("promotion_settings")?,
+        generation: row.number("generation")?,
+    })
+}

@@ -1,0 +1,91 @@
+//! API keys: their hashes, whose they are and what they may do. A revoked key is gone.
+
+use sqlx::any::AnyRow;
+
+use crate::{
+    Error, Store, Topic, audit,
+    database::{Columns, Write, bigint, maybe_json, or_name_taken, word},
+    domain::{ApiKey, AuditEvent, KeyOwner},
+};
+
+impl Store {
+    /// Adds a key. `NameTaken` when its owner has one of that name, or the prefix is in use.
+    pub async fn add_key(&self, key: &ApiKey, audit: Option<&AuditEvent>) -> Result<(), Error> {
+        let mut write = self.write(&[Topic::Keys]).await?;
+        insert(&mut write, key).await?;
+        audit::insert(&mut write, audit).await?;
+        write.commit().await
+    }
+
+    /// Every living key, oldest first.
+    pub async fn keys(&self) -> Result<Vec<ApiKey>, Error> {
+        let rows = sqlx::query("SELECT * FROM api_keys ORDER BY created_at, prefix")
+            .fetch_all(self.readers())
+            .await?;
+        rows.iter().map(key).collect()
+    }
+
+    /// The living key with this prefix.
+    pub async fn key(&self, prefix: &str) -> Result<ApiKey, Error> {
+        let row = sqlx::query("SELECT * FROM api_keys WHERE prefix = $1")
+            .bind(prefix)
+            .fetch_optional(self.readers())
+            .await?;
+        key(&row.ok_or_else(|| Error::not_found("API key", prefix))?)
+    }
+
+    /// Revokes a key for good.
+    pub async fn revoke_key(&self, prefix: &str, audit: Option<&AuditEvent>) -> Result<(), Error> {
+        let mut write = self.write(&[Topic::Keys]).await?;
+        let deleted = sqlx::query("DELETE FROM api_keys WHERE prefix = $1")
+            .bind(prefix)
+            .execute(write.on())
+            .await?;
+        if deleted.rows_affected() == 0 {
+            return Err(Error::not_found("API key", prefix));
+        }
+        audit::insert(&mut write, audit).await?;
+        write.commit().await
+    }
+}
+
+pub(crate) async fn insert(write: &mut Write, key: &ApiKey) -> Result<(), Error> {
+    let (user, team) = match &key.owner {
+        KeyOwner::User(id) => (Some(id.as_str()), None),
+        KeyOwner::Team(id) => (None, Some(id.as_str())),
+    };
+    sqlx::query(
+        "INSERT INTO api_keys (prefix, hash, name, kind, user_id, team_id, model_ids, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+    )
+    .bind(&key.prefix)
+    .bind(hex::encode(key.hash))
+    .bind(&key.name)
+    .bind(word(&key.kind))
+    .bind(user)
+    .bind(team)
+    .bind(maybe_json(&key.model_ids))
+    .bind(bigint(key.created_at.0))
+    .execute(write.on())
+    .await
+    .map_err(or_name_taken("API key", key.name.as_deref().unwrap_or(&key.prefix)))?;
+    Ok(())
+}
+
+fn key(row: &AnyRow) -> Result<ApiKey, Error> {
+    let mut hash = [0; 32];
+    hex::decode_to_slice(row.text("hash")?, &mut hash).map_err(|error| Error::damaged("hash", error))?;
+    let owner = match row.maybe_id("user_id")? {
+        Some(user) => KeyOwner::User(user),
+        None => KeyOwner::Team(row.id("team_id")?),
+    };
+    Ok(ApiKey {
+        prefix: row.text("prefix")?,
+        hash,
+        name: row.maybe_text("name")?,
+        kind: row.word("kind")?,
+        owner,
+        model_ids: row.maybe_json("model_ids")?,
+        created_at: row.time("created_at")?,
+    })
+}

@@ -1,0 +1,283 @@
+//! Log lines: appended exactly once, searched, and pruned.
+
+use api::{
+    id::{DeploymentId, ReplicaId},
+    internal::replica::{Level, LogLine},
+};
+use sqlx::{AssertSqlSafe, any::AnyRow};
+
+use crate::{
+    Error, Store, Topic,
+    database::{Columns, Write, bigint, word},
+    domain::{Component, LogRecord},
+};
+
+/// Which log lines to read.
+#[derive(Debug, Clone, Default)]
+pub struct LogQuery {
+    /// Of these deployments.
+    pub deployments: Vec<DeploymentId>,
+    /// Not before, epoch milliseconds.
+    pub start_ms: u64,
+    /// Not after, epoch milliseconds, the whole last millisecond included.
+    pub end_ms: u64,
+    /// Newest first, or oldest first.
+    pub newest_first: bool,
+    /// At most so many.
+    pub limit: u32,
+    /// Only lines with a level, and at least this one.
+    pub min_level: Option<Level>,
+    /// Only this replica's.
+    pub replica: Option<String>,
+    /// Only this request's.
+    pub request_id: Option<String>,
+    /// Only from here.
+    pub component: Option<Component>,
+    /// Only lines whose message matches.
+    pub pattern: Option<Pattern>,
+    /// Only lines whose message contains each of these.
+    pub includes: Vec<String>,
+    /// No lines whose message contains one of these.
+    pub excludes: Vec<String>,
+}
+
+/// A regular expression in the syntax of RE2; it takes time linear in the text, whatever it is.
+#[derive(Debug, Clone)]
+pub struct Pattern(regex::Regex);
+
+/// Why a text is not a [`Pattern`].
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidPattern(#[from] regex::Error);
+
+impl std::str::FromStr for Pattern {
+    type Err = InvalidPattern;
+    fn from_str(text: &str) -> Result<Self, InvalidPattern> {
+        Ok(Self(regex::RegexBuilder::new(text).size_limit(PATTERN_BYTES).build()?))
+    }
+}
+
+/// How large a compiled pattern may be.
+const PATTERN_BYTES: usize = 1 << 20;
+/// How many rows are read at a time where lines are picked by their message.
+const PAGE: u32 = 2000;
+/// How many lines are deleted in one transaction, so that pruning never holds up other writers for long.
+const PRUNE_BATCH: i64 = 5000;
+/// What a line takes beside its message.
+const OVERHEAD_BYTES: u64 = 100;
+
+impl Store {
+    /// Appends lines.
+    pub async fn append_logs(&self, records: &[LogRecord]) -> Result<(), Error> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let mut write = self.write(&[Topic::Logs]).await?;
+        insert(&mut write, records).await?;
+        write.commit().await
+    }
+
+    /// Appends what was read of a replica's log between two cursors, and remembers how far that was. When the replica's cursor is
+    /// not `from` any more, that part is stored already and nothing is appended: a part read twice is stored once.
+    pub async fn append_replica_log(
+        &self,
+        replica: &ReplicaId,
+        from: u64,
+        to: u64,
+        lines: &[LogLine],
+    ) -> Result<(), Error> {
+        let mut write = self.write(&[Topic::Logs]).await?;
+        let row = sqlx::query(
+            "UPDATE replicas SET log_cursor = $1 WHERE id = $2 AND log_cursor = $3 RETURNING deployment_id",
+        )
+        .bind(bigint(to))
+        .bind(replica.as_str())
+        .bind(bigint(from))
+        .fetch_optional(write.on())
+        .await?;
+        let Some(row) = row else { return Ok(()) };
+        let deployment_id: DeploymentId = row.id("deployment_id")?;
+        let record = |line: &LogLine| LogRecord {
+            deployment_id: deployment_id.clone(),
+            replica_id: Some(replica.clone()),
+            component: Component::Model,
+            line: line.clone(),
+        };
+        insert(&mut write, &lines.iter().map(record).collect::<Vec<_>>()).await?;
+        write.commit().await
+    }
+
+    /// Lines by time, and within one moment in the order they were appended.
+    pub async fn logs(&self, query: &LogQuery) -> Result<Vec<LogRecord>, Error> {
+        let mut found = Vec::new();
+        if query.deployments.is_empty() || query.limit == 0 {
+            return Ok(found);
+        }
+        let limit = query.limit as usize;
+        let page = if query.picks_by_message() {
+            PAGE.max(query.limit)
+        } else {
+            query.limit
+        };
+        let mut last = None;
+        loop {
+            let rows = self.log_page(query, page, last).await?;
+            for row in &rows {
+                let record = record(row)?;
+                if query.picks(&record.line.message) {
+                    found.push(record);
+                }
+                if found.len() == limit {
+                    return Ok(found);
+                }
+            }
+            let Some(row) = rows.last().filter(|_| rows.len() == page as usize) else {
+                return Ok(found);
+            };
+            last = Some((row.signed("timestamp_ns")?, row.signed("id")?));
+        }
+    }
+
+    async fn log_page(&self, query: &LogQuery, page: u32, last: Option<(i64, i64)>) -> Result<Vec<AnyRow>, Error> {
+        const FIXED: usize = 9;
+        let (after, order, beginning) = if query.newest_first {
+            ("<", "DESC", (i64::MAX, i64::MAX))
+        } else {
+            (">", "ASC", (i64::MIN, i64::MIN))
+        };
+        let last = last.unwrap_or(beginning);
+        let deployments: Vec<String> = (1..=query.deployments.len())
+            .map(|n| format!("${}", FIXED + n))
+            .collect();
+        // Text that is put together here holds operators and placeholders only; every value is bound.
+        let sql = format!(
+            "SELECT * FROM logs WHERE deployment_id IN ({}) AND timestamp_ns >= $1 AND timestamp_ns <= $2
+                 AND ($3 IS NULL OR level >= $3) AND ($4 IS NULL OR replica_id = $4) AND ($5 IS NULL OR request_id = $5)
+                 AND ($6 IS NULL OR component = $6) AND (timestamp_ns, id) {after} ($7, $8)
+             ORDER BY timestamp_ns {order}, id {order} LIMIT $9",
+            deployments.join(", ")
+        );
+        let mut select = sqlx::query(AssertSqlSafe(sql))
+            .bind(nanos(query.start_ms))
+            .bind(nanos(query.end_ms).saturating_add(999_999))
+            .bind(query.min_level.map(rank))
+            .bind(&query.replica)
+            .bind(&query.request_id)
+            .bind(query.component.as_ref().map(word))
+            .bind(last.0)
+            .bind(last.1)
+            .bind(i64::from(page));
+        for id in &query.deployments {
+            select = select.bind(id.as_str());
+        }
+        Ok(select.fetch_all(self.readers()).await?)
+    }
+
+    /// Deletes lines older than `older_than_ms` (epoch milliseconds), lines of deployments that are gone, and the oldest ones
+    /// beyond `max_bytes` in all. How many.
+    pub async fn prune_logs(&self, older_than_ms: u64, max_bytes: u64) -> Result<u64, Error> {
+        let beyond: Option<i64> = sqlx::query_scalar(
+            "SELECT MAX(timestamp_ns) FROM (
+                 SELECT timestamp_ns, SUM(bytes) OVER (ORDER BY timestamp_ns DESC, id DESC) AS bytes_since FROM logs
+             ) AS sized WHERE bytes_since > $1",
+        )
+        .bind(bigint(max_bytes))
+        .fetch_one(self.readers())
+        .await?;
+        let oldest_kept = beyond
+            .map_or(i64::MIN, |beyond| beyond.saturating_add(1))
+            .max(nanos(older_than_ms));
+        let mut pruned = 0;
+        loop {
+            let mut write = self.write(&[]).await?;
+            let deleted = sqlx::query(
+                "DELETE FROM logs WHERE id IN (
+                     SELECT id FROM logs WHERE timestamp_ns < $1 OR deployment_id NOT IN (SELECT id FROM deployments) LIMIT $2
+                 )",
+            )
+            .bind(oldest_kept)
+            .bind(PRUNE_BATCH)
+            .execute(write.on())
+            .await?;
+            write.commit().await?;
+            pruned += deleted.rows_affected();
+            if deleted.rows_affected() < PRUNE_BATCH as u64 {
+                return Ok(pruned);
+            }
+        }
+    }
+}
+
+impl LogQuery {
+    fn picks_by_message(&self) -> bool {
+        self.pattern.is_some() || !self.includes.is_empty() || !self.excludes.is_empty()
+    }
+
+    fn picks(&self, message: &str) -> bool {
+        self.includes.iter().all(|part| message.contains(part.as_str()))
+            && !self.excludes.iter().any(|part| message.contains(part.as_str()))
+            && self.pattern.as_ref().is_none_or(|pattern| pattern.0.is_match(message))
+    }
+}
+
+pub(crate) async fn insert(write: &mut Write, records: &[LogRecord]) -> Result<(), Error> {
+    for LogRecord {
+        deployment_id,
+        replica_id,
+        component,
+        line,
+    } in records
+    {
+        // PostgreSQL's text cannot hold the character NUL.
+        let message = line.message.replace('\0', "\u{fffd}");
+        sqlx::query(
+            "INSERT INTO logs (deployment_id, replica_id, component, timestamp_ns, level, request_id, message, bytes)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        )
+        .bind(deployment_id.as_str())
+        .bind(replica_id.as_ref().map(ReplicaId::as_str))
+        .bind(word(component))
+        .bind(line.timestamp_ns)
+        .bind(line.level.map(rank))
+        .bind(&line.request_id)
+        .bind(&message)
+        .bind(bigint(message.len() as u64 + OVERHEAD_BYTES))
+        .execute(write.on())
+        .await?;
+    }
+    Ok(())
+}
+
+fn record(row: &AnyRow) -> Result<LogRecord, Error> {
+    let level = row.maybe_number("level")?.map(|rank| {
+        let level = LEVELS.get(rank as usize).copied();
+        level.ok_or_else(|| Error::damaged("level", "it is out of range"))
+    });
+    Ok(LogRecord {
+        deployment_id: row.id("deployment_id")?,
+        replica_id: row.maybe_id("replica_id")?,
+        component: row.word("component")?,
+        line: LogLine {
+            timestamp_ns: row.signed("timestamp_ns")?,
+            level: level.transpose()?,
+            request_id: row.maybe_text("request_id")?,
+            message: row.text("message")?,
+        },
+    })
+}
+
+/// Levels by rank, as stored.
+const LEVELS: [Level; 4] = [Level::Debug, Level::Info, Level::Warning, Level::Error];
+
+fn rank(level: Level) -> i64 {
+    match level {
+        Level::Debug => 0,
+        Level::Info => 1,
+        Level::Warning => 2,
+        Level::Error => 3,
+    }
+}
+
+fn nanos(millis: u64) -> i64 {
+    bigint(millis).saturating_mul(1_000_000)
+}

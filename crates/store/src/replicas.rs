@@ -1,0 +1,111 @@
+//! Replicas: what was ordered and what was last seen. A row stays until its replica is known to be gone, even when its
+//! deployment is deleted first.
+
+use api::{
+    id::{DeploymentId, ReplicaId},
+    internal::replica::Status,
+};
+use planner::Timestamp;
+use sqlx::any::AnyRow;
+
+use crate::{
+    Error, Store, Topic,
+    database::{Columns, bigint, json, maybe_bigint, maybe_json},
+    domain::Replica,
+};
+
+const TOPICS: &[Topic] = &[Topic::Replicas];
+
+impl Store {
+    /// Records that a replica is ordered, before it is started. `Conflict` when the id is in use: draw another.
+    pub async fn add_replica(&self, replica: &Replica) -> Result<(), Error> {
+        let mut write = self.write(TOPICS).await?;
+        let added = sqlx::query(
+            "INSERT INTO replicas (id, deployment_id, created_at, stopping_since, status, seen_at, log_cursor)
+             VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+        )
+        .bind(replica.id.as_str())
+        .bind(replica.deployment_id.as_str())
+        .bind(bigint(replica.created_at.0))
+        .bind(maybe_bigint(replica.stopping_since))
+        .bind(maybe_json(&replica.status))
+        .bind(maybe_bigint(replica.seen_at))
+        .bind(bigint(replica.log_cursor))
+        .execute(write.on())
+        .await?;
+        if added.rows_affected() == 0 {
+            return Err(Error::conflict("replica", &replica.id));
+        }
+        write.commit().await
+    }
+
+    /// Records what a replica says of itself. Older sequences and unknown replicas change nothing.
+    pub async fn see_replica(&self, id: &ReplicaId, status: &Status, now: Timestamp) -> Result<(), Error> {
+        let mut write = self.write(TOPICS).await?;
+        let row = sqlx::query("SELECT * FROM replicas WHERE id = $1")
+            .bind(id.as_str())
+            .fetch_optional(write.on())
+            .await?;
+        let Some(known) = row.as_ref().map(replica).transpose()? else {
+            return Ok(());
+        };
+        if known
+            .status
+            .is_some_and(|known| known.sequence > status.sequence || known == *status)
+        {
+            return Ok(());
+        }
+        sqlx::query("UPDATE replicas SET status = $1, seen_at = COALESCE(seen_at, $2) WHERE id = $3")
+            .bind(json(status))
+            .bind(bigint(now.0))
+            .bind(id.as_str())
+            .execute(write.on())
+            .await?;
+        write.commit().await
+    }
+
+    /// Records that a replica is told to stop, before it is told. The first time counts; unknown replicas change nothing.
+    pub async fn mark_replica_stopping(&self, id: &ReplicaId, now: Timestamp) -> Result<(), Error> {
+        let mut write = self.write(TOPICS).await?;
+        let marked = sqlx::query("UPDATE replicas SET stopping_since = $1 WHERE id = $2 AND stopping_since IS NULL")
+            .bind(bigint(now.0))
+            .bind(id.as_str())
+            .execute(write.on())
+            .await?;
+        if marked.rows_affected() == 0 {
+            return Ok(());
+        }
+        write.commit().await
+    }
+
+    /// Forgets a replica that is gone. Its log lines stay.
+    pub async fn delete_replica(&self, id: &ReplicaId) -> Result<(), Error> {
+        let mut write = self.write(TOPICS).await?;
+        sqlx::query("DELETE FROM replicas WHERE id = $1")
+            .bind(id.as_str())
+            .execute(write.on())
+            .await?;
+        write.commit().await
+    }
+
+    /// The replicas of one deployment, or of all, those of deleted deployments included, oldest first.
+    pub async fn replicas(&self, deployment: Option<&DeploymentId>) -> Result<Vec<Replica>, Error> {
+        let rows = sqlx::query("SELECT * FROM replicas WHERE $1 IS NULL OR deployment_id = $1 ORDER BY created_at, id")
+            .bind(deployment.map(DeploymentId::as_str))
+            .fetch_all(self.readers())
+            .await?;
+        rows.iter().map(replica).collect()
+    }
+}
+
+fn replica(row: &AnyRow) -> Result<Replica, Error> {
+    Ok(Replica {
+        id: row.id("id")?,
+        deployment_id: row.id("deployment_id")?,
+        created_at: row.time("created_at")?,
+        stopping_since: row.maybe_time("stopping_since")?,
+        status: row.maybe_json("status")?,
+        seen_at: row.maybe_time("seen_at")?,
+        log_cursor: row.number("log_cursor")?,
+    })
+}

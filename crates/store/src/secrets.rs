@@ -1,0 +1,97 @@
+//! Secrets of teams. Values are sealed before they reach the database, and leave this room as `SecretString` only.
+
+use api::id::TeamId;
+use secrecy::SecretString;
+use sqlx::any::AnyRow;
+
+use crate::{
+    Error, Store, Topic, audit,
+    database::{Columns, bigint, or_name_taken},
+    domain::{AuditEvent, Secret, SecretValues, fold_secret_name},
+};
+
+impl Store {
+    /// Sets a secret, or gives an existing one of the same folded name a new value and spelling; its id and time of creation stay.
+    pub async fn set_secret(
+        &self,
+        secret: &Secret,
+        value: &SecretString,
+        audit: Option<&AuditEvent>,
+    ) -> Result<Secret, Error> {
+        let folded = fold_secret_name(&secret.name);
+        let sealed = self.cipher().seal(value, &owner(&secret.team_id, &folded));
+        let mut write = self.write(&[Topic::Secrets]).await?;
+        let row = sqlx::query(
+            "INSERT INTO secrets (id, team_id, folded_name, name, sealed, created_at) VALUES ($1, $2, $3, $4, $5, $6)
+             ON CONFLICT (team_id, folded_name) DO UPDATE SET name = excluded.name, sealed = excluded.sealed
+             RETURNING id, team_id, name, created_at",
+        )
+        .bind(secret.id.as_str())
+        .bind(secret.team_id.as_str())
+        .bind(folded)
+        .bind(&secret.name)
+        .bind(sealed)
+        .bind(bigint(secret.created_at.0))
+        .fetch_one(write.on())
+        .await
+        .map_err(or_name_taken("secret", &secret.name))?;
+        audit::insert(&mut write, audit).await?;
+        write.commit().await?;
+        read(&row)
+    }
+
+    /// The secrets of one team, or of all, by name, without values.
+    pub async fn secrets(&self, team: Option<&TeamId>) -> Result<Vec<Secret>, Error> {
+        let rows = sqlx::query(
+            "SELECT id, team_id, name, created_at FROM secrets WHERE $1 IS NULL OR team_id = $1 ORDER BY folded_name, team_id",
+        )
+        .bind(team.map(TeamId::as_str))
+        .fetch_all(self.readers())
+        .await?;
+        rows.iter().map(read).collect()
+    }
+
+    /// Deletes a secret by any spelling of its name, and says what it was.
+    pub async fn delete_secret(&self, team: &TeamId, name: &str, audit: Option<&AuditEvent>) -> Result<Secret, Error> {
+        let mut write = self.write(&[Topic::Secrets]).await?;
+        let row = sqlx::query(
+            "DELETE FROM secrets WHERE team_id = $1 AND folded_name = $2 RETURNING id, team_id, name, created_at",
+        )
+        .bind(team.as_str())
+        .bind(fold_secret_name(name))
+        .fetch_optional(write.on())
+        .await?;
+        let row = row.ok_or_else(|| Error::not_found("secret", name))?;
+        audit::insert(&mut write, audit).await?;
+        write.commit().await?;
+        read(&row)
+    }
+
+    /// The values of a team's secrets by folded name (see [`fold_secret_name`]).
+    pub async fn secret_values(&self, team: &TeamId) -> Result<SecretValues, Error> {
+        let rows = sqlx::query("SELECT folded_name, sealed FROM secrets WHERE team_id = $1")
+            .bind(team.as_str())
+            .fetch_all(self.readers())
+            .await?;
+        let open = |row: &AnyRow| {
+            let folded = row.text("folded_name")?;
+            let value = self.cipher().open(&row.text("sealed")?, &owner(team, &folded))?;
+            Ok((folded, value))
+        };
+        rows.iter().map(open).collect()
+    }
+}
+
+/// What a sealed value is bound to, so that one row's value cannot be moved into another.
+fn owner(team: &TeamId, folded_name: &str) -> Vec<u8> {
+    format!("{team}/{folded_name}").into_bytes()
+}
+
+fn read(row: &AnyRow) -> Result<Secret, Error> {
+    Ok(Secret {
+        id: row.id("id")?,
+        team_id: row.id("team_id")?,
+        name: row.text("name")?,
+        created_at: row.time("created_at")?,
+    })
+}
