@@ -1,6 +1,10 @@
 //! How many replicas a deployment should have. Behaviour 4.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
+
+use crate::{Decision, Timestamp};
 
 /// The settings of one deployment or environment. Parsed at the door: every value is within its range here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,4 +37,143 @@ impl Default for Settings {
             max_scale_down_rate_percent: 50,
         }
     }
+}
+
+/// What a deployment has on its hands, summed over all gateways.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Sent to a replica and not answered.
+    pub in_flight: u32,
+    /// Waiting for a slot or a replica.
+    pub queued: u32,
+    /// Requests that ended since the last decision.
+    pub finished: u64,
+    /// Whether somebody asked for a wake-up since the last decision.
+    pub woken: bool,
+}
+
+impl Load {
+    fn is_none(&self) -> bool {
+        *self == Load::default()
+    }
+}
+
+/// What is remembered between decisions. Losing it costs one delay at most, so a shell may keep it to itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// Since when the load has asked for fewer replicas than there are.
+    low_since: Option<Timestamp>,
+}
+
+/// Why a deployment should have so many replicas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// The load asks for as many as there are.
+    AtTarget,
+    /// The load asks for more.
+    LoadAboveTarget,
+    /// The load asks for more than may be.
+    AtMaximum,
+    /// The load asks for fewer than must be.
+    AtMinimum,
+    /// The load asks for fewer, and has not done so for long enough.
+    WaitingOutDelay,
+    /// The load has been low for the whole delay.
+    LoadStayedLow,
+    /// Nothing came for the whole delay.
+    NoTraffic,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Why::AtTarget => "the load is at its target",
+            Why::LoadAboveTarget => "the load is above its target",
+            Why::AtMaximum => "the load asks for more than the maximum",
+            Why::AtMinimum => "the load asks for no more than the minimum",
+            Why::WaitingOutDelay => "waiting out the scale-down delay",
+            Why::LoadStayedLow => "the load stayed low for the whole scale-down delay",
+            Why::NoTraffic => "there was no traffic for the whole scale-down delay",
+        })
+    }
+}
+
+/// Says how many replicas the load asks for, given how many there should be now.
+pub fn decide(
+    now: Timestamp,
+    current: u32,
+    load: Load,
+    memory: &Memory,
+    settings: &Settings,
+) -> Decision<Memory, u32, Why> {
+    let asked = replicas_for(load, settings);
+    let desired = asked.clamp(settings.min_replica, settings.max_replica);
+    let settled = |output, why| Decision {
+        next: Memory::default(),
+        output,
+        wake_at: None,
+        why,
+    };
+    if desired > current {
+        let is_forced = desired > asked;
+        return settled(
+            desired,
+            if is_forced {
+                Why::AtMinimum
+            } else {
+                Why::LoadAboveTarget
+            },
+        );
+    }
+    if desired == current {
+        return settled(
+            current,
+            match asked {
+                asked if asked > desired => Why::AtMaximum,
+                asked if asked < desired => Why::AtMinimum,
+                0 => Why::NoTraffic,
+                _ => Why::AtTarget,
+            },
+        );
+    }
+    if current > settings.max_replica {
+        return settled(settings.max_replica, Why::AtMaximum);
+    }
+
+    let delay_ms = u64::from(settings.scale_down_delay_s) * 1_000;
+    let low_since = memory.low_since.map_or(now, |since| since.min(now));
+    if now.since(low_since) < delay_ms {
+        return Decision {
+            next: Memory {
+                low_since: Some(low_since),
+            },
+            output: current,
+            wake_at: Some(low_since.plus(delay_ms)),
+            why: Why::WaitingOutDelay,
+        };
+    }
+    let largest_step = (u64::from(current) * u64::from(settings.max_scale_down_rate_percent) / 100).max(1);
+    let output = desired.max(current.saturating_sub(u32::try_from(largest_step).unwrap_or(u32::MAX)));
+    let why = if output == 0 {
+        Why::NoTraffic
+    } else {
+        Why::LoadStayedLow
+    };
+    Decision {
+        next: Memory { low_since: Some(now) },
+        output,
+        wake_at: Some(now.plus(delay_ms)),
+        why,
+    }
+}
+
+/// Replicas that a load needs, head-room included: at least one when anything at all is asked for.
+fn replicas_for(load: Load, settings: &Settings) -> u32 {
+    if load.is_none() {
+        return 0;
+    }
+    let requests = u64::from(load.in_flight) + u64::from(load.queued);
+    let per_replica = u64::from(settings.concurrency_target) * u64::from(settings.target_utilization_percent);
+    let needed = (requests * 100).div_ceil(per_replica.max(1));
+    u32::try_from(needed).unwrap_or(u32::MAX).max(1)
 }

@@ -3,7 +3,9 @@
 #![forbid(unsafe_code)]
 
 pub mod autoscale;
+pub mod deployment;
 pub mod lifecycle;
+pub mod placement;
 pub mod replica_set;
 pub mod time;
 

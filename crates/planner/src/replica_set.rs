@@ -1,14 +1,284 @@
 //! Which replicas to start and stop so that as many run as are wanted, without spinning when they keep dying.
 
+use std::fmt;
+
+use api::id::ReplicaId;
 use serde::{Deserialize, Serialize};
 
-use crate::Timestamp;
+use crate::{Decision, Timestamp};
+
+/// The pause after the first failed start; doubles with each further one.
+const FIRST_BACK_OFF_MS: u64 = 1_000;
+/// The longest pause.
+const LONGEST_BACK_OFF_MS: u64 = 300_000;
+/// Failures are forgotten when a replica has been ready for this long.
+const STEADY_MS: u64 = 60_000;
+
+/// A replica as it was last seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replica {
+    /// Which copy.
+    pub id: ReplicaId,
+    /// When it was ordered.
+    pub ordered_at: Timestamp,
+    /// Whether it has been told to stop.
+    pub stopping: bool,
+    /// Where it stands.
+    pub phase: Phase,
+}
+
+/// Where a replica stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Phase {
+    /// Ordered and not seen yet, or its process is being started.
+    Starting,
+    /// In `load()`.
+    Loading,
+    /// Answers requests.
+    Ready,
+    /// Says that it is not healthy.
+    Unhealthy,
+    /// Finishes what it has accepted.
+    Draining,
+    /// Gone.
+    Ended(End),
+}
+
+/// How a replica ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct End {
+    /// The cause, as far as decisions need it.
+    pub cause: Cause,
+    /// One sentence for a person.
+    pub message: String,
+    /// A traceback, or the last lines of output.
+    pub detail: Option<String>,
+}
+
+/// The cause of an end, as far as decisions need it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// It was asked to stop.
+    Stopped,
+    /// The model could not be loaded, however often it was tried.
+    LoadFailed,
+    /// It was not ready in time.
+    StartTimeout,
+    /// Anything else: an exit code, a signal, no memory, a lost process.
+    Crashed,
+}
 
 /// What is remembered of failed starts between decisions.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Memory {
-    /// Replicas that ended on their own accord since one was last ready for a while.
+    /// Rounds of replicas that ended on their own accord, since one was last ready for a while.
     pub failures: u32,
     /// No start before this moment.
     pub not_before: Option<Timestamp>,
+    /// The end of a replica ordered before this moment says nothing new: it belongs to an earlier run, or to a round that has
+    /// been counted.
+    pub counts_from: Timestamp,
+    /// Since when a replica is ready again, after failures.
+    pub steady_since: Option<Timestamp>,
+    /// How the last one ended, in a sentence.
+    pub last_failure: Option<String>,
+}
+
+impl Memory {
+    /// Nothing has failed yet in a run that begins now.
+    pub fn new_run(now: Timestamp) -> Self {
+        Self {
+            counts_from: now,
+            ..Self::default()
+        }
+    }
+}
+
+/// What has been learnt from looking at the replicas.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lesson<'a> {
+    /// To remember.
+    pub memory: Memory,
+    /// The failure that has just been counted, if one has.
+    pub failure: Option<&'a End>,
+}
+
+/// Counts new failures, and forgets old ones when a replica has been ready for a while. Looking twice teaches nothing new.
+pub fn learn<'a>(now: Timestamp, replicas: &'a [Replica], memory: &Memory) -> Lesson<'a> {
+    let mut memory = rewound(now, memory);
+    let failure = worst_failure(replicas, memory.counts_from);
+    if let Some(end) = failure {
+        memory = Memory {
+            failures: memory.failures.saturating_add(1),
+            not_before: Some(now.plus(back_off_ms(memory.failures + 1))),
+            counts_from: now.plus(1),
+            steady_since: None,
+            last_failure: Some(end.message.clone()),
+        };
+    }
+    let is_ready = replicas
+        .iter()
+        .any(|replica| replica.phase == Phase::Ready && !replica.stopping);
+    if memory.failures > 0 {
+        memory.steady_since = is_ready.then(|| memory.steady_since.unwrap_or(now));
+        if memory.steady_since.is_some_and(|since| now.since(since) >= STEADY_MS) {
+            memory = Memory {
+                counts_from: memory.counts_from,
+                ..Memory::default()
+            };
+        }
+    }
+    Lesson { memory, failure }
+}
+
+/// A clock that stepped back must not leave moments in memory that lie too far ahead.
+fn rewound(now: Timestamp, memory: &Memory) -> Memory {
+    let latest = now.plus(back_off_ms(memory.failures));
+    Memory {
+        not_before: memory.not_before.map(|moment| moment.min(latest)),
+        counts_from: memory.counts_from.min(now.plus(1)),
+        steady_since: memory.steady_since.map(|moment| moment.min(now)),
+        ..memory.clone()
+    }
+}
+
+/// The failure to count, the most telling one first. Replicas that die together are one failure.
+fn worst_failure(replicas: &[Replica], counts_from: Timestamp) -> Option<&End> {
+    let failures = replicas.iter().filter_map(|replica| match &replica.phase {
+        Phase::Ended(end) if !replica.stopping && replica.ordered_at >= counts_from => Some(end),
+        _ => None,
+    });
+    failures.min_by_key(|end| match end.cause {
+        Cause::LoadFailed => 0,
+        Cause::StartTimeout => 1,
+        Cause::Crashed => 2,
+        Cause::Stopped => 3,
+    })
+}
+
+fn back_off_ms(failures: u32) -> u64 {
+    match failures {
+        0 => 0,
+        failures => FIRST_BACK_OFF_MS
+            .saturating_mul(1 << (failures - 1).min(20))
+            .min(LONGEST_BACK_OFF_MS),
+    }
+}
+
+/// One thing to do. Each can be done again without harm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Order so many new replicas.
+    Start(u32),
+    /// Tell this one to stop.
+    Stop(ReplicaId),
+    /// Clear away what is left of this one.
+    Forget(ReplicaId),
+}
+
+/// Why replicas are started, stopped, or left alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Why {
+    /// As many as are wanted.
+    Enough,
+    /// Some are missing.
+    Starting(u32),
+    /// Some are too many.
+    Stopping(u32),
+    /// Some are missing, and starts keep failing.
+    BackingOff {
+        /// How often in a row.
+        failures: u32,
+        /// How long until the next try, in milliseconds.
+        wait_ms: u64,
+        /// How the last one ended.
+        last_failure: Option<String>,
+    },
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Why::Enough => f.write_str("as many replicas as wanted"),
+            Why::Starting(1) => f.write_str("starting a replica"),
+            Why::Starting(count) => write!(f, "starting {count} replicas"),
+            Why::Stopping(1) => f.write_str("stopping a replica"),
+            Why::Stopping(count) => write!(f, "stopping {count} replicas"),
+            Why::BackingOff {
+                failures,
+                wait_ms,
+                last_failure,
+            } => {
+                write!(f, "backing off after {failures} failed start")?;
+                f.write_str(if *failures == 1 { "" } else { "s" })?;
+                write!(f, ", next in {} s", wait_ms.div_ceil(1_000))?;
+                last_failure.as_ref().map_or(Ok(()), |message| write!(f, ": {message}"))
+            }
+        }
+    }
+}
+
+/// Says what to start and stop so that `wanted` replicas run. The memory is what [`learn`] has just given; it is not changed.
+pub fn decide(
+    now: Timestamp,
+    wanted: u32,
+    replicas: &[Replica],
+    memory: &Memory,
+) -> Decision<Memory, Vec<Action>, Why> {
+    let mut actions: Vec<Action> = replicas
+        .iter()
+        .filter(|replica| matches!(replica.phase, Phase::Ended(_)))
+        .map(|replica| Action::Forget(replica.id.clone()))
+        .collect();
+    let mut live: Vec<&Replica> = replicas.iter().filter(|replica| is_live(replica)).collect();
+    let count = live.len().try_into().unwrap_or(u32::MAX);
+    let missing = wanted.saturating_sub(count);
+    let surplus = count.saturating_sub(wanted);
+
+    let not_before = memory.not_before.filter(|moment| *moment > now);
+    let (wake_at, why) = match (missing, not_before) {
+        (0, _) if surplus > 0 => {
+            live.sort_by_key(|replica| (replica.phase == Phase::Ready, std::cmp::Reverse(replica.ordered_at)));
+            actions.extend(
+                live.iter()
+                    .take(surplus as usize)
+                    .map(|replica| Action::Stop(replica.id.clone())),
+            );
+            (None, Why::Stopping(surplus))
+        }
+        (0, _) => (None, Why::Enough),
+        (_, Some(moment)) => {
+            let last_failure = memory.last_failure.clone();
+            (
+                Some(moment),
+                Why::BackingOff {
+                    failures: memory.failures,
+                    wait_ms: moment.since(now),
+                    last_failure,
+                },
+            )
+        }
+        (missing, None) => {
+            actions.push(Action::Start(missing));
+            (None, Why::Starting(missing))
+        }
+    };
+    let steady_at = memory.steady_since.map(|since| since.plus(STEADY_MS));
+    let wake_at = wake_at.into_iter().chain(steady_at).min();
+    Decision {
+        next: memory.clone(),
+        output: actions,
+        wake_at,
+        why,
+    }
+}
+
+/// Whether a replica counts towards what is wanted.
+fn is_live(replica: &Replica) -> bool {
+    match replica.phase {
+        _ if replica.stopping => false,
+        Phase::Starting | Phase::Loading | Phase::Ready | Phase::Unhealthy => true,
+        Phase::Draining | Phase::Ended(_) => false,
+    }
 }

@@ -1,8 +1,17 @@
 //! The life of one deployment: what has happened to it (facts, stored), what that makes its status (derived, never set by hand),
-//! and what should run next. Behaviour 2.2 and 2.3.
+//! what its owners can ask of it (`commands`), and what should run next (`decide`). Behaviour 2.2, 2.3 and 2.5.
+
+mod commands;
+mod decide;
+mod status;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::{
+    commands::Refusal,
+    decide::{Picture, Why, decide},
+    status::{Observed, status},
+};
 use crate::Timestamp;
 
 /// What has happened to a deployment.
@@ -14,6 +23,29 @@ pub struct Lifecycle {
     pub build: Build,
     /// How far its run is.
     pub run: Run,
+    /// When it was first ready; none until then. An environment may point at it from then on.
+    #[serde(default)]
+    pub first_ready: Option<Timestamp>,
+}
+
+impl Lifecycle {
+    /// A deployment that has just been pushed: to be built, then to serve.
+    pub fn pushed(now: Timestamp) -> Self {
+        Self {
+            wanted: Wanted::Running,
+            build: Build::Pending { since: now },
+            run: Run::Idle,
+            first_ready: None,
+        }
+    }
+
+    /// Why the build or the start failed, where it did.
+    pub fn failure(&self) -> Option<&Reason> {
+        match (&self.build, &self.run) {
+            (Build::Failed { reason, .. }, _) | (_, Run::Failed { reason, .. }) => Some(reason),
+            (Build::Pending { .. } | Build::Succeeded { .. } | Build::Stopped { .. }, _) => None,
+        }
+    }
 }
 
 /// What the owners of a deployment want of it.

@@ -1,0 +1,108 @@
+//! The one decision about one deployment, composed of the others: what the load asks for, how far the run is, which replicas to
+//! start and stop. A shell looks, calls this, saves what it says, does what it says, and looks again.
+
+use std::fmt;
+
+use crate::{
+    Decision, Timestamp, autoscale,
+    lifecycle::{self, Lifecycle, Observed, Run},
+    replica_set::{self, Action, Replica},
+};
+
+/// All that is remembered of a deployment between decisions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    /// What has happened to it.
+    pub lifecycle: Lifecycle,
+    /// How many replicas should run, as last decided.
+    pub target: u32,
+    /// What is remembered of failed starts.
+    pub starts: replica_set::Memory,
+    /// What is remembered of the load.
+    pub scaling: autoscale::Memory,
+}
+
+/// What a decision looks at.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen<'a> {
+    /// Every replica that has not been cleared away.
+    pub replicas: &'a [Replica],
+    /// What the gateways have on their hands.
+    pub load: autoscale::Load,
+    /// How it scales.
+    pub settings: &'a autoscale::Settings,
+    /// How long a first start may take.
+    pub deploy_timeout_ms: u64,
+}
+
+/// Why a deployment is as it is: the most telling of its parts' reasons.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Why {
+    /// How far its run is.
+    Run(lifecycle::Why),
+    /// How it follows the load.
+    Scaling(autoscale::Why),
+    /// How its replicas fare.
+    Replicas(replica_set::Why),
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Why::Run(why) => why.fmt(f),
+            Why::Scaling(why) => why.fmt(f),
+            Why::Replicas(why) => why.fmt(f),
+        }
+    }
+}
+
+/// Says what should happen to a deployment now.
+pub fn decide(now: Timestamp, state: &State, seen: &Seen<'_>) -> Decision<State, Vec<Action>, Why> {
+    let lesson = replica_set::learn(now, seen.replicas, &state.starts);
+    let scaling = autoscale::decide(now, state.target, seen.load, &state.scaling, seen.settings);
+    let run = lifecycle::decide(
+        now,
+        &state.lifecycle,
+        &lifecycle::Picture {
+            observed: Observed::of(seen.replicas),
+            failures: lesson.memory.failures,
+            failure: lesson.failure,
+            demand: scaling.output,
+            first_replicas: seen.settings.min_replica.max(1),
+            deploy_timeout_ms: seen.deploy_timeout_ms,
+        },
+    );
+    let begins = |run: &Run| matches!(run, Run::Starting { .. });
+    let starts = match (begins(&state.lifecycle.run), begins(&run.next.run)) {
+        (false, true) => replica_set::Memory::new_run(now),
+        _ => lesson.memory,
+    };
+    let replicas = replica_set::decide(now, run.output, seen.replicas, &starts);
+
+    let follows_load = matches!(run.why, lifecycle::Why::FollowingLoad | lifecycle::Why::NoTraffic);
+    let why = match (&replicas.why, run.why) {
+        (replica_set::Why::BackingOff { .. }, _) => Why::Replicas(replicas.why),
+        (_, lifecycle::Why::FollowingLoad) => Why::Scaling(scaling.why),
+        (_, why) => Why::Run(why),
+    };
+    let wake_at = [run.wake_at, replicas.wake_at, scaling.wake_at.filter(|_| follows_load)]
+        .into_iter()
+        .flatten()
+        .min();
+    let next = State {
+        lifecycle: run.next,
+        target: run.output,
+        starts: replicas.next,
+        scaling: if follows_load {
+            scaling.next
+        } else {
+            autoscale::Memory::default()
+        },
+    };
+    Decision {
+        next,
+        output: replicas.output,
+        wake_at,
+        why,
+    }
+}
