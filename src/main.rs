@@ -1,2 +1,87 @@
-//! The one binary.
-fn main() {}
+//! The composition root and command line: parses, runs one command, and turns its result into an exit code.
+#![forbid(unsafe_code)]
+
+mod cli;
+mod client;
+mod clock;
+mod commands;
+mod config;
+mod failure;
+mod printer;
+mod server;
+mod telemetry;
+mod words;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::{
+    cli::{Cli, Command},
+    commands::*,
+    failure::{Failure, Kind, Result},
+    printer::Printer,
+};
+
+fn main() -> ExitCode {
+    let Cli { client, json, command } = Cli::parse();
+    let context = Context {
+        client_flags: client,
+        printer: Printer::new(json),
+    };
+    match start(command, &context) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            context.printer.failure(&failure);
+            ExitCode::from(failure.kind as u8)
+        }
+    }
+}
+
+fn start(command: Command, context: &Context) -> Result {
+    // A server uses every core and ends itself on signals; a command waits for one answer at a time and just stops.
+    let is_server = matches!(command, Command::Serve(_));
+    let mut runtime = match is_server {
+        true => tokio::runtime::Builder::new_multi_thread(),
+        false => tokio::runtime::Builder::new_current_thread(),
+    };
+    let runtime = runtime
+        .enable_all()
+        .build()
+        .map_err(failure::while_doing("cannot start"))?;
+    runtime.block_on(async {
+        let interrupted = async {
+            match is_server {
+                true => std::future::pending().await,
+                false => tokio::signal::ctrl_c().await,
+            }
+        };
+        tokio::select! {
+            result = run(command, context) => result,
+            Ok(()) = interrupted => Err(Failure::new(Kind::Interrupted, "interrupted")),
+        }
+    })
+}
+
+async fn run(command: Command, context: &Context) -> Result {
+    match command {
+        Command::Serve(args) => serve::run(args, context).await,
+        Command::Push(args) => push::run(args, context).await,
+        Command::Predict(args) => predict::run(args, context).await,
+        Command::Status(args) => status::run(args, context).await,
+        Command::Logs(args) => logs::run(args, context).await,
+        Command::Models(args) => models::run(args, context).await,
+        Command::Deployments(args) => deployments::run(args, context).await,
+        Command::Environments(args) => environments::run(args, context).await,
+        Command::Activate(args) => activate::run(args, context).await,
+        Command::Deactivate(args) => deactivate::run(args, context).await,
+        Command::Retry(args) => retry::run(args, context).await,
+        Command::Rename(args) => rename::run(args, context).await,
+        Command::Delete(args) => delete::run(args, context).await,
+        Command::Secrets(args) => secrets::run(args, context).await,
+        Command::Keys(args) => keys::run(args, context).await,
+        Command::Login(args) => login::run(args, context).await,
+        Command::Config(args) => config_show::run(args, context),
+        Command::Completions(args) => completions::run(args, context),
+    }
+}

@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Installs the named tools where they are missing: uv into .cache/tools (a virtual environment), nextest by cargo, and
+# PostgreSQL's server programs by apt. What is there already is used as it is.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { echo "tools: $*" >&2; }
+
+install_uv() {
+    command -v uv >/dev/null && return
+    say "installing uv into .cache/tools"
+    python3 -m venv .cache/tools || {
+        say "python3 has no venv module; install it (Debian: apt install python3-venv) or install uv"
+        exit 1
+    }
+    .cache/tools/bin/pip install --quiet --disable-pip-version-check uv
+}
+
+install_nextest() {
+    cargo nextest --version >/dev/null 2>&1 && return
+    say "installing cargo-nextest (some minutes)"
+    cargo install --locked cargo-nextest
+}
+
+# Debian keeps the server's programs outside PATH.
+has_postgresql() { command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; }
+
+install_postgresql() {
+    has_postgresql && return
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+        say "the tests need PostgreSQL's server programs (initdb, postgres); install them (Debian: apt install postgresql)"
+        exit 1
+    fi
+    say "installing postgresql"
+    apt-get update --quiet --quiet
+    # No cluster of the machine's own: the tests start servers of their own.
+    mkdir -p /etc/postgresql-common
+    [ -e /etc/postgresql-common/createcluster.conf ] ||
+        echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
+    DEBIAN_FRONTEND=noninteractive apt-get install --quiet --quiet --yes --no-install-recommends postgresql >/dev/null
+}
+
+for tool in "$@"; do
+    "install_$tool"
+done

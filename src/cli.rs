@@ -1,0 +1,53 @@
+//! The command line's grammar: one subcommand a verb, each with a file of its own in [`crate::commands`].
+
+use clap::{Parser, Subcommand};
+
+use crate::{commands::*, config, failure::EXIT_CODES};
+
+/// Serve machine-learning models from your own machines.
+///
+/// Push a folder with `config.yaml` and `model/model.py`, get a REST endpoint. Answers go to standard output, everything else
+/// to standard error.
+#[derive(Debug, Parser)]
+#[command(name = "greenroom", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    pub client: config::ClientFlags,
+    /// Answer with JSON, for machines
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub json: bool,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Serve(serve::Args),
+    Push(push::Args),
+    Predict(predict::Args),
+    Status(status::Args),
+    Logs(logs::Args),
+    Models(models::Args),
+    Deployments(deployments::Args),
+    Environments(environments::Args),
+    Activate(activate::Args),
+    Deactivate(deactivate::Args),
+    Retry(retry::Args),
+    Rename(rename::Args),
+    Delete(delete::Args),
+    Secrets(secrets::Args),
+    Keys(keys::Args),
+    Login(login::Args),
+    Config(config_show::Args),
+    Completions(completions::Args),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_grammar_has_no_contradictions() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,166 @@
+//! The command line's view of a server: typed calls, and failures turned into exit codes with hints.
+
+use std::time::Duration;
+
+use api::error::ManagementError;
+use reqwest::{Method, Response, StatusCode, Url};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    config,
+    failure::{Failure, Kind, Result},
+};
+
+/// How long to wait for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a management call may take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A connection to one server.
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    url: Url,
+    api_key: String,
+}
+
+impl Client {
+    /// Prepares to talk to a server. Makes no call.
+    pub fn new(settings: config::Client) -> Result<Self> {
+        let Some(api_key) = settings.api_key else {
+            let message = format!("no API key for {}", settings.url);
+            return Err(Failure::new(Kind::Auth, message).hint("run `greenroom login`, or set GREENROOM_API_KEY"));
+        };
+        let invalid = |error: &dyn std::fmt::Display| {
+            Failure::new(
+                Kind::Usage,
+                format!("`{}` is not a server's URL: {error}", settings.url),
+            )
+        };
+        let url = Url::parse(&settings.url).map_err(|error| invalid(&error))?;
+        if !matches!(url.scheme(), "http" | "https") || url.cannot_be_a_base() {
+            return Err(invalid(&"expected http:// or https://"));
+        }
+        let http = reqwest::Client::builder()
+            .user_agent(concat!("greenroom/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT_TIMEOUT)
+            .build()
+            .map_err(|error| Failure::new(Kind::Failed, format!("cannot prepare HTTP: {error}")))?;
+        Ok(Self { http, url, api_key })
+    }
+
+    /// The server's base URL, without a trailing slash.
+    pub fn url(&self) -> &str {
+        self.url.as_str().trim_end_matches('/')
+    }
+
+    /// Reads a resource.
+    pub async fn get<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T> {
+        self.get_where(path, &[]).await
+    }
+
+    /// Reads a resource, with a query.
+    pub async fn get_where<T: DeserializeOwned>(&self, path: &[&str], query: &[(&str, String)]) -> Result<T> {
+        let url = self.at(path, query);
+        self.call::<(), T>(Method::GET, url, None).await
+    }
+
+    /// Creates or acts.
+    pub async fn post<B: Serialize, T: DeserializeOwned>(&self, path: &[&str], body: &B) -> Result<T> {
+        self.call(Method::POST, self.at(path, &[]), Some(body)).await
+    }
+
+    /// Changes a resource.
+    pub async fn patch<B: Serialize, T: DeserializeOwned>(&self, path: &[&str], body: &B) -> Result<T> {
+        self.call(Method::PATCH, self.at(path, &[]), Some(body)).await
+    }
+
+    /// Removes a resource.
+    pub async fn delete<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T> {
+        self.call::<(), T>(Method::DELETE, self.at(path, &[]), None).await
+    }
+
+    /// Calls a model. The answer is the model's, whatever it is; only an unreachable server is a failure here.
+    pub async fn infer(&self, path: &[&str], body: Vec<u8>) -> Result<Response> {
+        self.http
+            .post(self.at(path, &[]))
+            .header("authorization", format!("Api-Key {}", self.api_key))
+            .header("content-type", "application/json")
+            .body(body)
+            .send()
+            .await
+            .map_err(|error| self.unreachable(&error))
+    }
+
+    /// What a refused call to a model means for the caller.
+    pub fn refusal(status: StatusCode, message: String) -> Failure {
+        let kind = match status.as_u16() {
+            401 | 403 => Kind::Auth,
+            404 => Kind::NotFound,
+            408 | 504 => Kind::TimedOut,
+            400..=499 => Kind::Invalid,
+            _ => Kind::Server,
+        };
+        let failure = Failure::new(kind, message);
+        match kind {
+            Kind::Auth => failure.hint("run `greenroom login` with a valid key"),
+            _ => failure,
+        }
+    }
+
+    /// The URL of a path, each segment escaped.
+    fn at(&self, path: &[&str], query: &[(&str, String)]) -> Url {
+        let mut url = self.url.clone();
+        url.path_segments_mut()
+            .expect("checked when made")
+            .pop_if_empty()
+            .extend(path);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        url
+    }
+
+    async fn call<B: Serialize, T: DeserializeOwned>(&self, method: Method, url: Url, body: Option<&B>) -> Result<T> {
+        let mut request = self
+            .http
+            .request(method, url)
+            .header("authorization", format!("Api-Key {}", self.api_key))
+            .timeout(CALL_TIMEOUT);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let status = response.status();
+        let body = response.bytes().await.map_err(|error| self.unreachable(&error))?;
+        if !status.is_success() {
+            let message = match serde_json::from_slice::<ManagementError>(&body) {
+                Ok(error) => error.message,
+                Err(_) => format!("{} answered {status}", self.url()),
+            };
+            return Err(Self::refusal(status, message));
+        }
+        serde_json::from_slice(&body).map_err(|error| {
+            Failure::new(
+                Kind::Server,
+                format!("{} answered what this version does not understand: {error}", self.url()),
+            )
+            .hint("is it a Greenroom server of the same version?")
+        })
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> Failure {
+        if error.is_timeout() {
+            return Failure::new(Kind::TimedOut, format!("{} did not answer in time", self.url()));
+        }
+        let mut cause: &dyn std::error::Error = error;
+        while let Some(deeper) = cause.source() {
+            cause = deeper;
+        }
+        let failure = Failure::new(Kind::Server, format!("cannot reach {}: {cause}", self.url()));
+        match error.is_connect() {
+            true => failure.hint("start a server with `greenroom serve`, or name another one with --url"),
+            false => failure,
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! `greenroom activate MODEL`.
+
+use api::v1::deployments::ActivateResponse;
+
+use super::{
+    Context,
+    target::Target,
+    watch::{self, Watched},
+};
+use crate::{failure::Result, words};
+
+/// Start a deployment that was deactivated
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    target: Target,
+    #[command(flatten)]
+    wait: watch::WaitArgs,
+}
+
+pub async fn run(args: Args, context: &Context) -> Result {
+    let client = context.client()?;
+    let (model, deployment) = args.target.find(&client).await?;
+    let path = ["v1", "models", &model.id, "deployments", &deployment.id, "activate"];
+    let _: ActivateResponse = client.post(&path, &serde_json::json!({})).await?;
+    let Watched { deployment, .. } = watch::until_active(&client, context.printer, deployment, &args.wait).await?;
+    context.printer.answer(&deployment, |deployment| {
+        format!(
+            "{} of {} is {}",
+            deployment.name,
+            model.name,
+            words::name(&deployment.status)
+        )
+    })
+}

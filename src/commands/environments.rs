@@ -1,0 +1,101 @@
+//! `greenroom environments list|create|delete`.
+
+use api::v1::environments::{CreateEnvironmentRequest, Environment, EnvironmentTombstone, Environments};
+
+use super::{Context, target};
+use crate::{
+    failure::{Failure, Kind, Result},
+    words,
+};
+
+/// List, create or delete the environments of a model
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// List the environments of a model
+    List {
+        /// Model, by name or id
+        model: String,
+    },
+    /// Add an environment to a model
+    Create {
+        /// Model, by name or id
+        model: String,
+        /// Lower-case letters, digits and hyphens
+        name: String,
+    },
+    /// Remove an environment; what it serves stays, with no replicas
+    Delete {
+        /// Model, by name or id
+        model: String,
+        /// Which
+        name: String,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+}
+
+pub async fn run(args: Args, context: &Context) -> Result {
+    let client = context.client()?;
+    let printer = context.printer;
+    match args.action {
+        Action::List { model } => {
+            let model = target::find_model(&client, &model).await?;
+            let found: Environments = client.get(&["v1", "models", &model.id, "environments"]).await?;
+            printer.table(&found, HEADINGS, rows(&found.environments))
+        }
+        Action::Create { model, name } => {
+            let model = target::find_model(&client, &model).await?;
+            let request = CreateEnvironmentRequest {
+                name,
+                autoscaling_settings: None,
+                promotion_settings: None,
+                request_backpressure_settings: None,
+            };
+            let path = ["v1", "models", &model.id, "environments"];
+            let made: Environment = client.post(&path, &request).await?;
+            printer.answer(&made, |made| {
+                format!("created environment {} of model {}", made.name, model.name)
+            })
+        }
+        Action::Delete { model, name, yes } => {
+            let model = target::find_model(&client, &model).await?;
+            if !yes && !printer.confirm(&format!("Delete environment {name} of model {}?", model.name)) {
+                return Err(Failure::new(Kind::Usage, "nothing deleted").hint("pass --yes to delete without asking"));
+            }
+            let path = ["v1", "models", &model.id, "environments", &name];
+            let gone: EnvironmentTombstone = client.delete(&path).await?;
+            printer.answer(&gone, |gone| {
+                format!("deleted environment {} of model {}", gone.name, model.name)
+            })
+        }
+    }
+}
+
+/// The headings of [`rows`].
+pub const HEADINGS: &[&str] = &["environment", "serves", "status", "replicas", "min", "max"];
+
+/// One row for each environment.
+pub fn rows(environments: &[Environment]) -> Vec<Vec<String>> {
+    let row = |environment: &Environment| {
+        let current = environment.current_deployment.as_ref();
+        vec![
+            environment.name.clone(),
+            current.map_or_else(|| "-".to_owned(), |deployment| deployment.name.clone()),
+            current.map_or_else(|| "-".to_owned(), |deployment| words::name(&deployment.status)),
+            current.map_or_else(
+                || "-".to_owned(),
+                |deployment| deployment.active_replica_count.to_string(),
+            ),
+            environment.autoscaling_settings.min_replica.to_string(),
+            environment.autoscaling_settings.max_replica.to_string(),
+        ]
+    };
+    environments.iter().map(row).collect()
+}

@@ -1,0 +1,106 @@
+//! `greenroom keys list|create|revoke`.
+
+use api::v1::api_keys::{APIKey, APIKeyCategory, APIKeyInfo, APIKeyTombstone, APIKeys, CreateAPIKeyRequest};
+
+use super::{Context, target};
+use crate::{failure::Result, words};
+
+/// List, create or revoke API keys
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// List API keys by their prefix
+    List,
+    /// Create an API key and print it, once
+    Create {
+        /// Lower-case letters, digits and hyphens
+        #[arg(long)]
+        name: Option<String>,
+        /// What it may do
+        #[arg(long = "type", value_enum, default_value_t = Type::Manage)]
+        kind: Type,
+        /// Only these models, by name or id; for invoke and metrics
+        #[arg(long, value_name = "MODEL", value_delimiter = ',')]
+        models: Vec<String>,
+    },
+    /// Revoke the API key with a prefix
+    Revoke {
+        /// What stands before the dot
+        prefix: String,
+    },
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Type {
+    /// Deploy, manage and call models
+    Manage,
+    /// Call models
+    Invoke,
+    /// Read metrics
+    Metrics,
+    /// Whatever you may
+    Personal,
+    /// Manage API keys
+    Keys,
+}
+
+impl From<Type> for APIKeyCategory {
+    fn from(kind: Type) -> Self {
+        match kind {
+            Type::Manage => APIKeyCategory::WorkspaceManageAll,
+            Type::Invoke => APIKeyCategory::WorkspaceInvoke,
+            Type::Metrics => APIKeyCategory::WorkspaceExportMetrics,
+            Type::Personal => APIKeyCategory::Personal,
+            Type::Keys => APIKeyCategory::WorkspaceManageApiKeys,
+        }
+    }
+}
+
+pub async fn run(args: Args, context: &Context) -> Result {
+    let client = context.client()?;
+    let printer = context.printer;
+    match args.action {
+        Action::List => {
+            let found: APIKeys = client.get(&["v1", "api_keys"]).await?;
+            let row = |key: &APIKeyInfo| {
+                let models = key.model_ids.as_ref().map(|ids| ids.join(", "));
+                vec![
+                    key.prefix.clone(),
+                    key.name.clone().unwrap_or_else(|| "-".to_owned()),
+                    words::name(&key.category),
+                    models.unwrap_or_else(|| "all".to_owned()),
+                ]
+            };
+            printer.table(
+                &found,
+                &["prefix", "name", "type", "models"],
+                found.keys.iter().map(row).collect(),
+            )
+        }
+        Action::Create { name, kind, models } => {
+            let mut model_ids = Vec::new();
+            for model in &models {
+                model_ids.push(target::find_model(&client, model).await?.id);
+            }
+            let model_ids = (!model_ids.is_empty()).then_some(model_ids);
+            let request = CreateAPIKeyRequest {
+                name,
+                category: kind.into(),
+                model_ids,
+                team_id: None,
+            };
+            let made: APIKey = client.post(&["v1", "api_keys"], &request).await?;
+            printer.say("Keep this key; it is not shown again.");
+            printer.answer(&made, |made| made.api_key.clone())
+        }
+        Action::Revoke { prefix } => {
+            let gone: APIKeyTombstone = client.delete(&["v1", "api_keys", &prefix]).await?;
+            printer.answer(&gone, |gone| format!("revoked API key {}", gone.prefix))
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! One file a verb. Each has its `Args` (the grammar) and a `run` (the work); what several share stands in [`target`].
+
+pub mod activate;
+pub mod completions;
+pub mod config_show;
+pub mod deactivate;
+pub mod delete;
+pub mod deployments;
+pub mod environments;
+pub mod keys;
+pub mod login;
+pub mod logs;
+pub mod models;
+pub mod predict;
+pub mod push;
+pub mod rename;
+pub mod retry;
+pub mod secrets;
+pub mod serve;
+pub mod status;
+mod tail;
+mod target;
+mod upload;
+mod watch;
+
+use crate::{client::Client, config, failure::Result, printer::Printer};
+
+/// What every command has at hand.
+pub struct Context {
+    /// The flags that say which server.
+    pub client_flags: config::ClientFlags,
+    /// Where answers go.
+    pub printer: Printer,
+}
+
+impl Context {
+    /// The server that the flags, the environment and the login name.
+    pub fn client(&self) -> Result<Client> {
+        Client::new(config::Client::resolve(&self.client_flags)?)
+    }
+}

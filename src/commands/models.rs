@@ -1,0 +1,30 @@
+//! `greenroom models`.
+
+use api::v1::models::Models;
+
+use super::Context;
+use crate::{clock, failure::Result, words::age};
+
+/// List models
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+pub async fn run(_: Args, context: &Context) -> Result {
+    let found: Models = context.client()?.get(&["v1", "models"]).await?;
+    let now = clock::now();
+    let rows = found.models.iter().map(|model| {
+        let production = model.production_deployment_id.as_deref().unwrap_or("-");
+        vec![
+            model.name.clone(),
+            model.id.clone(),
+            model.deployments_count.to_string(),
+            production.to_owned(),
+            age(now, &model.created_at),
+        ]
+    });
+    context.printer.table(
+        &found,
+        &["name", "id", "deployments", "production", "age"],
+        rows.collect(),
+    )
+}

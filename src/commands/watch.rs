@@ -1,0 +1,225 @@
+//! Watches a deployment until it serves or has failed, and says meanwhile what it does. A failure ends with the reason, the last
+//! lines of the log, and a hint.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use api::v1::{
+    deployments::{Deployment, DeploymentStatus},
+    logs::Log,
+};
+
+use super::tail::Tail;
+use crate::{
+    client::Client,
+    failure::{Failure, Kind, Result},
+    printer::{Printer, Progress},
+    words,
+};
+
+/// How many lines a failure ends with.
+const LAST_LINES: usize = 20;
+/// How long the server may be away while we watch.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How to wait.
+#[derive(Debug, clap::Args)]
+pub struct WaitArgs {
+    /// Return at once; do not wait until the deployment is active
+    #[arg(long)]
+    no_wait: bool,
+    /// Give up waiting after this long; the deployment goes on [default: never]
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, conflicts_with = "no_wait")]
+    timeout: Option<Duration>,
+    /// Print the log of the build and the start as it comes
+    #[arg(long, short)]
+    verbose: bool,
+}
+
+/// A deployment as it ended up, and how long each status on the way lasted.
+pub struct Watched {
+    /// As last seen.
+    pub deployment: Deployment,
+    /// What was waited for, and for how long, in order.
+    pub phases: Vec<(&'static str, Duration)>,
+}
+
+/// What a status means to somebody who waits.
+enum Meaning {
+    Pending(&'static str),
+    Serves,
+    Failed,
+    Stopped,
+}
+
+fn meaning(status: DeploymentStatus) -> Meaning {
+    match status {
+        DeploymentStatus::Building => Meaning::Pending("build"),
+        DeploymentStatus::Deploying | DeploymentStatus::Updating | DeploymentStatus::WakingUp => {
+            Meaning::Pending("start")
+        }
+        DeploymentStatus::LoadingModel => Meaning::Pending("load"),
+        DeploymentStatus::Active | DeploymentStatus::ScaledToZero => Meaning::Serves,
+        DeploymentStatus::BuildFailed
+        | DeploymentStatus::DeployFailed
+        | DeploymentStatus::Failed
+        | DeploymentStatus::Unhealthy => Meaning::Failed,
+        DeploymentStatus::BuildStopped | DeploymentStatus::Deactivating | DeploymentStatus::Inactive => {
+            Meaning::Stopped
+        }
+    }
+}
+
+/// Waits as `args` say. Without waiting, the deployment comes back as it is.
+pub async fn until_active(
+    client: &Client,
+    printer: Printer,
+    deployment: Deployment,
+    args: &WaitArgs,
+) -> Result<Watched> {
+    if args.no_wait {
+        return Ok(Watched {
+            deployment,
+            phases: Vec::new(),
+        });
+    }
+    let name = deployment.name.clone();
+    let watching = Watch::new(client, printer, deployment, args.verbose).run();
+    match args.timeout {
+        None => watching.await,
+        Some(limit) => tokio::time::timeout(limit, watching).await.unwrap_or_else(|_| {
+            let message = format!("{name} is not active after {}", words::seconds(limit));
+            Err(Failure::new(Kind::TimedOut, message).hint("it goes on without us; `greenroom status` shows how it is"))
+        }),
+    }
+}
+
+struct Watch<'a> {
+    client: &'a Client,
+    deployment: Deployment,
+    progress: Progress,
+    tail: Tail,
+    last_lines: VecDeque<String>,
+    phases: Vec<(&'static str, Duration)>,
+    verbose: bool,
+}
+
+impl<'a> Watch<'a> {
+    fn new(client: &'a Client, printer: Printer, deployment: Deployment, verbose: bool) -> Self {
+        // From now on, by the server's clock: a retried deployment's log also tells of earlier failures.
+        let start_ms = api::v1::time::parse_rfc3339(&deployment.created_at).unwrap_or_default();
+        let start_ms = start_ms.max(crate::clock::now().0.saturating_sub(60_000));
+        Self {
+            client,
+            progress: printer.spinner(&format!("{}: {}", deployment.name, words::name(&deployment.status))),
+            tail: Tail::new(&deployment, start_ms, Vec::new()),
+            deployment,
+            last_lines: VecDeque::new(),
+            phases: Vec::new(),
+            verbose,
+        }
+    }
+
+    async fn run(mut self) -> Result<Watched> {
+        let mut last_contact = Instant::now();
+        let started = Instant::now();
+        loop {
+            match self.look().await {
+                Ok(()) => last_contact = Instant::now(),
+                // A server that restarts is away for a moment; the deployment is not.
+                Err(failure) if failure.kind == Kind::Server && last_contact.elapsed() < PATIENCE => {}
+                Err(failure) => return Err(failure),
+            }
+            match meaning(self.deployment.status) {
+                Meaning::Pending(phase) => {
+                    let pause = if started.elapsed() < Duration::from_secs(5) {
+                        100
+                    } else {
+                        500
+                    };
+                    let before = Instant::now();
+                    tokio::time::sleep(Duration::from_millis(pause)).await;
+                    self.spent(phase, before.elapsed());
+                }
+                Meaning::Serves => {
+                    return Ok(Watched {
+                        deployment: self.deployment,
+                        phases: self.phases,
+                    });
+                }
+                Meaning::Failed => return Err(self.failure()),
+                Meaning::Stopped => {
+                    let Deployment { name, status, .. } = &self.deployment;
+                    let message = format!("{name} was stopped before it served: it is {}", words::name(status));
+                    return Err(Failure::new(Kind::Failed, message));
+                }
+            }
+        }
+    }
+
+    async fn look(&mut self) -> Result {
+        let Deployment { model_id, id, .. } = &self.deployment;
+        let before = self.deployment.status;
+        let deployment = self.client.get(&["v1", "models", model_id, "deployments", id]).await?;
+        self.deployment = deployment;
+        if self.deployment.status != before {
+            self.progress.label(&format!(
+                "{}: {}",
+                self.deployment.name,
+                words::name(&self.deployment.status)
+            ));
+        }
+        for line in self.tail.read(self.client).await? {
+            self.keep(line);
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, line: Log) {
+        let message = line.message.trim_end();
+        if self.verbose {
+            self.progress.say(&format!("  {message}"));
+        }
+        self.progress.detail(message.lines().last().unwrap_or_default());
+        self.last_lines.extend(message.lines().map(str::to_owned));
+        while self.last_lines.len() > LAST_LINES {
+            self.last_lines.pop_front();
+        }
+    }
+
+    fn spent(&mut self, phase: &'static str, duration: Duration) {
+        match self.phases.iter_mut().find(|(known, _)| *known == phase) {
+            Some((_, total)) => *total += duration,
+            None => self.phases.push((phase, duration)),
+        }
+    }
+
+    /// Shows the end of the log, and says why it failed.
+    fn failure(self) -> Failure {
+        let Deployment {
+            name,
+            status,
+            failure_reason,
+            ..
+        } = self.deployment;
+        if !self.last_lines.is_empty() && !self.verbose {
+            self.progress.say("The last lines of its log:");
+            for line in &self.last_lines {
+                self.progress.say(&format!("  {line}"));
+            }
+        }
+        let reason = failure_reason
+            .as_ref()
+            .map_or_else(|| words::name(&status), |reason| reason.message.clone());
+        let failure = Failure::new(
+            Kind::DeployFailed,
+            format!("{name} failed ({}): {reason}", words::name(&status)),
+        );
+        match failure_reason.and_then(|reason| reason.hint) {
+            Some(hint) => failure.hint(hint),
+            None => failure.hint("`greenroom logs` shows the whole log; mend the model and push again"),
+        }
+    }
+}

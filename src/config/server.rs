@@ -1,0 +1,375 @@
+//! What `greenroom serve` needs to know: every key with its meaning and default, and the struct they become.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use bytesize::ByteSize;
+
+use super::{Error, Key, Layers, OTHER_VARIABLES, config_dir, default_data_dir, variable, variables};
+
+/// Every key of the server, in the order in which `config show` prints them.
+pub const KEYS: &[Key] = &[
+    key(
+        "listen",
+        "127.0.0.1:8000",
+        "address and port of everything: management API, inference, uploads",
+    ),
+    key(
+        "data_dir",
+        "",
+        "folder for the database, archives, environments and keys",
+    ),
+    key(
+        "public_url",
+        "",
+        "base URL that clients reach this server by, where it differs from what they ask for",
+    ),
+    secret("database_url", "PostgreSQL URL; unset means SQLite in the data folder"),
+    secret(
+        "api_key",
+        "admin API key to set up at first start, as `prefix.secret`; unset means a random one",
+    ),
+    key(
+        "organization",
+        "Greenroom",
+        "name of the workspace, used at first start",
+    ),
+    key(
+        "shutdown_grace",
+        "30s",
+        "how long requests in flight may take to end on shutdown",
+    ),
+    key(
+        "log.level",
+        "info",
+        "least severe log lines to print: error, warn, info, debug, trace; or a tracing filter",
+    ),
+    key("log.format", "text", "text for people or json for machines"),
+    key(
+        "blobs.store",
+        "folder",
+        "where archives are kept: folder (in the data folder) or s3",
+    ),
+    key("blobs.s3_bucket", "", "bucket, for blobs.store = s3"),
+    key("blobs.s3_region", "us-east-1", "region of the bucket"),
+    key(
+        "blobs.s3_endpoint",
+        "",
+        "URL of an S3-compatible service other than AWS",
+    ),
+    key("blobs.s3_access_key_id", "", "access key id of the bucket"),
+    secret("blobs.s3_secret_access_key", "secret access key of the bucket"),
+    key(
+        "blobs.s3_prefix",
+        "",
+        "what the names of objects in the bucket begin with",
+    ),
+    key(
+        "local.python",
+        "nearest",
+        "which Python a model gets: nearest installed minor version, or exact",
+    ),
+    key(
+        "local.uv",
+        "uv",
+        "the uv program, which makes Python environments; searched in PATH",
+    ),
+    key("local.concurrent_builds", "2", "builds that may run at the same time"),
+    key("limits.body", "100 MB", "largest body of an inference request"),
+    key("limits.archive", "5 GB", "largest uploaded model archive"),
+    key(
+        "limits.archive_unpacked",
+        "20 GB",
+        "largest model archive once unpacked",
+    ),
+    key(
+        "limits.archive_entries",
+        "100000",
+        "most files and folders in a model archive",
+    ),
+    key("retention.logs", "7d", "how long log lines are kept"),
+];
+
+const fn key(name: &'static str, default: &'static str, doc: &'static str) -> Key {
+    Key {
+        name,
+        doc,
+        default,
+        secret: false,
+    }
+}
+
+const fn secret(name: &'static str, doc: &'static str) -> Key {
+    Key {
+        name,
+        doc,
+        default: "",
+        secret: true,
+    }
+}
+
+/// Flags of `serve`, which win over everything else.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Flags {
+    /// Read this configuration file [default: server.toml in the user's configuration folder, if there is one]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Address and port to listen on [default: 127.0.0.1:8000]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Option<String>,
+    /// Folder for the database, archives, environments and keys [default: greenroom in the user's data folder]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+}
+
+/// Everything `serve` needs. Has no `Debug`: it holds secrets.
+pub struct Server {
+    /// `host:port`.
+    pub listen: String,
+    /// Absolute.
+    pub data_dir: PathBuf,
+    /// Without a trailing slash.
+    pub public_url: Option<String>,
+    /// None means SQLite in the data folder.
+    pub database_url: Option<String>,
+    /// Preset for the first start.
+    pub api_key: Option<String>,
+    /// The workspace's name, for the first start.
+    pub organization: String,
+    /// How long a shutdown waits for requests in flight.
+    pub shutdown_grace: Duration,
+    /// A tracing filter.
+    pub log_level: String,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// Where archives are kept.
+    pub blobs: Blobs,
+    /// What a model gets that asks for a Python that is not installed.
+    pub python: Python,
+    /// Name or path.
+    pub uv: PathBuf,
+    /// At least one.
+    pub concurrent_builds: usize,
+    /// Bytes of an inference request's body.
+    pub max_body: u64,
+    /// Bytes of an uploaded archive.
+    pub max_archive: u64,
+    /// Bytes of an archive's content.
+    pub max_archive_unpacked: u64,
+    /// Files and folders in an archive.
+    pub max_archive_entries: u64,
+    /// How long log lines are kept.
+    pub log_retention: Duration,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What a model gets that asks for a Python that is not installed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Python {
+    /// The nearest installed minor version, with a warning in the build log.
+    Nearest,
+    /// A failed build.
+    Required,
+}
+
+/// Where archives are kept.
+pub enum Blobs {
+    /// In the data folder.
+    Folder,
+    /// In an S3-compatible service.
+    S3 {
+        /// Its bucket.
+        bucket: String,
+        /// The bucket's region.
+        region: String,
+        /// None means AWS.
+        endpoint: Option<String>,
+        /// Credentials.
+        access_key_id: String,
+        /// Credentials.
+        secret_access_key: String,
+        /// What object names begin with.
+        prefix: Option<String>,
+    },
+}
+
+/// Every layer on top of the other.
+pub fn layers(flags: &Flags) -> Result<Layers, Error> {
+    let mut layers = Layers::defaults(KEYS);
+    layers.set_default("data_dir", default_data_dir().display().to_string());
+    if let Some((path, text)) = file(flags)? {
+        layers.add_file(&path, &text)?;
+    }
+    layers.add_variables(variables(), OTHER_VARIABLES)?;
+    layers.add_flag("listen", flags.listen.clone());
+    layers.add_flag(
+        "data_dir",
+        flags.data_dir.as_ref().map(|path| path.display().to_string()),
+    );
+    Ok(layers)
+}
+
+/// The configuration file and its text. One that was named has to exist; the usual one may.
+fn file(flags: &Flags) -> Result<Option<(PathBuf, String)>, Error> {
+    let named = flags
+        .config
+        .clone()
+        .or_else(|| variable("GREENROOM_CONFIG").map(PathBuf::from));
+    let must_exist = named.is_some();
+    let Some(path) = named.or_else(|| config_dir().map(|folder| folder.join("server.toml"))) else {
+        return Ok(None);
+    };
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(Some((path, text))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !must_exist => Ok(None),
+        Err(error) => Err(Error::File {
+            path,
+            problem: error.to_string(),
+        }),
+    }
+}
+
+impl Server {
+    /// Resolves all layers and reads every value.
+    pub fn resolve(flags: &Flags) -> Result<Self, Error> {
+        Self::from_layers(&layers(flags)?)
+    }
+
+    fn from_layers(layers: &Layers) -> Result<Self, Error> {
+        let blobs = layers.get_with("blobs.store", |store| match store {
+            "folder" => Ok(Blobs::Folder),
+            "s3" => Ok(Blobs::S3 {
+                bucket: required(layers, "blobs.s3_bucket")?,
+                region: required(layers, "blobs.s3_region")?,
+                endpoint: layers.optional("blobs.s3_endpoint"),
+                access_key_id: required(layers, "blobs.s3_access_key_id")?,
+                secret_access_key: required(layers, "blobs.s3_secret_access_key")?,
+                prefix: layers.optional("blobs.s3_prefix"),
+            }),
+            other => Err(format!("`{other}` is neither `folder` nor `s3`")),
+        })?;
+        Ok(Self {
+            listen: layers.get("listen")?,
+            data_dir: layers.get_with("data_dir", |text| absolute(Path::new(text)))?,
+            public_url: layers
+                .optional("public_url")
+                .map(|url| url.trim_end_matches('/').to_owned()),
+            database_url: layers.optional("database_url"),
+            api_key: layers.optional("api_key"),
+            organization: layers.get("organization")?,
+            shutdown_grace: duration(layers, "shutdown_grace")?,
+            log_level: layers.get("log.level")?,
+            log_format: layers.get_with("log.format", |format| match format {
+                "text" => Ok(LogFormat::Text),
+                "json" => Ok(LogFormat::Json),
+                other => Err(format!("`{other}` is neither `text` nor `json`")),
+            })?,
+            blobs,
+            python: layers.get_with("local.python", |python| match python {
+                "nearest" => Ok(Python::Nearest),
+                "exact" => Ok(Python::Required),
+                other => Err(format!("`{other}` is neither `nearest` nor `exact`")),
+            })?,
+            uv: layers.get("local.uv")?,
+            concurrent_builds: layers.get::<std::num::NonZeroUsize>("local.concurrent_builds")?.get(),
+            max_body: size(layers, "limits.body")?,
+            max_archive: size(layers, "limits.archive")?,
+            max_archive_unpacked: size(layers, "limits.archive_unpacked")?,
+            max_archive_entries: layers.get("limits.archive_entries")?,
+            log_retention: duration(layers, "retention.logs")?,
+        })
+    }
+}
+
+fn required(layers: &Layers, key: &'static str) -> Result<String, String> {
+    layers
+        .optional(key)
+        .ok_or_else(|| format!("needs `{key}` to be set too"))
+}
+
+fn duration(layers: &Layers, key: &'static str) -> Result<Duration, Error> {
+    layers.get_with(key, |text| {
+        humantime::parse_duration(text).map_err(|error| format!("`{text}`: {error}; write it like `30s` or `5m`"))
+    })
+}
+
+fn size(layers: &Layers, key: &'static str) -> Result<u64, Error> {
+    layers.get_with(key, |text| {
+        let size: ByteSize = text
+            .parse()
+            .map_err(|_| format!("`{text}` is not a size; write it like `100 MB`"))?;
+        Ok(size.as_u64())
+    })
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, String> {
+    std::path::absolute(path).map_err(|error| format!("`{}`: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(file: &str) -> Result<Server, Error> {
+        let mut layers = Layers::defaults(KEYS);
+        layers.set_default("data_dir", "/data".to_owned());
+        layers.add_file(Path::new("server.toml"), file)?;
+        Server::from_layers(&layers)
+    }
+
+    fn problem(file: &str) -> String {
+        resolve(file).err().expect("refused").to_string()
+    }
+
+    #[test]
+    fn the_defaults_are_a_working_configuration() {
+        let server = resolve("").expect("valid");
+        assert_eq!(server.max_body, 100_000_000);
+        assert_eq!(server.shutdown_grace, Duration::from_secs(30));
+        assert_eq!(server.data_dir, Path::new("/data"));
+    }
+
+    #[test]
+    fn durations_and_sizes_have_human_units() {
+        let server = resolve("shutdown_grace = \"2 min\"\n[limits]\nbody = \"1 GiB\"").expect("valid");
+        assert_eq!(server.shutdown_grace, Duration::from_secs(120));
+        assert_eq!(server.max_body, 1 << 30);
+    }
+
+    #[test]
+    fn a_choice_that_does_not_exist_is_refused_with_those_that_do() {
+        let problem = problem("[local]\npython = \"newest\"");
+        assert_eq!(
+            problem,
+            "`local.python` from server.toml: `newest` is neither `nearest` nor `exact`"
+        );
+    }
+
+    #[test]
+    fn an_s3_store_says_what_it_still_needs() {
+        let problem = problem("[blobs]\nstore = \"s3\"");
+        assert_eq!(
+            problem,
+            "`blobs.store` from server.toml: needs `blobs.s3_bucket` to be set too"
+        );
+    }
+
+    #[test]
+    fn every_key_is_documented_and_named_once() {
+        let mut names: Vec<_> = KEYS.iter().map(|key| key.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), KEYS.len());
+        assert!(KEYS.iter().all(|key| !key.doc.is_empty()));
+    }
+}

@@ -1,0 +1,64 @@
+//! Facts as people read them: ages, durations, the contract's names.
+
+use std::time::Duration;
+
+use planner::Timestamp;
+use serde::Serialize;
+
+/// How long ago an RFC 3339 moment was, in its largest unit: `3m`. The text itself when it is no such moment.
+pub fn age(now: Timestamp, moment: &str) -> String {
+    let Some(then) = api::v1::time::parse_rfc3339(moment) else {
+        return moment.to_owned();
+    };
+    let seconds = now.since(Timestamp(then)) / 1000;
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m", seconds / 60),
+        3600..86_400 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+/// A duration as `0.42 s`, or `3 min 20 s` from two minutes on.
+pub fn seconds(duration: Duration) -> String {
+    match duration.as_secs() {
+        whole @ 120.. => format!("{} min {} s", whole / 60, whole % 60),
+        _ => format!("{:.2} s", duration.as_secs_f64()),
+    }
+}
+
+/// The name that the wire contract gives a value without data, such as a status.
+pub fn name<T: Serialize>(value: &T) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(name)) => name,
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_age_has_one_unit() {
+        let now = Timestamp(1_767_323_045_678);
+        assert_eq!(age(now, "2026-01-02T03:04:05Z"), "0s");
+        assert_eq!(age(now, "2026-01-02T03:00:05Z"), "4m");
+        assert_eq!(age(now, "2025-12-30T03:00:05Z"), "3d");
+        assert_eq!(age(now, "2027-01-01T00:00:00Z"), "0s", "clocks differ");
+    }
+
+    #[test]
+    fn a_status_has_its_wire_name() {
+        assert_eq!(
+            name(&api::v1::deployments::DeploymentStatus::LoadingModel),
+            "LOADING_MODEL"
+        );
+    }
+
+    #[test]
+    fn a_duration_has_a_sensible_precision() {
+        assert_eq!(seconds(Duration::from_millis(423)), "0.42 s");
+        assert_eq!(seconds(Duration::from_secs(200)), "3 min 20 s");
+    }
+}
