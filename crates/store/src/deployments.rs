@@ -4,11 +4,7 @@ use api::{
     id::{DeploymentId, ModelId},
     internal::replica::{Level, LogLine},
 };
-use planner::{
-    Timestamp, autoscale,
-    lifecycle::{Build, Lifecycle, Run, Wanted},
-    replica_set,
-};
+use planner::{Timestamp, autoscale, lifecycle::Lifecycle, replica_set};
 use serde_json::Value;
 use sqlx::any::AnyRow;
 
@@ -230,11 +226,7 @@ pub(crate) async fn push(write: &mut Write, new: &NewDeployment) -> Result<Deplo
         instance_type: new.instance_type.clone(),
         autoscaling: new.autoscaling.clone(),
         target_environment: new.target_environment.clone(),
-        lifecycle: Lifecycle {
-            wanted: Wanted::Running,
-            build: Build::Pending { since: new.created_at },
-            run: Run::Idle,
-        },
+        lifecycle: Lifecycle::pushed(new.created_at),
         target_replicas: 0,
         replica_memory: replica_set::Memory::default(),
         generation,
