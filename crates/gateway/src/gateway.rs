@@ -7,9 +7,10 @@ use api::{
     internal::routes::{Load, Table},
 };
 use arc_swap::ArcSwapOption;
-use tokio::sync::Notify;
+use parking_lot::Mutex;
+use tokio::{sync::Notify, time::Instant};
 
-use crate::Settings;
+use crate::{Settings, request_id::RequestIds, table::Routes};
 
 /// One gateway. Cheap to clone; all clones are the same gateway.
 #[derive(Clone)]
@@ -17,14 +18,22 @@ pub struct Gateway(Arc<Inner>);
 
 struct Inner {
     settings: Settings,
-    table: ArcSwapOption<Table>,
+    routes: ArcSwapOption<Routes>,
+    publishing: Mutex<()>,
     demand: Arc<Notify>,
+    request_ids: RequestIds,
 }
 
 impl Gateway {
     /// A gateway without routes: until the first [`Gateway::publish`] it answers 503 to every request for a model.
     pub fn new(settings: Settings) -> Self {
-        Self(Arc::new(Inner { settings, table: ArcSwapOption::empty(), demand: Arc::default() }))
+        Self(Arc::new(Inner {
+            settings,
+            routes: ArcSwapOption::empty(),
+            publishing: Mutex::new(()),
+            demand: Arc::default(),
+            request_ids: RequestIds::new(rand::random()),
+        }))
     }
 
     /// How its connections are treated.
@@ -35,23 +44,52 @@ impl Gateway {
     /// Replaces all routes at once. When this returns, no new request is bound to a replica that `table` does not list;
     /// requests already on such a replica finish there. Unchanged deployments and replicas keep their counters and connections.
     pub fn publish(&self, table: Table) {
-        self.0.table.store(Some(Arc::new(table)));
+        let _one_at_a_time = self.0.publishing.lock();
+        let before = self.0.routes.load_full();
+        let routes = Routes::follow(before.as_deref(), table, &self.0.demand);
+        self.0.routes.store(Some(Arc::new(routes)));
     }
 
     /// The version of the routes in use, none before the first publication.
     pub fn version(&self) -> Option<u64> {
-        self.0.table.load().as_ref().map(|table| table.version)
+        self.0.routes.load().as_ref().map(|routes| routes.table.version)
     }
 
     /// What is on its hands for each deployment it has routes for.
     pub fn loads(&self) -> HashMap<DeploymentId, Load> {
-        let table = self.0.table.load();
-        table.iter().flat_map(|table| table.deployments.keys()).map(|id| (id.clone(), Load::default())).collect()
+        let routes = self.0.routes.load();
+        let deployments = routes.iter().flat_map(|routes| &routes.deployments);
+        deployments
+            .map(|(id, deployment)| (id.clone(), deployment.load()))
+            .collect()
     }
 
     /// Completes when somebody asks for a deployment that has no replica, by a request or by a wake call, since the last time
     /// this completed. For one listener: a demand wakes one of several.
     pub async fn activity(&self) {
         self.0.demand.notified().await;
+    }
+
+    pub(crate) fn routes(&self) -> arc_swap::Guard<Option<Arc<Routes>>> {
+        self.0.routes.load()
+    }
+
+    pub(crate) fn request_ids(&self) -> &RequestIds {
+        &self.0.request_ids
+    }
+
+    /// Closes connections to replicas that have been unused for too long.
+    pub(crate) fn close_idle_connections(&self) {
+        let Some(before) = Instant::now().checked_sub(self.0.settings.replica_idle_timeout) else {
+            return;
+        };
+        let routes = self.0.routes.load();
+        for deployment in routes.iter().flat_map(|routes| routes.deployments.values()) {
+            deployment
+                .seats()
+                .replicas
+                .iter()
+                .for_each(|replica| replica.close_idle(before));
+        }
     }
 }

@@ -2,10 +2,23 @@
 //! Everything it knows arrives as one [`api::internal::routes::Table`]; the only thing it reports is load.
 #![forbid(unsafe_code)]
 
+mod admission;
+mod auth;
+mod connection;
+mod download;
+mod errors;
 mod gateway;
+mod headers;
+mod proxy;
+mod replica;
+mod request_id;
+mod route;
 mod serve;
 mod settings;
+mod table;
+mod upgrade;
+mod upload;
 
 pub use gateway::Gateway;
-pub use serve::{Error, serve};
+pub use serve::serve;
 pub use settings::Settings;

@@ -1,51 +1,283 @@
 //! The listener: accepts connections, hands requests for models to the gateway and all others to the fallback, and drains.
 
-use std::{convert::Infallible, future::Future};
-
-use http::{Request, Response};
-use hyper::body::{Body, Bytes, Incoming};
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo},
-    server::conn::auto,
-    service::TowerToHyperService,
+use std::{
+    convert::Infallible,
+    future::Future,
+    io,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
 };
-use tokio::net::TcpListener;
 
-use crate::Gateway;
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use nix::sys::socket::{setsockopt, sockopt};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::{MissedTickBehavior, interval, sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::ServiceExt;
 
-/// Why serving ended other than by its shutdown signal.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The listener is of no use any more.
-    #[error("cannot accept connections any more")]
-    Accept(#[source] std::io::Error),
-}
+use crate::{
+    Gateway, Settings,
+    download::{BoxError, Payload},
+    proxy,
+};
+
+/// How long to wait when the machine has no more sockets to give.
+const OUT_OF_SOCKETS_PAUSE: Duration = Duration::from_millis(50);
+/// How long a connection that was told to go may take.
+const FAREWELL: Duration = Duration::from_secs(1);
+const SWEEP_PERIOD: Duration = Duration::from_secs(10);
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
 
 /// Serves HTTP/1.1 and HTTP/2 (prior knowledge) on `listener` until `shutdown` completes, then accepts no more, lets requests
-/// under way finish for at most [`crate::Settings::drain_limit`], and returns. Requests whose host is `model-ID.…` or whose path
-/// is `/models/ID/…` are for models; all others go to `fallback`, their target untouched.
+/// under way finish for at most [`Settings::drain_limit`], and returns. Requests whose host is `model-ID.…` or whose path is
+/// `/models/ID/…` are for models; all others go to `fallback`, their target untouched.
 pub async fn serve<F, B>(
     listener: TcpListener,
     gateway: Gateway,
     fallback: F,
     shutdown: impl Future<Output = ()> + Send,
-) -> Result<(), Error>
+) where
+    F: tower::Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
+    F::Future: Send + 'static,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
+    let tasks = Tasks::default();
+    let server = Arc::new(Server {
+        http: http(gateway.settings()),
+        gateway,
+        fallback,
+        tasks: tasks.clone(),
+    });
+    let mut sweep = interval(SWEEP_PERIOD);
+    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut shutdown = pin!(shutdown);
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, address)) => drop(tasks.tracker.spawn(server.clone().converse(stream, address))),
+                Err(error) => recover(&error).await,
+            },
+            _ = sweep.tick() => server.gateway.close_idle_connections(),
+            () = &mut shutdown => break,
+        }
+    }
+    drop(listener);
+    tasks.drain.cancel();
+    tasks.tracker.close();
+    let limit = server.gateway.settings().drain_limit;
+    if timeout(limit, tasks.tracker.wait()).await.is_err() {
+        tracing::warn!(
+            cut = tasks.tracker.len(),
+            limit_ms = limit.as_millis(),
+            "connections outlasted the drain and are cut"
+        );
+        tasks.cut.cancel();
+        tasks.tracker.wait().await;
+    }
+}
+
+/// One bad connection, or a machine that is out of sockets, is no reason to stop listening.
+async fn recover(error: &io::Error) {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    if !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
+        tracing::warn!(%error, "cannot accept a connection");
+        sleep(OUT_OF_SOCKETS_PAUSE).await;
+    }
+}
+
+fn http(settings: &Settings) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    // No timer of the library's for request heads: it would cost each request one, and ours covers every state of a connection.
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(None)
+        .max_buf_size(settings.max_header_bytes);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(settings.max_streams)
+        .max_header_list_size(u32::try_from(settings.max_header_bytes).unwrap_or(u32::MAX))
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
+    builder
+}
+
+/// All that outlives a single request: connections, and what they became.
+#[derive(Clone, Default)]
+pub(crate) struct Tasks {
+    tracker: TaskTracker,
+    /// Finish what you have, take nothing new.
+    drain: CancellationToken,
+    /// End now.
+    cut: CancellationToken,
+}
+
+impl Tasks {
+    /// Runs something that a drain waits for.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let cut = self.cut.clone();
+        self.tracker.spawn(async move { cut.run_until_cancelled(task).await });
+    }
+}
+
+struct Server<F> {
+    gateway: Gateway,
+    fallback: F,
+    http: auto::Builder<TokioExecutor>,
+    tasks: Tasks,
+}
+
+impl<F, B> Server<F>
 where
     F: tower::Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
     F::Future: Send + 'static,
     B: Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    B::Error: Into<BoxError>,
 {
-    let _ = gateway;
-    tokio::pin!(shutdown);
-    loop {
-        let (stream, _) = tokio::select! {
-            accepted = listener.accept() => accepted.map_err(Error::Accept)?,
-            () = &mut shutdown => return Ok(()),
-        };
-        let service = TowerToHyperService::new(fallback.clone());
-        tokio::spawn(async move {
-            let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
+    /// One connection, until it ends, is quiet for too long, or is cut.
+    async fn converse(self: Arc<Self>, stream: TcpStream, address: SocketAddr) {
+        let settings = self.gateway.settings();
+        set_options(&stream, settings);
+        let client = HeaderValue::try_from(address.ip().to_string()).expect("an address is printable");
+        let requests = Arc::new(Requests::default());
+        let service = service_fn(|request| {
+            let open = Requests::open(&requests);
+            let (server, client) = (self.clone(), client.clone());
+            async move {
+                Ok::<_, Infallible>(
+                    server
+                        .respond(request, &client)
+                        .await
+                        .map(|body| Tracked { body, open }),
+                )
+            }
         });
+        let mut connection = pin!(self.http.serve_connection_with_upgrades(TokioIo::new(stream), service));
+        let mut seen = 0;
+        let mut is_leaving = false;
+        let mut watch = pin!(sleep(settings.header_timeout));
+        loop {
+            tokio::select! {
+                ended = connection.as_mut() => {
+                    if let Err(error) = ended {
+                        tracing::debug!(%error, %address, "a client's connection broke");
+                    }
+                    return;
+                }
+                () = self.tasks.cut.cancelled() => return,
+                () = self.tasks.drain.cancelled(), if !is_leaving => {
+                    is_leaving = true;
+                    connection.as_mut().graceful_shutdown();
+                    watch.as_mut().reset(tokio::time::Instant::now() + FAREWELL);
+                }
+                () = watch.as_mut() => {
+                    let is_quiet = requests.is_quiet_since(&mut seen);
+                    if is_quiet && (is_leaving || seen == 0) {
+                        return;
+                    }
+                    if is_quiet {
+                        is_leaving = true;
+                        connection.as_mut().graceful_shutdown();
+                    }
+                    let pause = if is_leaving { FAREWELL } else { settings.idle_timeout };
+                    watch.as_mut().reset(tokio::time::Instant::now() + pause);
+                }
+            }
+        }
+    }
+
+    async fn respond(&self, request: Request<Incoming>, client: &HeaderValue) -> Response<Payload<B>> {
+        if proxy::addressed(&request).is_some() {
+            return proxy::answer(&self.gateway, &self.tasks, client, request).await;
+        }
+        match self.fallback.clone().oneshot(request).await {
+            Ok(response) => response.map(Payload::Fallback),
+            Err(never) => match never {},
+        }
+    }
+}
+
+/// Best effort: a connection without these works, a little worse.
+fn set_options(stream: &TcpStream, settings: &Settings) {
+    let _ = stream.set_nodelay(true);
+    // A client that stops reading its answer holds a slot: the kernel ends the connection when nothing could be sent for so long.
+    let limit_ms = u32::try_from(settings.write_timeout.as_millis()).unwrap_or(u32::MAX);
+    let _ = setsockopt(stream, sockopt::TcpUserTimeout, &limit_ms);
+}
+
+/// The requests of one connection.
+#[derive(Debug, Default)]
+struct Requests {
+    open: AtomicU32,
+    begun: AtomicU64,
+}
+
+impl Requests {
+    fn open(requests: &Arc<Self>) -> OpenRequest {
+        requests.open.fetch_add(1, Ordering::Relaxed);
+        requests.begun.fetch_add(1, Ordering::Relaxed);
+        OpenRequest(requests.clone())
+    }
+
+    /// Whether none is open and none has begun since `seen`, which is brought up to date.
+    fn is_quiet_since(&self, seen: &mut u64) -> bool {
+        let begun = self.begun.load(Ordering::Relaxed);
+        std::mem::replace(seen, begun) == begun && self.open.load(Ordering::Relaxed) == 0
+    }
+}
+
+/// One of them, until its answer has gone out or is given up.
+#[derive(Debug)]
+struct OpenRequest(Arc<Requests>);
+
+impl Drop for OpenRequest {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A body whose request counts as open while it exists.
+struct Tracked<B> {
+    body: Payload<B>,
+    #[expect(dead_code, reason = "held to be dropped")]
+    open: OpenRequest,
+}
+
+impl<B> Body for Tracked<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }

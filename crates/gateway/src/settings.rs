@@ -13,6 +13,8 @@ pub struct Settings {
     pub idle_timeout: Duration,
     /// The longest silence while a request body is being read; then 408.
     pub body_timeout: Duration,
+    /// How long a client may take nothing of an answer that is there for it; then its connection is closed.
+    pub write_timeout: Duration,
     /// How long connecting to a replica may take before another one is tried.
     pub connect_timeout: Duration,
     /// How long an unused connection to a replica is kept.
@@ -32,6 +34,7 @@ impl Default for Settings {
             header_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(120),
             body_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(120),
             connect_timeout: Duration::from_secs(5),
             replica_idle_timeout: Duration::from_secs(60),
             tunnel_idle_timeout: Duration::from_secs(3600),

@@ -1,0 +1,377 @@
+//! One deployment's slots and its queue. Choosing a replica is reserving a slot on it; dropping the permit gives the slot to
+//! whoever waits longest. A free slot costs no lock; only those who must wait take one.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+};
+
+use api::{
+    id::DeploymentId,
+    internal::routes::{Availability, DeploymentRoute, Load},
+};
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use tokio::{
+    sync::{Notify, oneshot},
+    time::{Instant, timeout_at},
+};
+
+use crate::replica::Replica;
+
+/// Up to this many replicas each is looked at; beyond, two picked by chance are compared.
+const LOOK_AT_ALL: usize = 8;
+
+/// A deployment as the gateway knows it. Outlives the tables that describe it, and with it its counters and its queue.
+pub(crate) struct Deployment {
+    id: DeploymentId,
+    seats: ArcSwap<Seats>,
+    queue: Mutex<Queue>,
+    /// The length of the queue, readable without its lock.
+    queued: AtomicU32,
+    /// Slots given out, ever.
+    admitted: AtomicU64,
+    /// Slots given back, ever.
+    released: AtomicU64,
+    /// Requests that left the queue without a slot, ever.
+    gave_up: AtomicU64,
+    wakes: AtomicU64,
+    demand: Arc<Notify>,
+}
+
+/// What the newest table says of a deployment.
+pub(crate) struct Seats {
+    pub(crate) route: Arc<DeploymentRoute>,
+    pub(crate) replicas: Vec<Arc<Replica>>,
+}
+
+/// Waiting requests by their place; the smallest goes first.
+#[derive(Default)]
+struct Queue {
+    waiting: BTreeMap<i64, oneshot::Sender<Permit>>,
+    next: i64,
+    /// The last place given at the front, below all others.
+    front: i64,
+}
+
+/// Why a request was not admitted.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum NotAdmitted {
+    /// The queue has no place.
+    Full { waiting: u32, limit: u32, in_flight: u32 },
+    /// Its deadline passed.
+    Late,
+    /// The deployment takes no requests any more; its route says why.
+    Closed,
+}
+
+/// Where a request enters the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// Behind all others.
+    New,
+    /// Before all others: it had a slot, on a replica that could not be used.
+    Again,
+}
+
+impl Deployment {
+    /// A deployment seen for the first time. `demand` is told when a request meets a deployment without replicas.
+    pub(crate) fn new(route: Arc<DeploymentRoute>, demand: Arc<Notify>) -> Self {
+        let replicas = route
+            .replicas
+            .iter()
+            .map(|endpoint| Arc::new(Replica::new(endpoint.clone())))
+            .collect();
+        Self {
+            id: route.id.clone(),
+            seats: ArcSwap::from_pointee(Seats { route, replicas }),
+            queue: Mutex::default(),
+            queued: AtomicU32::new(0),
+            admitted: AtomicU64::new(0),
+            released: AtomicU64::new(0),
+            gave_up: AtomicU64::new(0),
+            wakes: AtomicU64::new(0),
+            demand,
+        }
+    }
+
+    pub(crate) fn id(&self) -> &DeploymentId {
+        &self.id
+    }
+
+    /// What the newest table says.
+    pub(crate) fn seats(&self) -> arc_swap::Guard<Arc<Seats>> {
+        self.seats.load()
+    }
+
+    /// Takes over what a newer table says. Replicas that stay keep their requests and connections; those that go are used no
+    /// more; those that come take from the queue at once, as many as they have slots.
+    pub(crate) fn update(self: &Arc<Self>, route: &Arc<DeploymentRoute>) {
+        let before = self.seats.load_full();
+        if before.route == *route {
+            return;
+        }
+        let keep = |endpoint| {
+            before
+                .replicas
+                .iter()
+                .find(|replica| replica.endpoint() == endpoint)
+                .cloned()
+        };
+        let replicas: Vec<_> = route
+            .replicas
+            .iter()
+            .map(|endpoint| keep(endpoint).unwrap_or_else(|| Arc::new(Replica::new(endpoint.clone()))))
+            .collect();
+        self.seats.store(Arc::new(Seats {
+            route: route.clone(),
+            replicas,
+        }));
+        before
+            .replicas
+            .iter()
+            .filter(|replica| !route.replicas.contains(replica.endpoint()))
+            .for_each(|it| it.retire());
+        match route.availability {
+            Availability::Serve => self.serve_waiting(),
+            Availability::NotReady | Availability::Inactive | Availability::Unhealthy => self.dismiss_waiting(),
+        }
+    }
+
+    /// Ends all use of a deployment that the newest table does not have.
+    pub(crate) fn close(self: &Arc<Self>) {
+        let mut route = DeploymentRoute::clone(&self.seats.load().route);
+        route.availability = Availability::Inactive;
+        route.replicas.clear();
+        self.update(&Arc::new(route));
+    }
+
+    /// A slot on the least loaded replica: at once when one is free and nobody waits, else after waiting in line, at most until
+    /// `deadline`. Dropping the future leaves the line.
+    pub(crate) async fn admit(self: &Arc<Self>, turn: Turn, deadline: Instant) -> Result<Permit, NotAdmitted> {
+        if turn == Turn::New && self.queued.load(Ordering::SeqCst) == 0 {
+            let seats = self.seats.load();
+            if seats.route.availability == Availability::Serve
+                && let Some(permit) = self.reserve(&seats)
+            {
+                return Ok(permit);
+            }
+        }
+        let mut place = self.enqueue(turn)?;
+        match timeout_at(deadline, &mut place.slot).await {
+            Ok(Ok(permit)) => Ok(permit),
+            Ok(Err(_dismissed)) => Err(NotAdmitted::Closed),
+            Err(_elapsed) => Err(NotAdmitted::Late),
+        }
+    }
+
+    /// Records a wake call.
+    pub(crate) fn wake(&self) {
+        self.wakes.fetch_add(1, Ordering::Relaxed);
+        self.demand.notify_one();
+    }
+
+    /// What it has on its hands now.
+    pub(crate) fn load(&self) -> Load {
+        // Given back is read first, so that a slot that changes hands meanwhile never makes the difference negative.
+        let released = self.released.load(Ordering::SeqCst);
+        let admitted = self.admitted.load(Ordering::SeqCst);
+        Load {
+            in_flight: u32::try_from(admitted.saturating_sub(released)).unwrap_or(u32::MAX),
+            queued: self.queued.load(Ordering::SeqCst),
+            finished: released + self.gave_up.load(Ordering::SeqCst),
+            wakes: self.wakes.load(Ordering::SeqCst),
+        }
+    }
+
+    /// Hands free slots to those who wait.
+    pub(crate) fn serve_waiting(self: &Arc<Self>) {
+        let mut queue = self.queue.lock();
+        let left_over = self.hand_out(&mut queue);
+        drop(queue);
+        // Giving a slot back may take the lock again.
+        drop(left_over);
+    }
+
+    fn dismiss_waiting(&self) {
+        let mut queue = self.queue.lock();
+        let dismissed = std::mem::take(&mut queue.waiting);
+        self.gave_up.fetch_add(dismissed.len() as u64, Ordering::SeqCst);
+        self.queued.store(0, Ordering::SeqCst);
+    }
+
+    fn enqueue(self: &Arc<Self>, turn: Turn) -> Result<Place, NotAdmitted> {
+        let mut queue = self.queue.lock();
+        // Read under the lock: whoever closes the deployment empties the queue under it afterwards.
+        let seats = self.seats.load();
+        if seats.route.availability != Availability::Serve {
+            return Err(NotAdmitted::Closed);
+        }
+        let (waiting, limit) = (queue.waiting.len() as u32, seats.route.limits.max_queued);
+        if turn == Turn::New && waiting >= limit {
+            return Err(NotAdmitted::Full {
+                waiting,
+                limit,
+                in_flight: self.load().in_flight,
+            });
+        }
+        let number = queue.place(turn);
+        let (sender, slot) = oneshot::channel();
+        queue.waiting.insert(number, sender);
+        // Counted before looking for a slot, as a slot is freed before looking for a count: one of the two sees the other.
+        self.queued.store(waiting + 1, Ordering::SeqCst);
+        let left_over = self.hand_out(&mut queue);
+        drop(queue);
+        drop(left_over);
+        if seats.replicas.is_empty() {
+            self.demand.notify_one();
+        }
+        Ok(Place {
+            deployment: self.clone(),
+            number,
+            slot,
+        })
+    }
+
+    /// Gives free slots to the first in line while there are both. What it returns belongs to nobody and is to be dropped
+    /// without the lock.
+    fn hand_out(self: &Arc<Self>, queue: &mut Queue) -> Option<Permit> {
+        let seats = self.seats.load();
+        let mut permit = None;
+        while !queue.waiting.is_empty() {
+            let Some(free) = permit.take().or_else(|| self.reserve(&seats)) else {
+                break;
+            };
+            let (_, waiter) = queue
+                .waiting
+                .pop_first()
+                .expect("the queue was not empty under its lock");
+            permit = waiter.send(free).err();
+        }
+        self.queued.store(queue.waiting.len() as u32, Ordering::SeqCst);
+        permit
+    }
+
+    /// Takes a slot on the least loaded replica that has one free.
+    fn reserve(self: &Arc<Self>, seats: &Seats) -> Option<Permit> {
+        let slots = seats.route.slots_per_replica;
+        let chance = scatter(self.admitted.load(Ordering::Relaxed));
+        let replica = match seats.replicas.as_slice() {
+            [] => return None,
+            [only] => only.reserve(slots).then_some(only),
+            few if few.len() <= LOOK_AT_ALL => least_loaded(few, slots, chance),
+            many => better_of_two(many, slots, chance).or_else(|| least_loaded(many, slots, chance)),
+        }?;
+        self.admitted.fetch_add(1, Ordering::SeqCst);
+        Some(Permit {
+            deployment: self.clone(),
+            replica: replica.clone(),
+        })
+    }
+}
+
+/// The least loaded of all, found and reserved; equals are taken in turn.
+fn least_loaded(replicas: &[Arc<Replica>], slots: u32, chance: u64) -> Option<&Arc<Replica>> {
+    let start = chance as usize % replicas.len();
+    loop {
+        let (after, before) = (&replicas[start..], &replicas[..start]);
+        let best = after
+            .iter()
+            .chain(before)
+            .filter(|replica| replica.has_room(slots))
+            .min_by_key(|it| it.in_flight())?;
+        // Somebody else may have been faster; then look again, there may be another.
+        if best.reserve(slots) {
+            return Some(best);
+        }
+    }
+}
+
+/// The less loaded of two picked by chance, reserved; none when it has no room.
+fn better_of_two(replicas: &[Arc<Replica>], slots: u32, chance: u64) -> Option<&Arc<Replica>> {
+    let pick = |bits: u64| &replicas[bits as usize % replicas.len()];
+    let (one, other) = (pick(chance & 0xffff_ffff), pick(chance >> 32));
+    let better = if one.in_flight() <= other.in_flight() {
+        one
+    } else {
+        other
+    };
+    better.reserve(slots).then_some(better)
+}
+
+/// Bits that look random and differ for each `number`.
+fn scatter(number: u64) -> u64 {
+    let mut bits = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
+}
+
+impl Queue {
+    fn place(&mut self, turn: Turn) -> i64 {
+        match turn {
+            Turn::New => {
+                self.next += 1;
+                self.next
+            }
+            Turn::Again => {
+                self.front -= 1;
+                self.front
+            }
+        }
+    }
+}
+
+/// A place in the queue; dropping it leaves the queue.
+struct Place {
+    deployment: Arc<Deployment>,
+    number: i64,
+    slot: oneshot::Receiver<Permit>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut queue = self.deployment.queue.lock();
+        if queue.waiting.remove(&self.number).is_some() {
+            self.deployment.gave_up.fetch_add(1, Ordering::SeqCst);
+            self.deployment
+                .queued
+                .store(queue.waiting.len() as u32, Ordering::SeqCst);
+        }
+    }
+}
+
+/// A slot on a replica, held. Dropping it gives the slot to the next in line.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    deployment: Arc<Deployment>,
+    replica: Arc<Replica>,
+}
+
+impl Permit {
+    pub(crate) fn replica(&self) -> &Arc<Replica> {
+        &self.replica
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.replica.release();
+        self.deployment.released.fetch_add(1, Ordering::SeqCst);
+        if self.deployment.queued.load(Ordering::SeqCst) > 0 {
+            self.deployment.serve_waiting();
+        }
+    }
+}
+
+impl std::fmt::Debug for Deployment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Deployment").field(&self.id).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,300 @@
+//! The queue and the slots, with replicas that nobody connects to.
+
+use std::{pin::Pin, time::Duration};
+
+use api::{
+    id::ReplicaId,
+    internal::routes::{Address, Endpoint, RequestLimits},
+};
+use futures::{FutureExt, future::BoxFuture};
+
+use super::*;
+
+const SLOTS: u32 = 4;
+const MOST_QUEUED: u32 = 1000;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn route(replicas: &[u128], slots_per_replica: u32, availability: Availability) -> Arc<DeploymentRoute> {
+    let endpoint = |number: &u128| Endpoint {
+        replica_id: ReplicaId::from_entropy(*number),
+        address: Address::Unix("/nowhere".into()),
+    };
+    Arc::new(DeploymentRoute {
+        id: DeploymentId::from_entropy(1),
+        model_id: api::id::ModelId::from_entropy(1),
+        availability,
+        replicas: replicas.iter().map(endpoint).collect(),
+        slots_per_replica,
+        limits: RequestLimits {
+            queue_ms: 1,
+            first_byte_ms: 1,
+            idle_ms: 1,
+            max_body_bytes: 1,
+            max_queued: MOST_QUEUED,
+        },
+    })
+}
+
+fn serving(replicas: &[u128]) -> Arc<DeploymentRoute> {
+    route(replicas, SLOTS, Availability::Serve)
+}
+
+fn deployment(replicas: &[u128]) -> Arc<Deployment> {
+    Arc::new(Deployment::new(serving(replicas), Arc::default()))
+}
+
+type Admission = BoxFuture<'static, Result<Permit, NotAdmitted>>;
+
+fn ask(deployment: &Arc<Deployment>) -> Admission {
+    let deployment = deployment.clone();
+    let admission = async move { deployment.admit(Turn::New, Instant::now() + PATIENCE).await };
+    // Tests poll many in one go, which the runtime would otherwise interrupt.
+    tokio::task::unconstrained(admission).boxed()
+}
+
+/// Polls once: the permit where there is one now.
+fn now(admission: &mut Admission) -> Option<Permit> {
+    admission
+        .now_or_never()
+        .map(|result| result.expect("nothing refuses here"))
+}
+
+/// Takes every slot.
+fn fill(deployment: &Arc<Deployment>) -> Vec<Permit> {
+    std::iter::from_fn(|| {
+        let seats = deployment.seats();
+        deployment.reserve(&seats)
+    })
+    .collect()
+}
+
+fn load(in_flight: u32, queued: u32, finished: u64) -> Load {
+    Load {
+        in_flight,
+        queued,
+        finished,
+        wakes: 0,
+    }
+}
+
+#[tokio::test]
+async fn slots_are_given_to_the_least_loaded_until_none_is_left() {
+    for replicas in [&[1][..], &[1, 2, 3], &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]] {
+        let deployment = deployment(replicas);
+        let permits = fill(&deployment);
+        assert_eq!(permits.len(), replicas.len() * SLOTS as usize);
+        let seats = deployment.seats.load_full();
+        assert!(seats.replicas.iter().all(|replica| replica.in_flight() == SLOTS));
+        drop(permits);
+        assert!(seats.replicas.iter().all(|replica| replica.in_flight() == 0));
+    }
+    let deployment = deployment(&[1, 2, 3]);
+    let _two_each: Vec<_> = (0..6).map(|_| now(&mut ask(&deployment)).unwrap()).collect();
+    assert!(
+        deployment
+            .seats()
+            .replicas
+            .iter()
+            .all(|replica| replica.in_flight() == 2)
+    );
+}
+
+#[tokio::test]
+async fn who_waits_longest_goes_first() {
+    let deployment = deployment(&[1]);
+    let mut held = fill(&deployment);
+    let mut waiting: Vec<_> = (0..10).map(|_| ask(&deployment)).collect();
+    assert!(waiting.iter_mut().all(|admission| now(admission).is_none()));
+    assert_eq!(deployment.load(), load(4, 10, 0));
+    for first in waiting.iter_mut().take(4) {
+        drop(held.pop());
+        held.insert(0, now(first).expect("a freed slot goes to the first in line"));
+    }
+    assert!(waiting.iter_mut().skip(4).all(|admission| now(admission).is_none()));
+    assert_eq!(deployment.load(), load(4, 6, 4));
+}
+
+#[tokio::test]
+async fn a_newcomer_does_not_pass_those_who_wait() {
+    let deployment = deployment(&[1]);
+    let mut held = fill(&deployment);
+    let mut waiting = ask(&deployment);
+    assert!(now(&mut waiting).is_none());
+    held.pop();
+    assert!(now(&mut ask(&deployment)).is_none());
+    assert!(now(&mut waiting).is_some());
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_leaves_the_queue() {
+    let deployment = deployment(&[1]);
+    let mut held = fill(&deployment);
+    let (mut gone, mut stays) = (ask(&deployment), ask(&deployment));
+    assert!(now(&mut gone).is_none() && now(&mut stays).is_none());
+    drop(gone);
+    assert_eq!(deployment.load(), load(4, 1, 1));
+    held.pop();
+    assert!(now(&mut stays).is_some());
+}
+
+#[tokio::test]
+async fn a_slot_given_to_a_client_that_has_left_goes_to_the_next() {
+    let deployment = deployment(&[1]);
+    let mut held = fill(&deployment);
+    let (mut gone, mut next) = (ask(&deployment), ask(&deployment));
+    assert!(now(&mut gone).is_none() && now(&mut next).is_none());
+    held.pop();
+    drop(gone);
+    assert!(now(&mut next).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_past_the_deadline_is_told_so() {
+    let deployment = deployment(&[]);
+    assert_eq!(ask(&deployment).await.unwrap_err(), NotAdmitted::Late);
+    assert_eq!(deployment.load(), load(0, 0, 1));
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_and_says_how_full() {
+    let deployment = deployment(&[1]);
+    let _held = fill(&deployment);
+    let mut waiting: Vec<_> = (0..MOST_QUEUED).map(|_| ask(&deployment)).collect();
+    assert!(waiting.iter_mut().all(|admission| now(admission).is_none()));
+    let expected = NotAdmitted::Full {
+        waiting: MOST_QUEUED,
+        limit: MOST_QUEUED,
+        in_flight: SLOTS,
+    };
+    assert_eq!(ask(&deployment).await.unwrap_err(), expected);
+    let mut again = deployment.admit(Turn::Again, Instant::now() + PATIENCE).boxed();
+    assert!(
+        Pin::new(&mut again).now_or_never().is_none(),
+        "who had a slot always finds a place"
+    );
+}
+
+#[tokio::test]
+async fn who_could_not_use_a_slot_waits_before_all_others() {
+    let deployment = deployment(&[1]);
+    let mut held = fill(&deployment);
+    let mut early = ask(&deployment);
+    assert!(now(&mut early).is_none());
+    let mut again = deployment.admit(Turn::Again, Instant::now() + PATIENCE).boxed();
+    assert!(Pin::new(&mut again).now_or_never().is_none());
+    held.pop();
+    assert!(now(&mut early).is_none());
+    assert!(again.await.is_ok());
+}
+
+#[tokio::test]
+async fn a_parked_burst_is_released_at_the_replicas_concurrency() {
+    let deployment = deployment(&[]);
+    let mut burst: Vec<_> = (0..500).map(|_| ask(&deployment)).collect();
+    assert!(burst.iter_mut().all(|admission| now(admission).is_none()));
+    assert_eq!(
+        deployment.demand.notified().now_or_never(),
+        Some(()),
+        "a request without a replica is a demand"
+    );
+    deployment.update(&serving(&[1]));
+    let mut served = 0;
+    while served < 500 {
+        let permits: Vec<_> = burst.iter_mut().skip(served).map_while(now).collect();
+        assert_eq!(permits.len(), SLOTS as usize);
+        assert_eq!(deployment.load().in_flight, SLOTS);
+        served += permits.len();
+    }
+    assert_eq!(deployment.load(), load(0, 0, 500));
+}
+
+#[tokio::test]
+async fn a_new_replica_takes_from_the_queue_at_once_and_the_old_keeps_its_counter() {
+    let deployment = deployment(&[1]);
+    let held = fill(&deployment);
+    let mut waiting: Vec<_> = (0..6).map(|_| ask(&deployment)).collect();
+    assert!(waiting.iter_mut().all(|admission| now(admission).is_none()));
+    deployment.update(&serving(&[2, 1]));
+    let permits: Vec<_> = waiting.iter_mut().map_while(now).collect();
+    assert_eq!(permits.len(), SLOTS as usize);
+    let new = ReplicaId::from_entropy(2);
+    assert!(
+        permits
+            .iter()
+            .all(|permit| permit.replica().endpoint().replica_id == new)
+    );
+    assert_eq!(deployment.load(), load(2 * SLOTS, 2, 0));
+    drop(held);
+    assert_eq!(deployment.load().queued, 0);
+}
+
+#[tokio::test]
+async fn a_replica_that_left_finishes_what_it_has_and_gets_nothing_more() {
+    let deployment = deployment(&[1, 2]);
+    let held = fill(&deployment);
+    deployment.update(&serving(&[2]));
+    let (gone, _stay): (Vec<_>, Vec<_>) = held.into_iter().partition(|permit| permit.replica().is_retired());
+    assert_eq!(gone.len(), SLOTS as usize);
+    assert_eq!(deployment.load().in_flight, 2 * SLOTS);
+    drop(gone);
+    assert!(now(&mut ask(&deployment)).is_none());
+}
+
+#[tokio::test]
+async fn a_deployment_that_stops_serving_dismisses_its_queue() {
+    for availability in [Availability::NotReady, Availability::Inactive, Availability::Unhealthy] {
+        let deployment = deployment(&[]);
+        let mut waiting = ask(&deployment);
+        assert!(now(&mut waiting).is_none());
+        deployment.update(&route(&[], SLOTS, availability));
+        assert_eq!(waiting.await.unwrap_err(), NotAdmitted::Closed);
+        assert_eq!(ask(&deployment).await.unwrap_err(), NotAdmitted::Closed);
+        assert_eq!(deployment.load(), load(0, 0, 1));
+    }
+}
+
+#[tokio::test]
+async fn fewer_slots_hold_for_whatever_comes_next() {
+    let deployment = deployment(&[1]);
+    let mut held = fill(&deployment);
+    deployment.update(&route(&[1], 2, Availability::Serve));
+    held.truncate(2);
+    assert!(now(&mut ask(&deployment)).is_none());
+    held.truncate(1);
+    assert!(now(&mut ask(&deployment)).is_some());
+}
+
+/// Many threads ask, hold, leave early and swap replicas; afterwards nothing is taken, nobody waits, and every request has
+/// been counted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nothing_is_lost_under_contention() {
+    let deployment = deployment(&[1, 2]);
+    let ask_many = |impatient: bool| {
+        let deployment = deployment.clone();
+        tokio::spawn(async move {
+            for round in 0..500 {
+                let mut admission = ask(&deployment);
+                let permit = match now(&mut admission) {
+                    // Leaves the queue, perhaps just as a slot is on its way.
+                    None if impatient && round % 3 == 0 => None,
+                    None => Some(admission.await.expect("the deadline is far")),
+                    permit => permit,
+                };
+                tokio::task::yield_now().await;
+                drop(permit);
+            }
+        })
+    };
+    let askers: Vec<_> = (0..32).map(|number| ask_many(number % 2 == 0)).collect();
+    for number in 0..50 {
+        deployment.update(&serving(if number % 2 == 0 { &[1, 3] } else { &[1, 2] }));
+        tokio::task::yield_now().await;
+    }
+    for asker in askers {
+        asker.await.unwrap();
+    }
+    let load = deployment.load();
+    assert_eq!((load.in_flight, load.queued), (0, 0));
+    assert_eq!(load.finished, 32 * 500);
+    assert_eq!(fill(&deployment).len(), 2 * SLOTS as usize);
+}

@@ -1,0 +1,208 @@
+//! Every answer that the gateway gives in the place of a model: one sentence, its status, its code, and whose fault it is.
+//! A model's own error never comes here; it passes through unchanged.
+
+use api::error::{InferenceCode, InferenceError};
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
+
+/// Says who made an error: `gateway` (this request cannot be), `platform` (no replica could take it), `model` (it answered so).
+pub(crate) const ERROR_SOURCE: HeaderName = HeaderName::from_static("x-greenroom-error-source");
+
+/// Why a request is not answered by a model.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("please check the api-key you provided")]
+    WrongKey,
+    #[error("please check the api-key you provided")]
+    MissingKey,
+    #[error("this api-key may not call this model")]
+    ForbiddenModel,
+    #[error("no such path: expected /TARGET/predict, /TARGET/wake, /TARGET/sync/PATH or /TARGET/websocket")]
+    UnknownPath,
+    #[error("the path is malformed: it may not contain . or .. as a segment")]
+    EscapingPath,
+    #[error("the path is malformed: its percent-encoding is not UTF-8")]
+    MalformedPath,
+    #[error("{0} is not allowed here")]
+    WrongMethod(Method, Allowed),
+    #[error("async requests are not available on this server: call predict instead")]
+    AsyncUnavailable,
+    #[error("a websocket needs an HTTP/1.1 request with `connection: upgrade` and `upgrade: websocket`")]
+    NotAnUpgrade,
+    #[error("no such model: {0}")]
+    UnknownModel(String),
+    #[error("model {model} has no environment {environment}")]
+    UnknownEnvironment { model: String, environment: String },
+    #[error("model {model} has no deployment in environment {environment}")]
+    EmptyEnvironment { model: String, environment: String },
+    #[error("model {0} has no development deployment")]
+    NoDevelopment(String),
+    #[error("model {model} has no deployment {deployment}")]
+    UnknownDeployment { model: String, deployment: String },
+    #[error("Model is not ready, it is still being built or loaded")]
+    NotReady,
+    #[error("Model is inactive: deployment {0} was deactivated; activate it to call it")]
+    Inactive(String),
+    #[error("Model is unhealthy, it is not ready to make predictions")]
+    Unhealthy,
+    #[error("payload size of {size} bytes exceeds maximum size of {limit} bytes")]
+    TooLarge { size: u64, limit: u64 },
+    #[error("the request body stopped arriving: nothing came for {0} ms")]
+    SlowBody(u128),
+    #[error("the request body ended before it was complete")]
+    BrokenBody,
+    #[error("too many requests are waiting for this deployment")]
+    QueueFull { waiting: u32, limit: u32, in_flight: u32 },
+    #[error("no replica became free within {0} ms")]
+    Parked(u64),
+    #[error("no replica became free within {0} ms")]
+    ParkedUpgrade(u64),
+    #[error("no replica could be reached in {0} attempts")]
+    Unreachable(u32),
+    #[error("the model did not begin to answer within {0} ms")]
+    NoAnswer(u64),
+    #[error("Error making prediction")]
+    Crashed,
+    #[error("this server has no routes yet: it is starting")]
+    NoRoutes,
+}
+
+/// The methods that a path takes, as an `Allow` header has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Allowed(pub(crate) &'static str);
+
+/// Whose decision an error is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Gateway,
+    Platform,
+}
+
+impl Refusal {
+    fn shape(&self) -> (StatusCode, Option<InferenceCode>, Source) {
+        use InferenceCode as Code;
+        use Source::{Gateway, Platform};
+        match self {
+            Self::WrongKey | Self::MissingKey => (StatusCode::UNAUTHORIZED, None, Gateway),
+            Self::ForbiddenModel => (StatusCode::FORBIDDEN, Some(Code::Unauthorized), Gateway),
+            Self::UnknownPath => (StatusCode::NOT_FOUND, Some(Code::ClientError), Gateway),
+            Self::EscapingPath
+            | Self::MalformedPath
+            | Self::AsyncUnavailable
+            | Self::NotAnUpgrade
+            | Self::BrokenBody => (StatusCode::BAD_REQUEST, Some(Code::ClientError), Gateway),
+            Self::WrongMethod(..) => (StatusCode::METHOD_NOT_ALLOWED, Some(Code::ClientError), Gateway),
+            Self::UnknownModel(_)
+            | Self::UnknownEnvironment { .. }
+            | Self::EmptyEnvironment { .. }
+            | Self::NoDevelopment(_)
+            | Self::UnknownDeployment { .. } => (StatusCode::NOT_FOUND, Some(Code::ModelDoesNotExist), Gateway),
+            Self::NotReady => (StatusCode::BAD_REQUEST, Some(Code::ModelNotReady), Platform),
+            Self::Inactive(_) => (StatusCode::NOT_FOUND, Some(Code::ModelUnavailable), Platform),
+            Self::Unhealthy | Self::Parked(_) => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                Some(Code::ModelUnavailable),
+                Platform,
+            ),
+            Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, Some(Code::PayloadTooLarge), Gateway),
+            Self::SlowBody(_) => (StatusCode::REQUEST_TIMEOUT, Some(Code::ClientError), Gateway),
+            Self::QueueFull { .. } => (StatusCode::TOO_MANY_REQUESTS, Some(Code::RateLimited), Platform),
+            Self::ParkedUpgrade(_) => (StatusCode::GATEWAY_TIMEOUT, Some(Code::ModelUnavailable), Platform),
+            Self::NoAnswer(_) => (StatusCode::GATEWAY_TIMEOUT, Some(Code::Timeout), Platform),
+            Self::Crashed => (StatusCode::BAD_GATEWAY, Some(Code::ModelUnavailable), Platform),
+            Self::Unreachable(_) | Self::NoRoutes => {
+                (StatusCode::SERVICE_UNAVAILABLE, Some(Code::ModelUnavailable), Platform)
+            }
+        }
+    }
+
+    fn detail(&self) -> Option<String> {
+        match self {
+            Self::MissingKey => Some("send it as `Authorization: Api-Key KEY` or `Authorization: Bearer KEY`".into()),
+            Self::QueueFull {
+                waiting,
+                limit,
+                in_flight,
+            } => Some(format!(
+                "{waiting} of at most {limit} requests wait, {in_flight} are being answered"
+            )),
+            Self::NotReady => Some("look at the deployment's status and logs".into()),
+            Self::Unhealthy => {
+                Some("no replica passes its health checks, or the deployment failed: see its logs".into())
+            }
+            Self::Crashed => Some("the replica went away with the request; it was not repeated".into()),
+            _ => None,
+        }
+    }
+
+    /// Whether the same request may succeed a moment later without anybody doing anything.
+    fn passes_soon(&self) -> bool {
+        matches!(self, Self::QueueFull { .. } | Self::Unreachable(_) | Self::NoRoutes)
+    }
+
+    /// The answer as the inference contract shapes it.
+    pub(crate) fn into_response(self) -> Response<Bytes> {
+        let (status, error_code, source) = self.shape();
+        let body = InferenceError {
+            error: self.to_string(),
+            error_code,
+            detail: self.detail(),
+        };
+        let body = serde_json::to_vec(&body).expect("three texts always serialise");
+        let mut response = Response::new(Bytes::from(body));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let source = match source {
+            Source::Gateway => "gateway",
+            Source::Platform => "platform",
+        };
+        headers.insert(ERROR_SOURCE, HeaderValue::from_static(source));
+        if self.passes_soon() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        match self {
+            Self::WrongMethod(_, Allowed(methods)) => {
+                headers.insert(header::ALLOW, HeaderValue::from_static(methods));
+            }
+            Self::WrongKey | Self::MissingKey => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_key_is_answered_with_the_contracts_own_words() {
+        let response = Refusal::WrongKey.into_response();
+        assert_eq!(response.status(), 401);
+        assert_eq!(
+            &response.body()[..],
+            br#"{"error":"please check the api-key you provided"}"#
+        );
+    }
+
+    #[test]
+    fn a_full_queue_says_when_to_come_back_and_how_full_it_is() {
+        let response = Refusal::QueueFull {
+            waiting: 7,
+            limit: 7,
+            in_flight: 2,
+        }
+        .into_response();
+        assert_eq!(response.status(), 429);
+        assert_eq!(response.headers()["retry-after"], "1");
+        let body: InferenceError = serde_json::from_slice(response.body()).unwrap();
+        assert_eq!(body.error_code, Some(InferenceCode::RateLimited));
+        assert_eq!(
+            body.detail.as_deref(),
+            Some("7 of at most 7 requests wait, 2 are being answered")
+        );
+    }
+}

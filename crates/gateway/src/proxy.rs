@@ -1,0 +1,314 @@
+//! One request for a model, from its head to the end of its answer: whose key, which deployment, which slot, which connection.
+
+use std::{sync::Arc, time::Duration};
+
+use api::internal::routes::{Availability, RequestLimits};
+use http::{HeaderValue, Method, Request, Response, StatusCode, uri::PathAndQuery};
+use http_body::Body;
+use hyper::{
+    body::Incoming,
+    upgrade::{OnUpgrade, on},
+};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::AsyncWriteExt,
+    time::{Instant, timeout},
+};
+
+use crate::{
+    Gateway,
+    admission::{Deployment, NotAdmitted, Permit, Turn},
+    auth,
+    connection::{Connection, SendError},
+    download::{Download, Exchange, Payload},
+    errors::{Allowed, Refusal},
+    headers,
+    request_id::RequestId,
+    route::{self, Action, Addressed},
+    serve::Tasks,
+    upgrade::tunnel,
+    upload::Upload,
+};
+
+/// How many replicas are tried before a request that reached none is given up.
+const MOST_ATTEMPTS: u32 = 16;
+/// Longer than any server runs; stands for limits beyond the clock's range.
+const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// Whether a request is for a model, and for which.
+pub(crate) fn addressed<B>(request: &Request<B>) -> Option<Addressed<'_>> {
+    route::addressed(headers::host(request.uri(), request.headers()), request.uri().path())
+}
+
+/// Answers a request for a model.
+pub(crate) async fn answer<B>(
+    gateway: &Gateway,
+    tasks: &Tasks,
+    client: &HeaderValue,
+    request: Request<Incoming>,
+) -> Response<Payload<B>> {
+    let id = gateway.request_ids().next();
+    let name = id.to_header();
+    let answer = async {
+        match plan(gateway, id, &request)? {
+            Plan::Woken => Ok(accepted()),
+            Plan::Forward { deployment, target } => {
+                forward(gateway, tasks, &deployment, target, request, &name, client).await
+            }
+        }
+    };
+    let mut response = answer.await.unwrap_or_else(|refusal: Refusal| {
+        tracing::debug!(request.id = %id, %refusal, "refused");
+        refusal.into_response().map(|body| Payload::Whole(Some(body)))
+    });
+    response.headers_mut().insert(headers::REQUEST_ID, name);
+    response
+}
+
+/// What is to be done for a request that may be served.
+enum Plan {
+    /// Nothing: the wake-up is on its way.
+    Woken,
+    Forward {
+        deployment: Arc<Deployment>,
+        target: PathAndQuery,
+    },
+}
+
+fn accepted<B>() -> Response<Payload<B>> {
+    let mut response = Response::new(Payload::Whole(None));
+    *response.status_mut() = StatusCode::ACCEPTED;
+    response
+}
+
+/// Decides what a request's head asks for. Keys are checked before anything is said about models.
+fn plan(gateway: &Gateway, id: RequestId, request: &Request<Incoming>) -> Result<Plan, Refusal> {
+    let routes = gateway.routes();
+    let routes = routes.as_ref().ok_or(Refusal::NoRoutes)?;
+    let Addressed { model, rest } = addressed(request).ok_or(Refusal::UnknownPath)?;
+    let grant = auth::authenticate(request.headers(), &routes.table.keys)?;
+    auth::authorize(grant, &model)?;
+    let (target, action) = route::parse(rest)?;
+    let allowed = match action {
+        Action::Predict | Action::Wake => Some((Method::POST, Allowed("POST"))),
+        Action::Websocket => Some((Method::GET, Allowed("GET"))),
+        Action::Sync(_) => None,
+    };
+    if let Some((method, allowed)) = allowed
+        && request.method() != method
+    {
+        return Err(Refusal::WrongMethod(request.method().clone(), allowed));
+    }
+    let deployment = routes.resolve(&model, &target, id.chance())?;
+    let can_wake = matches!(action, Action::Wake);
+    match deployment.seats().route.availability {
+        Availability::Serve => {}
+        Availability::NotReady if can_wake => {}
+        unavailable => return Err(unavailability(unavailable, deployment)),
+    }
+    let query = request.uri().query();
+    let target = match action {
+        Action::Wake => {
+            deployment.wake();
+            return Ok(Plan::Woken);
+        }
+        Action::Predict => onward("/v1/models/model:predict", query)?,
+        Action::Websocket => onward("/v1/websocket", query)?,
+        Action::Sync(path) => onward(path, query)?,
+    };
+    Ok(Plan::Forward {
+        deployment: deployment.clone(),
+        target,
+    })
+}
+
+fn onward(path: &str, query: Option<&str>) -> Result<PathAndQuery, Refusal> {
+    let target = match query {
+        Some(query) => PathAndQuery::try_from(format!("{path}?{query}")),
+        None => PathAndQuery::try_from(path),
+    };
+    target.map_err(|_| Refusal::MalformedPath)
+}
+
+/// What a client hears of a deployment that takes no requests.
+fn unavailability(availability: Availability, deployment: &Deployment) -> Refusal {
+    match availability {
+        Availability::NotReady => Refusal::NotReady,
+        Availability::Inactive => Refusal::Inactive(deployment.id().to_string()),
+        Availability::Unhealthy | Availability::Serve => Refusal::Unhealthy,
+    }
+}
+
+/// Waits for a slot, sends the request to the replica that has it, and passes the answer on.
+async fn forward<B>(
+    gateway: &Gateway,
+    tasks: &Tasks,
+    deployment: &Arc<Deployment>,
+    target: PathAndQuery,
+    mut request: Request<Incoming>,
+    id: &HeaderValue,
+    client: &HeaderValue,
+) -> Result<Response<Payload<B>>, Refusal> {
+    let limits = deployment.seats().route.limits;
+    let size = request.body().size_hint().lower();
+    if size > limits.max_body_bytes {
+        return Err(Refusal::TooLarge {
+            size,
+            limit: limits.max_body_bytes,
+        });
+    }
+    let upgrade = on(&mut request);
+    let (mut head, body) = request.into_parts();
+    let upgrade = headers::wants_websocket(&head).then_some(upgrade);
+    if upgrade.is_none() && target.path() == "/v1/websocket" && head.method == Method::GET {
+        return Err(Refusal::NotAnUpgrade);
+    }
+    headers::to_replica(&mut head, target, id, client);
+    let body = Upload::new(body, limits.max_body_bytes, gateway.settings().body_timeout);
+    let search = Search::new(gateway, deployment, limits, upgrade.is_some());
+    let (response, exchange, attempts) = send(search, Request::from_parts(head, body)).await?;
+    let (mut head, body) = response.into_parts();
+    let is_upgraded = head.status == StatusCode::SWITCHING_PROTOCOLS;
+    headers::to_client(&mut head, attempts);
+    let body = match upgrade {
+        Some(upgrade) if is_upgraded => {
+            tasks.spawn(carry(upgrade, exchange, gateway.settings().tunnel_idle_timeout));
+            Payload::Whole(None)
+        }
+        _ if is_upgraded => return Err(Refusal::Crashed),
+        _ => Payload::Replica(Download::new(body, exchange, Duration::from_millis(limits.idle_ms))),
+    };
+    Ok(Response::from_parts(head, body))
+}
+
+/// Sends a request to one replica after another until one has taken it. Once a byte of it may have arrived, it is never
+/// repeated: the model may have begun to work.
+async fn send(
+    mut search: Search<'_>,
+    mut request: Request<Upload>,
+) -> Result<(Response<Incoming>, Exchange, u32), Refusal> {
+    let first_byte = Duration::from_millis(search.limits.first_byte_ms);
+    loop {
+        let permit = search.next().await?;
+        let Some((mut connection, is_new)) = search.connect(&permit).await else {
+            continue;
+        };
+        match timeout(first_byte, connection.send(request)).await {
+            Ok(Ok(response)) => return Ok((response, Exchange { permit, connection }, search.attempts)),
+            Ok(Err(SendError::NotSent(unsent))) => {
+                if is_new {
+                    search.set_aside(&permit, "it closed a new connection");
+                }
+                request = unsent;
+            }
+            Ok(Err(SendError::Broken(error))) => {
+                return Err(Upload::refusal(&error).cloned().unwrap_or_else(|| {
+                    let replica = &permit.replica().endpoint().replica_id;
+                    tracing::warn!(replica.id = %replica, %error, "a replica broke off");
+                    Refusal::Crashed
+                }));
+            }
+            Err(_elapsed) => return Err(Refusal::NoAnswer(search.limits.first_byte_ms)),
+        }
+    }
+}
+
+/// The search for a replica that takes one request.
+struct Search<'a> {
+    gateway: &'a Gateway,
+    deployment: &'a Arc<Deployment>,
+    limits: RequestLimits,
+    is_upgrade: bool,
+    deadline: Instant,
+    turn: Turn,
+    attempts: u32,
+}
+
+impl<'a> Search<'a> {
+    fn new(gateway: &'a Gateway, deployment: &'a Arc<Deployment>, limits: RequestLimits, is_upgrade: bool) -> Self {
+        let wait = Duration::from_millis(limits.queue_ms).min(FOREVER);
+        let deadline = Instant::now() + wait;
+        Self {
+            gateway,
+            deployment,
+            limits,
+            is_upgrade,
+            deadline,
+            turn: Turn::New,
+            attempts: 0,
+        }
+    }
+
+    /// A slot on a replica that the newest table has. After the first time, before all who wait.
+    async fn next(&mut self) -> Result<Permit, Refusal> {
+        if self.attempts == MOST_ATTEMPTS {
+            return Err(Refusal::Unreachable(MOST_ATTEMPTS));
+        }
+        self.attempts += 1;
+        loop {
+            let permit = self
+                .deployment
+                .admit(self.turn, self.deadline)
+                .await
+                .map_err(|why| self.refusal(why))?;
+            self.turn = Turn::Again;
+            // The slot may have been given just before its replica left the table.
+            if !permit.replica().is_retired() {
+                return Ok(permit);
+            }
+        }
+    }
+
+    /// A connection to the permit's replica, and whether it is new. None when the next replica is to be tried.
+    async fn connect(&self, permit: &Permit) -> Option<(Box<Connection>, bool)> {
+        if let Some(connection) = permit.replica().reuse().await {
+            return Some((connection, false));
+        }
+        let address = &permit.replica().endpoint().address;
+        match Connection::open(address, self.gateway.settings().connect_timeout).await {
+            Ok(_) if permit.replica().is_retired() => None,
+            Ok(connection) => Some((connection, true)),
+            Err(error) => {
+                self.set_aside(permit, &error.to_string());
+                None
+            }
+        }
+    }
+
+    fn set_aside(&self, permit: &Permit, why: &str) {
+        let replica = &permit.replica().endpoint().replica_id;
+        tracing::warn!(deployment.id = %self.deployment.id(), replica.id = %replica, why, "a replica cannot be reached");
+        permit
+            .replica()
+            .set_aside(self.deployment, self.gateway.settings().connect_timeout);
+    }
+
+    fn refusal(&self, why: NotAdmitted) -> Refusal {
+        match why {
+            NotAdmitted::Full {
+                waiting,
+                limit,
+                in_flight,
+            } => Refusal::QueueFull {
+                waiting,
+                limit,
+                in_flight,
+            },
+            NotAdmitted::Late if self.is_upgrade => Refusal::ParkedUpgrade(self.limits.queue_ms),
+            NotAdmitted::Late => Refusal::Parked(self.limits.queue_ms),
+            NotAdmitted::Closed => unavailability(self.deployment.seats().route.availability, self.deployment),
+        }
+    }
+}
+
+/// Carries an upgraded connection, which keeps its slot until it ends.
+async fn carry(upgrade: OnUpgrade, exchange: Exchange, idle: Duration) {
+    let Exchange { permit, connection } = exchange;
+    let Ok(client) = upgrade.await else { return };
+    let mut client = TokioIo::new(client);
+    let (replica, already_read) = connection.into_stream();
+    if client.write_all(&already_read).await.is_ok() {
+        tunnel(client, replica, idle).await;
+    }
+    drop(permit);
+}

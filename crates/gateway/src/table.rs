@@ -1,0 +1,220 @@
+//! The routes in use: a published table, joined with what this gateway remembers of each deployment.
+
+use std::{collections::HashMap, sync::Arc};
+
+use api::{
+    id::DeploymentId,
+    internal::routes::{ModelRoutes, Split, Table},
+};
+use tokio::sync::Notify;
+
+use crate::{admission::Deployment, errors::Refusal, route::Target};
+
+/// A table that can be served from. Immutable; replaced whole.
+pub(crate) struct Routes {
+    pub(crate) table: Table,
+    pub(crate) deployments: HashMap<DeploymentId, Arc<Deployment>>,
+}
+
+impl Routes {
+    /// Joins `table` with what `before` remembers. Deployments that `table` does not have end their queues.
+    pub(crate) fn follow(before: Option<&Routes>, table: Table, demand: &Arc<Notify>) -> Self {
+        let remembered = |id: &DeploymentId| before.and_then(|routes| routes.deployments.get(id));
+        let deployments: HashMap<_, _> = table
+            .deployments
+            .iter()
+            .map(|(id, route)| {
+                let deployment = remembered(id).cloned().inspect(|deployment| deployment.update(route));
+                (
+                    id.clone(),
+                    deployment.unwrap_or_else(|| Arc::new(Deployment::new(route.clone(), demand.clone()))),
+                )
+            })
+            .collect();
+        let gone = before.into_iter().flat_map(|routes| &routes.deployments);
+        gone.filter(|(id, _)| !deployments.contains_key(*id))
+            .for_each(|(_, deployment)| deployment.close());
+        Self { table, deployments }
+    }
+
+    /// The deployment that `target` of `model` means. Where an environment divides its traffic, `chance` decides.
+    pub(crate) fn resolve(&self, model: &str, target: &Target<'_>, chance: u64) -> Result<&Arc<Deployment>, Refusal> {
+        let routes = self
+            .table
+            .models
+            .get(model)
+            .ok_or_else(|| Refusal::UnknownModel(model.into()))?;
+        let id = match target {
+            Target::Development => routes
+                .development
+                .as_ref()
+                .ok_or_else(|| Refusal::NoDevelopment(model.into()))?
+                .as_str(),
+            Target::Environment(name) => self.in_environment(routes, model, name, chance)?.as_str(),
+            Target::Deployment(id) => id,
+        };
+        let unknown = || Refusal::UnknownDeployment {
+            model: model.into(),
+            deployment: id.into(),
+        };
+        let deployment = self.deployments.get(id).ok_or_else(unknown)?;
+        // Ids come from the path: one of another model is as unknown as none.
+        let belongs = deployment.seats().route.model_id.as_str() == model;
+        belongs.then_some(deployment).ok_or_else(unknown)
+    }
+
+    fn in_environment<'r>(
+        &'r self,
+        routes: &'r ModelRoutes,
+        model: &str,
+        name: &str,
+        chance: u64,
+    ) -> Result<&'r DeploymentId, Refusal> {
+        let (model, environment) = (|| model.to_owned(), || name.to_owned());
+        match routes.environments.get(name) {
+            Some(Some(split)) => Ok(self.side(split, chance)),
+            // A model that was never published is reached in production through its development deployment.
+            _ if name == "production" && routes.development.is_some() => {
+                Ok(routes.development.as_ref().expect("the guard has seen it"))
+            }
+            Some(None) => Err(Refusal::EmptyEnvironment {
+                model: model(),
+                environment: environment(),
+            }),
+            None => Err(Refusal::UnknownEnvironment {
+                model: model(),
+                environment: environment(),
+            }),
+        }
+    }
+
+    fn side<'r>(&self, split: &'r Split, chance: u64) -> &'r DeploymentId {
+        match &split.candidate {
+            Some((candidate, share))
+                if chance % 100 < u64::from(*share) && self.deployments.contains_key(candidate) =>
+            {
+                candidate
+            }
+            _ => &split.stable,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use api::{
+        id::ModelId,
+        internal::routes::{Availability, DeploymentRoute, RequestLimits},
+    };
+
+    use super::*;
+
+    const MODEL: &str = "00000001";
+
+    fn deployment(number: u128, model: &str) -> Arc<DeploymentRoute> {
+        Arc::new(DeploymentRoute {
+            id: DeploymentId::from_entropy(number),
+            model_id: model.parse().unwrap(),
+            availability: Availability::Serve,
+            replicas: vec![],
+            slots_per_replica: 1,
+            limits: RequestLimits {
+                queue_ms: 1,
+                first_byte_ms: 1,
+                idle_ms: 1,
+                max_body_bytes: 1,
+                max_queued: 1,
+            },
+        })
+    }
+
+    /// A model with the given environments and development deployment; deployments 1 to 4 exist, 4 belongs to another model.
+    fn routes(development: Option<u128>, environments: &[(&str, Option<(u128, Option<(u128, u8)>)>)]) -> Routes {
+        let id = DeploymentId::from_entropy;
+        let split = |(stable, candidate): (u128, Option<(u128, u8)>)| Split {
+            stable: id(stable),
+            candidate: candidate.map(|(candidate, share)| (id(candidate), share)),
+        };
+        let environments: BTreeMap<_, _> = environments
+            .iter()
+            .map(|(name, side)| ((*name).to_owned(), side.map(split)))
+            .collect();
+        let model = ModelRoutes {
+            development: development.map(id),
+            environments,
+        };
+        let deployments = (1..=3)
+            .map(|number| deployment(number, MODEL))
+            .chain([deployment(4, "00000002")]);
+        let table = Table {
+            models: HashMap::from([(MODEL.parse::<ModelId>().unwrap(), model)]),
+            deployments: deployments.map(|route| (route.id.clone(), route)).collect(),
+            ..Table::default()
+        };
+        Routes::follow(None, table, &Arc::default())
+    }
+
+    fn resolves(routes: &Routes, target: Target<'_>, chance: u64) -> Result<DeploymentId, Refusal> {
+        routes
+            .resolve(MODEL, &target, chance)
+            .map(|deployment| deployment.id().clone())
+    }
+
+    fn environment(name: &str) -> Target<'_> {
+        Target::Environment(name.into())
+    }
+
+    #[test]
+    fn production_falls_back_to_development_while_nothing_was_published() {
+        let one = Ok(DeploymentId::from_entropy(1));
+        let two = Ok(DeploymentId::from_entropy(2));
+        assert_eq!(
+            resolves(&routes(Some(1), &[("production", None)]), environment("production"), 0),
+            one
+        );
+        assert_eq!(
+            resolves(
+                &routes(Some(1), &[("production", Some((2, None)))]),
+                environment("production"),
+                0
+            ),
+            two
+        );
+        let empty = routes(Some(1), &[("staging", None)]);
+        assert!(matches!(
+            resolves(&empty, environment("staging"), 0),
+            Err(Refusal::EmptyEnvironment { .. })
+        ));
+        assert!(matches!(
+            resolves(&empty, environment("nowhere"), 0),
+            Err(Refusal::UnknownEnvironment { .. })
+        ));
+    }
+
+    #[test]
+    fn a_candidate_gets_its_share_and_no_more() {
+        let routes = routes(None, &[("production", Some((1, Some((2, 30)))))]);
+        let candidate = Ok(DeploymentId::from_entropy(2));
+        let taken = (0..1000)
+            .filter(|chance| resolves(&routes, environment("production"), *chance) == candidate)
+            .count();
+        assert_eq!(taken, 300);
+    }
+
+    #[test]
+    fn a_deployment_of_another_model_is_unknown() {
+        let routes = routes(None, &[]);
+        let target = |number| DeploymentId::from_entropy(number).to_string();
+        assert!(resolves(&routes, Target::Deployment(&target(3)), 0).is_ok());
+        for number in [4, 5] {
+            let found = resolves(&routes, Target::Deployment(&target(number)), 0);
+            assert!(matches!(found, Err(Refusal::UnknownDeployment { .. })), "{found:?}");
+        }
+        assert!(matches!(
+            resolves(&routes, Target::Development, 0),
+            Err(Refusal::NoDevelopment(_))
+        ));
+    }
+}
