@@ -143,13 +143,13 @@ impl Blobs {
     }
 
     /// Reads a blob, or a part of it.
-    pub async fn get(&self, key: &str, range: Option<GetRange>) -> Result<BlobReader, Error> {
+    pub async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<BlobReader, Error> {
         let found = self
             .objects
             .get_opts(
                 &path(key)?,
                 GetOptions {
-                    range,
+                    range: range.map(GetRange::Bounded),
                     ..GetOptions::default()
                 },
             )

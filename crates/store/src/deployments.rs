@@ -97,8 +97,12 @@ impl Store {
 
     /// The ids and generations of every deployment: enough to know which ones to read again.
     pub async fn deployment_generations(&self) -> Result<Vec<(DeploymentId, u64)>, Error> {
-        let rows = sqlx::query("SELECT id, generation FROM deployments").fetch_all(self.readers()).await?;
-        rows.iter().map(|row| Ok((row.id("id")?, row.number("generation")?))).collect()
+        let rows = sqlx::query("SELECT id, generation FROM deployments")
+            .fetch_all(self.readers())
+            .await?;
+        rows.iter()
+            .map(|row| Ok((row.id("id")?, row.number("generation")?)))
+            .collect()
     }
 
     /// Saves a deployment read before; `Conflict` when it has changed or gone since, `NameTaken` when its new name is taken.

@@ -1,1 +1,118 @@
-//! placeholder
+//! Uploads: an S3-compatible endpoint for archives, the credentials it believes, and the way from an upload to a deployment's
+//! archive. Any S3 client can send an archive here, by PUT or in parts; it becomes visible whole or not at all.
+#![forbid(unsafe_code)]
+
+mod credentials;
+mod digests;
+mod objects;
+mod presign;
+mod service;
+
+use std::collections::BTreeSet;
+
+use planner::Timestamp;
+use store::{Blobs, domain::Archive};
+
+pub use credentials::{Credentials, Issuer};
+pub use service::{ResponseBody, Service};
+
+/// The one bucket.
+pub const BUCKET: &str = "greenroom-uploads";
+/// The one region.
+pub const REGION: &str = "us-east-1";
+
+/// Where uploads wait until a deployment claims them.
+const UPLOADS: &str = "uploads";
+/// Where the parts of unfinished uploads wait.
+const PARTS: &str = "parts";
+/// Where claimed archives stay.
+const ARCHIVES: &str = "archives";
+
+/// The key for a new upload of a team. `entropy` is 128 random bits: nobody guesses another's key.
+pub fn object_key(team: &api::id::TeamId, entropy: u128) -> String {
+    format!("{UPLOADS}/{team}/{entropy:032x}/model.tgz")
+}
+
+/// Whether a key is one for uploads of this team.
+pub fn belongs_to(key: &str, team: &api::id::TeamId) -> bool {
+    key.strip_prefix(UPLOADS)
+        .and_then(|rest| rest.strip_prefix('/'))
+        .and_then(|rest| rest.split_once('/'))
+        .is_some_and(|(owner, rest)| owner == team.as_str() && rest.split('/').count() == 2 && !rest.contains(".."))
+}
+
+/// What strangers may send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The largest object, whether sent whole or in parts.
+    pub max_object_bytes: u64,
+    /// The most parts of one object.
+    pub max_parts: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_object_bytes: 5 << 30,
+            max_parts: 10_000,
+        }
+    }
+}
+
+/// Takes an uploaded object out of its uploader's reach and answers with the archive it has become. Claiming it again answers
+/// the same. `NotFound` when nothing was uploaded under `key`, or the upload has been swept.
+pub async fn claim(blobs: &Blobs, key: &str) -> Result<Archive, store::Error> {
+    let archive_key = archive_key(key).ok_or_else(|| not_uploaded(key))?;
+    let found = match blobs.head(&archive_key).await {
+        Err(store::Error::NotFound { .. }) => {
+            blobs.rename(key, &archive_key).await.map_err(|error| match error {
+                store::Error::NotFound { .. } => not_uploaded(key),
+                other => other,
+            })?;
+            blobs.head(&archive_key).await?
+        }
+        found => found?,
+    };
+    Ok(Archive {
+        key: archive_key,
+        bytes: found.bytes,
+    })
+}
+
+/// Deletes uploads that nobody has claimed, parts that nobody has completed, and leftovers of crashes, all older than `age_ms`,
+/// which is longer than any credential lives. How many.
+pub async fn sweep(blobs: &Blobs, now: Timestamp, age_ms: u64) -> Result<usize, store::Error> {
+    let older_than = Timestamp(now.0.saturating_sub(age_ms));
+    let uploads = blobs.sweep(UPLOADS, older_than, |_| false).await?;
+    let parts = blobs.sweep(PARTS, older_than, |_| false).await?;
+    Ok(uploads + parts + blobs.sweep_interrupted(older_than).await?)
+}
+
+/// Deletes archives that no deployment needs (`keep` lists those that one does), when they were uploaded before `now - age_ms`:
+/// younger ones may be on their way into a deployment. How many.
+pub async fn sweep_archives(
+    blobs: &Blobs,
+    now: Timestamp,
+    age_ms: u64,
+    keep: &[String],
+) -> Result<usize, store::Error> {
+    let keep: BTreeSet<&str> = keep.iter().map(String::as_str).collect();
+    blobs
+        .sweep(ARCHIVES, Timestamp(now.0.saturating_sub(age_ms)), |key| {
+            keep.contains(key)
+        })
+        .await
+}
+
+fn archive_key(key: &str) -> Option<String> {
+    key.strip_prefix(UPLOADS)
+        .filter(|rest| rest.starts_with('/'))
+        .map(|rest| format!("{ARCHIVES}{rest}"))
+}
+
+fn not_uploaded(key: &str) -> store::Error {
+    store::Error::NotFound {
+        kind: "upload",
+        id: key.into(),
+    }
+}
