@@ -1,1 +1,9 @@
-//! placeholder
+//! The management API: `http` translates between the public contract and operations, `ops` checks and records intent. Neither
+//! starts or stops anything: tasks elsewhere hear of a change from the store, and act.
+#![forbid(unsafe_code)]
+
+pub mod ops;
+mod settings;
+
+pub use ops::ControlPlane;
+pub use settings::{RateLimits, Settings};

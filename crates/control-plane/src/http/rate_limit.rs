@@ -1,6 +1,6 @@
 //! How often one key may call one endpoint. Generous, because pollers are many and the hardware is the user's own.
 
-use std::{num::NonZeroU32, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     extract::{MatchedPath, Request, State},
@@ -11,35 +11,7 @@ use axum::{
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock, clock::DefaultClock};
 
 use super::error;
-use crate::ops::Caller;
-
-/// Calls of one key to one endpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RateLimits {
-    /// `activate` and `deactivate`, in a minute.
-    pub activations_per_minute: NonZeroU32,
-    /// `retry`, in a minute.
-    pub retries_per_minute: NonZeroU32,
-    /// `POST …/logs`, in a second.
-    pub log_queries_per_second: NonZeroU32,
-    /// Everything else, in a second.
-    pub requests_per_second: NonZeroU32,
-}
-
-const fn count(number: u32) -> NonZeroU32 {
-    NonZeroU32::new(number).expect("limits are not zero")
-}
-
-impl Default for RateLimits {
-    fn default() -> Self {
-        Self {
-            activations_per_minute: count(20),
-            retries_per_minute: count(10),
-            log_queries_per_second: count(30),
-            requests_per_second: count(100),
-        }
-    }
-}
+use crate::{RateLimits, ops::Caller};
 
 /// A key's prefix and the endpoint it calls.
 type Bucket = (String, Method, String);

@@ -42,7 +42,10 @@ impl Caller {
             Permission::Manage => "a personal key or one of type WORKSPACE_MANAGE_ALL",
             Permission::ManageKeys => "a personal key or one of type WORKSPACE_MANAGE_ALL or WORKSPACE_MANAGE_API_KEYS",
         };
-        Err(Error::Forbidden(format!("key {} may not do this: it needs {needed}", self.key.prefix)))
+        Err(Error::Forbidden(format!(
+            "key {} may not do this: it needs {needed}",
+            self.key.prefix
+        )))
     }
 
     /// Whether everything of the organization is theirs to manage.
@@ -55,9 +58,10 @@ impl Caller {
         match &self.key.owner {
             KeyOwner::User(_) => Ok(()),
             KeyOwner::Team(own) if own == team => Ok(()),
-            KeyOwner::Team(_) => {
-                Err(Error::Forbidden(format!("key {} belongs to another team: use a key of team {team}", self.key.prefix)))
-            }
+            KeyOwner::Team(_) => Err(Error::Forbidden(format!(
+                "key {} belongs to another team: use a key of team {team}",
+                self.key.prefix
+            ))),
         }
     }
 }

@@ -29,9 +29,13 @@ pub fn deployment(name: &str) -> Result<(), Error> {
 /// The name of an environment to be made.
 pub fn environment(name: &str) -> Result<(), Error> {
     length("environment name", name, LONGEST_ENVIRONMENT)?;
-    let is_label = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    let is_label = name
+        .bytes()
+        .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
     rule(is_label && !name.starts_with('-') && !name.ends_with('-'), || {
-        format!("environment name {name:?} may only have lower-case letters, digits and hyphens, and no hyphen at an end")
+        format!(
+            "environment name {name:?} may only have lower-case letters, digits and hyphens, and no hyphen at an end"
+        )
     })?;
     rule(!RESERVED_ENVIRONMENTS.contains(&name), || {
         format!("environment name {name:?} is reserved: every model has a production environment from the start")
@@ -41,17 +45,24 @@ pub fn environment(name: &str) -> Result<(), Error> {
 /// A secret's name, which becomes a file name for the model.
 pub fn secret(name: &str) -> Result<(), Error> {
     length("secret name", name, LONGEST)?;
-    rule(name.bytes().all(is_word) && name.bytes().any(|byte| byte.is_ascii_alphanumeric()), || {
-        format!("secret name {name:?} may only have letters, digits, hyphens, underscores and periods, and needs a letter or digit")
-    })
+    rule(
+        name.bytes().all(is_word) && name.bytes().any(|byte| byte.is_ascii_alphanumeric()),
+        || {
+            format!(
+                "secret name {name:?} may only have letters, digits, hyphens, underscores and periods, and needs a letter or digit"
+            )
+        },
+    )
 }
 
 /// An API key's name.
 pub fn api_key(name: &str) -> Result<(), Error> {
     length("API key name", name, LONGEST)?;
-    rule(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'), || {
-        format!("API key name {name:?} may only have lower-case letters, digits and hyphens")
-    })
+    rule(
+        name.bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'),
+        || format!("API key name {name:?} may only have lower-case letters, digits and hyphens"),
+    )
 }
 
 fn is_word(byte: u8) -> bool {
@@ -87,8 +98,16 @@ mod tests {
         let long = "a".repeat(256);
         check(model, &["iris", "My model (2)", "模型"], &["", " iris", "a\nb", &long]);
         check(deployment, &["deployment-1", "v1.2_rc"], &["", "a b", "ü", &long]);
-        check(environment, &["staging", "eu-west-1", "1"], &["", "-a", "a-", "A", "a_b", "production", "development", &long[..41]]);
-        check(secret, &["hf_access_token", "hf-token", "A.b"], &["", "..", "a/b", "a b", "_"]);
+        check(
+            environment,
+            &["staging", "eu-west-1", "1"],
+            &["", "-a", "a-", "A", "a_b", "production", "development", &long[..41]],
+        );
+        check(
+            secret,
+            &["hf_access_token", "hf-token", "A.b"],
+            &["", "..", "a/b", "a b", "_"],
+        );
         check(api_key, &["ci-1"], &["", "CI", "a_b"]);
     }
 }

@@ -1,0 +1,198 @@
+//! API keys: checking one, making, listing and deleting them. The plaintext exists in the answer that makes a key, nowhere else.
+
+use api::id::{ModelId, TeamId};
+use serde_json::json;
+use store::domain::{ApiKey, ApiKeyKind, KeyOwner, Team, User};
+
+use super::{
+    Caller, ControlPlane, Error, audit,
+    key_text::{self, KeyText},
+    names, teams,
+};
+
+/// A key to be made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewKey {
+    /// A name for people.
+    pub name: Option<String>,
+    /// What it may do.
+    pub kind: ApiKeyKind,
+    /// The models it may call; none means all.
+    pub model_ids: Option<Vec<String>>,
+}
+
+/// A key with its owner.
+pub struct Listed {
+    /// The key.
+    pub key: ApiKey,
+    /// Its team, for a team's key.
+    pub team: Option<Team>,
+    /// Its user, for a personal one.
+    pub user: Option<User>,
+}
+
+/// Finds out who holds this key. An unknown prefix and a wrong secret are told apart by nothing.
+pub async fn authenticate(control_plane: &ControlPlane, presented: &str) -> Result<Caller, Error> {
+    let prefix = key_text::prefix_of(presented).ok_or(Error::Unauthenticated)?;
+    let store = control_plane.store();
+    let key = match store.key(prefix).await {
+        Ok(key) => key,
+        Err(store::Error::NotFound { .. }) => return Err(Error::Unauthenticated),
+        Err(other) => return Err(other.into()),
+    };
+    if !key_text::matches(presented, &key.hash) {
+        return Err(Error::Unauthenticated);
+    }
+    let user = match &key.owner {
+        KeyOwner::User(id) => Some(store.user(id).await?),
+        KeyOwner::Team(_) => None,
+    };
+    Ok(Caller { key, user })
+}
+
+/// Makes a key for the caller or a team, and returns its plaintext.
+pub async fn create(
+    control_plane: &ControlPlane,
+    caller: &Caller,
+    team: Option<&TeamId>,
+    new: NewKey,
+) -> Result<String, Error> {
+    if let Some(name) = &new.name {
+        names::api_key(name)?;
+    }
+    let owner = owner(control_plane, caller, team, new.kind).await?;
+    let model_ids = models(control_plane, &new).await?;
+    let (now, text) = (control_plane.now(), KeyText::random());
+    let key = ApiKey {
+        prefix: text.prefix().to_owned(),
+        hash: text.hash(),
+        name: new.name,
+        kind: new.kind,
+        owner,
+        model_ids,
+        created_at: now,
+    };
+    control_plane
+        .store()
+        .add_key(&key, Some(&event(caller, now, "API_KEY_CREATED", &key)))
+        .await?;
+    Ok(text.into_plaintext())
+}
+
+/// Whose the key will be.
+async fn owner(
+    control_plane: &ControlPlane,
+    caller: &Caller,
+    team: Option<&TeamId>,
+    kind: ApiKeyKind,
+) -> Result<KeyOwner, Error> {
+    if kind == ApiKeyKind::Personal {
+        return match (&caller.user, team) {
+            (_, Some(_)) => Err(Error::Invalid(
+                "type: a team's key cannot be PERSONAL: leave the team out of the path".into(),
+            )),
+            (Some(user), None) => Ok(KeyOwner::User(user.id.clone())),
+            (None, None) => Err(Error::Invalid(
+                "type: only a personal key can make a PERSONAL key".into(),
+            )),
+        };
+    }
+    let team = match team {
+        Some(id) => teams::get(control_plane, caller, id).await?,
+        None => teams::default_of(control_plane, caller).await?,
+    };
+    if caller.user.is_some() && !caller.is_admin() {
+        return Err(Error::Forbidden(format!(
+            "only an administrator can make keys of team {}",
+            team.name
+        )));
+    }
+    Ok(KeyOwner::Team(team.id))
+}
+
+/// The models that the key is limited to, each of which must exist.
+async fn models(control_plane: &ControlPlane, new: &NewKey) -> Result<Option<Vec<ModelId>>, Error> {
+    let Some(ids) = &new.model_ids else { return Ok(None) };
+    if !matches!(
+        new.kind,
+        ApiKeyKind::WorkspaceInvoke | ApiKeyKind::WorkspaceExportMetrics
+    ) {
+        return Err(Error::Invalid(
+            "model_ids: only keys of type WORKSPACE_INVOKE and WORKSPACE_EXPORT_METRICS can be limited to models"
+                .into(),
+        ));
+    }
+    let mut found = Vec::new();
+    for id in ids {
+        let id: ModelId = id
+            .parse()
+            .map_err(|error| Error::Invalid(format!("model_ids: {id:?} is {error}")))?;
+        found.push(
+            control_plane
+                .store()
+                .model(&id)
+                .await
+                .map_err(|error| match error {
+                    store::Error::NotFound { .. } => Error::Invalid(format!("model_ids: there is no model {id}")),
+                    other => other.into(),
+                })?
+                .id,
+        );
+    }
+    Ok(Some(found))
+}
+
+/// The keys that the caller may see: their own, those of teams they may manage, and, for an administrator, everybody's.
+pub async fn list(control_plane: &ControlPlane, caller: &Caller) -> Result<Vec<Listed>, Error> {
+    let store = control_plane.store();
+    let (keys, teams, users) = (store.keys().await?, store.teams().await?, store.users().await?);
+    let visible = keys.into_iter().filter(|key| may_manage(caller, key));
+    Ok(visible
+        .map(|key| {
+            let (team, user) = match &key.owner {
+                KeyOwner::Team(id) => (teams.iter().find(|team| team.id == *id).cloned(), None),
+                KeyOwner::User(id) => (None, users.iter().find(|user| user.id == *id).cloned()),
+            };
+            Listed { key, team, user }
+        })
+        .collect())
+}
+
+/// Deletes a key for good.
+pub async fn delete(control_plane: &ControlPlane, caller: &Caller, prefix: &str) -> Result<(), Error> {
+    let store = control_plane.store();
+    let key = store.key(prefix).await?;
+    if !may_manage(caller, &key) {
+        return Err(Error::not_found("API key", prefix));
+    }
+    let event = event(caller, control_plane.now(), "API_KEY_DELETED", &key);
+    Ok(store.revoke_key(prefix, Some(&event)).await?)
+}
+
+fn may_manage(caller: &Caller, key: &ApiKey) -> bool {
+    match &key.owner {
+        KeyOwner::User(owner) => caller.is_admin() || caller.user.as_ref().is_some_and(|user| user.id == *owner),
+        KeyOwner::Team(team) => match &caller.user {
+            Some(user) => user.is_admin,
+            None => caller.require_team(team).is_ok(),
+        },
+    }
+}
+
+fn event(caller: &Caller, now: planner::Timestamp, event_type: &str, key: &ApiKey) -> store::domain::AuditEvent {
+    let kind = match (key.kind, &key.model_ids) {
+        (ApiKeyKind::Personal, _) => "PERSONAL",
+        (ApiKeyKind::WorkspaceManageAll, _) => "CREATOR_SERVICE_ACCOUNT",
+        (ApiKeyKind::WorkspaceManageApiKeys, _) => "MANAGE_API_KEYS_SERVICE_ACCOUNT",
+        (ApiKeyKind::WorkspaceInvoke, None) => "INVOKE_ALL_MODELS_SERVICE_ACCOUNT",
+        (ApiKeyKind::WorkspaceInvoke, Some(_)) => "INVOKE_ALLOWED_MODELS_SERVICE_ACCOUNT",
+        (ApiKeyKind::WorkspaceExportMetrics, None) => "EXPORT_METRICS_ALL_MODELS_SERVICE_ACCOUNT",
+        (ApiKeyKind::WorkspaceExportMetrics, Some(_)) => "EXPORT_METRICS_ALLOWED_MODELS_SERVICE_ACCOUNT",
+    };
+    audit::event(
+        caller,
+        now,
+        event_type,
+        json!({ "api_key_id": key.prefix, "api_key_type": kind, "prefix": key.prefix }),
+    )
+}

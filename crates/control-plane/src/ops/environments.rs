@@ -1,0 +1,267 @@
+//! Environments: stable endpoints with settings. What they point at is moved by tasks, once it has been active.
+
+use api::{
+    id::ModelId,
+    v1::promotion::{PromotionSettings, UpdatePromotionSettings},
+};
+use planner::{autoscale, lifecycle::Run};
+use serde_json::{Value, json};
+use store::domain::{AuditEvent, Environment, Model, PRODUCTION};
+
+use super::{
+    Caller, ControlPlane, Error, audit, autoscaling,
+    deployments::{self, SettingsChange, Target},
+    models, names, promotion_settings,
+};
+
+/// An environment with what it serves.
+pub struct View {
+    /// The environment.
+    pub environment: Environment,
+    /// How promotions into it go.
+    pub promotion_settings: PromotionSettings,
+    /// What it serves.
+    pub current: Option<deployments::View>,
+    /// The name of the instance type of what it serves, or of the smallest one.
+    pub instance_type: String,
+}
+
+/// Settings to change; what is absent stays.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Update {
+    /// How what it serves scales.
+    pub autoscaling: autoscaling::Update,
+    /// How promotions into it go.
+    pub promotion: UpdatePromotionSettings,
+}
+
+/// All environments of a model, production first.
+pub async fn list(control_plane: &ControlPlane, caller: &Caller, model: &ModelId) -> Result<Vec<View>, Error> {
+    let model = models::owned(control_plane, caller, model).await?;
+    let mut environments = control_plane.store().environments(Some(&model.id)).await?;
+    environments.sort_by_key(|environment| environment.name != PRODUCTION);
+    let mut views = Vec::new();
+    for environment in environments {
+        views.push(look(control_plane, environment).await?);
+    }
+    Ok(views)
+}
+
+/// One environment.
+pub async fn get(control_plane: &ControlPlane, caller: &Caller, model: &ModelId, name: &str) -> Result<View, Error> {
+    let (_, environment) = find(control_plane, caller, model, name).await?;
+    look(control_plane, environment).await
+}
+
+/// Makes an environment that serves nothing yet.
+pub async fn create(
+    control_plane: &ControlPlane,
+    caller: &Caller,
+    model: &ModelId,
+    name: &str,
+    settings: Update,
+) -> Result<View, Error> {
+    let model = models::owned(control_plane, caller, model).await?;
+    names::environment(name)?;
+    let now = control_plane.now();
+    let promotion = promotion_settings::apply(PromotionSettings::default(), settings.promotion)?;
+    let cap = control_plane.settings().replica_cap;
+    let environment = Environment {
+        model_id: model.id.clone(),
+        name: name.to_owned(),
+        created_at: now,
+        current: None,
+        autoscaling: autoscaling::apply(&autoscale::Settings::default(), &settings.autoscaling, cap)?,
+        promotion_settings: promotion_settings::write(&promotion),
+        generation: 1,
+    };
+    let event = event(
+        caller,
+        control_plane,
+        "ENVIRONMENT_CREATED",
+        (&model, &environment),
+        settings_event(&environment),
+    );
+    control_plane
+        .store()
+        .create_environment(&environment, Some(&event))
+        .await?;
+    look(control_plane, environment).await
+}
+
+/// Changes settings. What the environment serves scales by them at once.
+pub async fn update(
+    control_plane: &ControlPlane,
+    caller: &Caller,
+    model: &ModelId,
+    name: &str,
+    update: Update,
+) -> Result<(View, SettingsChange), Error> {
+    let (model, before) = find(control_plane, caller, model, name).await?;
+    let store = control_plane.store();
+    let promotion = promotion_settings::apply(promotion_settings::read(&before.promotion_settings)?, update.promotion)?;
+    let mut environment = Environment {
+        autoscaling: autoscaling::apply(
+            &before.autoscaling,
+            &update.autoscaling,
+            control_plane.settings().replica_cap,
+        )?,
+        promotion_settings: promotion_settings::write(&promotion),
+        ..before.clone()
+    };
+    if environment == before {
+        return Ok((look(control_plane, environment).await?, SettingsChange::Unchanged));
+    }
+    let mut more = settings_event(&environment);
+    more["schedules"] = Value::Null;
+    more["previous_settings"] = settings_event(&before);
+    let event = event(
+        caller,
+        control_plane,
+        "ENVIRONMENT_UPDATED",
+        (&model, &environment),
+        more,
+    );
+    store.save_environment(&mut environment, Some(&event)).await?;
+    let mut change = SettingsChange::Accepted;
+    if let Some(current) = &environment.current {
+        let settings = &environment.autoscaling;
+        let (deployment, ()) = store
+            .change_deployment(current, None, |deployment| {
+                deployment.autoscaling = settings.clone();
+                Ok::<_, Error>(())
+            })
+            .await?;
+        if !deployment.lifecycle.first_ready.is_some() {
+            change = SettingsChange::Queued;
+        }
+    }
+    Ok((look(control_plane, environment).await?, change))
+}
+
+/// Deletes an environment. What it served stays as a deployment of its own, without replicas until somebody calls it.
+pub async fn delete(control_plane: &ControlPlane, caller: &Caller, model: &ModelId, name: &str) -> Result<(), Error> {
+    let (model, environment) = find(control_plane, caller, model, name).await?;
+    if environment.name == PRODUCTION {
+        return Err(Error::Invalid(
+            "environment production cannot be deleted: it goes with its model".into(),
+        ));
+    }
+    let store = control_plane.store();
+    let event = event(
+        caller,
+        control_plane,
+        "ENVIRONMENT_DELETED",
+        (&model, &environment),
+        json!({}),
+    );
+    store
+        .delete_environment(&model.id, &environment.name, Some(&event))
+        .await?;
+    let Some(served) = environment.current else {
+        return Ok(());
+    };
+    let now = control_plane.now();
+    store
+        .change_deployment(&served, None, |deployment| {
+            deployment.autoscaling.min_replica = 0;
+            if matches!(deployment.lifecycle.run, Run::Serving { .. } | Run::Waking { .. }) {
+                deployment.lifecycle.run = Run::AtZero { since: now };
+            }
+            Ok::<_, Error>(())
+        })
+        .await?;
+    Ok(())
+}
+
+/// Wants what the environment serves to run.
+pub async fn activate(control_plane: &ControlPlane, caller: &Caller, model: &ModelId, name: &str) -> Result<(), Error> {
+    let target = served(control_plane, caller, model, name).await?;
+    deployments::activate(control_plane, caller, model, &target).await
+}
+
+/// Wants what the environment serves to rest.
+pub async fn deactivate(
+    control_plane: &ControlPlane,
+    caller: &Caller,
+    model: &ModelId,
+    name: &str,
+) -> Result<(), Error> {
+    let target = served(control_plane, caller, model, name).await?;
+    deployments::deactivate(control_plane, caller, model, &target).await
+}
+
+async fn served(control_plane: &ControlPlane, caller: &Caller, model: &ModelId, name: &str) -> Result<Target, Error> {
+    let (_, environment) = find(control_plane, caller, model, name).await?;
+    let none = || Error::Invalid(format!("environment {name} serves no deployment yet: push one to it"));
+    environment.current.map(Target::Id).ok_or_else(none)
+}
+
+/// The environment that a path means.
+pub(super) async fn find(
+    control_plane: &ControlPlane,
+    caller: &Caller,
+    model: &ModelId,
+    name: &str,
+) -> Result<(Model, Environment), Error> {
+    let model = models::owned(control_plane, caller, model).await?;
+    let environment = control_plane.store().environment(&model.id, name).await?;
+    Ok((model, environment))
+}
+
+async fn look(control_plane: &ControlPlane, environment: Environment) -> Result<View, Error> {
+    let current = match &environment.current {
+        Some(id) => Some(deployments::look(control_plane, control_plane.store().deployment(id).await?).await?),
+        None => None,
+    };
+    let instance_type = match &current {
+        Some(view) => view.deployment.instance_type.clone(),
+        None => control_plane.default_instance_type().to_owned(),
+    };
+    let promotion_settings = promotion_settings::read(&environment.promotion_settings)?;
+    Ok(View {
+        environment,
+        promotion_settings,
+        current,
+        instance_type,
+    })
+}
+
+fn event(
+    caller: &Caller,
+    control_plane: &ControlPlane,
+    event_type: &str,
+    (model, environment): (&Model, &Environment),
+    mut more: Value,
+) -> AuditEvent {
+    more["environment_name"] = environment.name.as_str().into();
+    audit::of_model(caller, control_plane.now(), event_type, model, more)
+}
+
+/// Settings as the audit log writes them.
+fn settings_event(environment: &Environment) -> Value {
+    let mut event = deployments::autoscaling_event(&environment.autoscaling);
+    let promotion = &environment.promotion_settings;
+    for field in [
+        "redeploy_on_promotion",
+        "rolling_deploy",
+        "promotion_cleanup_strategy",
+        "ramp_up_while_promoting",
+        "ramp_up_duration_seconds",
+    ] {
+        event[field] = promotion[field].clone();
+    }
+    for field in [
+        "rolling_deploy_strategy",
+        "max_surge_percent",
+        "max_unavailable_percent",
+        "stabilization_time_seconds",
+        "replica_overhead_percent",
+    ] {
+        event[field] = promotion["rolling_deploy_config"][field].clone();
+    }
+    event["ramp_up_step_size"] = Value::Null;
+    event["request_backpressure_policy"] = Value::Null;
+    event["deployment_type"] = Value::Null;
+    event
+}

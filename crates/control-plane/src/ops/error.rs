@@ -1,0 +1,67 @@
+//! Why an operation was refused, in words for whoever asked. A refused operation has changed nothing.
+
+/// What went wrong, by what the caller can do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Change the request, or the state that refuses it.
+    #[error("{0}")]
+    Invalid(String),
+    /// There is no such thing.
+    #[error("there is no {kind} {id}")]
+    NotFound {
+        /// What kind of thing.
+        kind: &'static str,
+        /// Its id or name, as asked for.
+        id: String,
+    },
+    /// Bring a valid key.
+    #[error("no valid API key: send `Authorization: Api-Key PREFIX.SECRET`, or `Bearer` in place of `Api-Key`")]
+    Unauthenticated,
+    /// Bring another key.
+    #[error("{0}")]
+    Forbidden(String),
+    /// Try again.
+    #[error("the server is busy with another change to the same thing: try again")]
+    Busy,
+    /// Ours to mend. Only the log sees the cause.
+    #[error("cannot {what}")]
+    Internal {
+        /// What was being done.
+        what: &'static str,
+        /// What happened.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl Error {
+    /// There is no such thing.
+    pub(super) fn not_found(kind: &'static str, id: impl std::fmt::Display) -> Self {
+        Self::NotFound {
+            kind,
+            id: id.to_string(),
+        }
+    }
+
+    /// Ours to mend.
+    pub(super) fn internal(what: &'static str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Internal {
+            what,
+            source: source.into(),
+        }
+    }
+}
+
+impl From<store::Error> for Error {
+    fn from(error: store::Error) -> Self {
+        match error {
+            store::Error::NotFound { kind, id } => Self::NotFound { kind, id },
+            store::Error::NameTaken { kind, name } => {
+                Self::Invalid(format!("there is a {kind} named {name:?} already: choose another name"))
+            }
+            store::Error::InUse { kind, id } => Self::Invalid(format!("{kind} {id} is in use")),
+            store::Error::Conflict { .. } => Self::Busy,
+            other => Self::internal("reach the store", other),
+        }
+    }
+}

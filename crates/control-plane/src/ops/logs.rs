@@ -1,0 +1,240 @@
+//! Reading logs: of one deployment, or of all that an environment serves or is about to serve.
+
+use api::{id::ModelId, internal::replica::Level};
+use store::{
+    LogQuery,
+    domain::{Component, LogRecord},
+};
+
+use super::{
+    Caller, ControlPlane, Error,
+    deployments::{self, Target},
+    environments,
+};
+
+const MINUTE_MS: u64 = 60_000;
+const DEFAULT_WINDOW_MS: u64 = 30 * MINUTE_MS;
+const LONGEST_WINDOW_MS: u64 = 7 * 24 * 60 * MINUTE_MS;
+const DEFAULT_LIMIT: u32 = 500;
+const LARGEST_LIMIT: u32 = 1000;
+const LONGEST_TEXT: usize = 256;
+const MOST_SUBSTRINGS: usize = 8;
+
+/// Which lines to read, as it was asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Query {
+    /// Not before, in epoch milliseconds.
+    pub start_ms: Option<u64>,
+    /// Not after, in epoch milliseconds.
+    pub end_ms: Option<u64>,
+    /// Oldest first instead of newest first.
+    pub oldest_first: bool,
+    /// At most so many.
+    pub limit: Option<u32>,
+    /// Only lines with a level, and at least this one.
+    pub min_level: Option<Level>,
+    /// Only this replica's.
+    pub replica: Option<String>,
+    /// Only this request's.
+    pub request_id: Option<String>,
+    /// Only from here.
+    pub component: Option<String>,
+    /// Only lines that match this regular expression.
+    pub search_pattern: Option<String>,
+    /// Only lines that contain each of these.
+    pub includes: Vec<String>,
+    /// No lines that contain one of these.
+    pub excludes: Vec<String>,
+}
+
+/// Lines of one deployment.
+pub async fn of_deployment(
+    control_plane: &ControlPlane,
+    caller: &Caller,
+    model: &ModelId,
+    target: &Target,
+    query: Query,
+) -> Result<Vec<LogRecord>, Error> {
+    let (_, deployment) = deployments::find(control_plane, caller, model, target).await?;
+    let query = LogQuery {
+        deployments: vec![deployment.id],
+        ..check(query, control_plane.now().0)?
+    };
+    Ok(control_plane.store().logs(&query).await?)
+}
+
+/// Lines of what an environment serves, and of what is on its way there.
+pub async fn of_environment(
+    control_plane: &ControlPlane,
+    caller: &Caller,
+    model: &ModelId,
+    name: &str,
+    query: Query,
+) -> Result<Vec<LogRecord>, Error> {
+    let (model, environment) = environments::find(control_plane, caller, model, name).await?;
+    let store = control_plane.store();
+    let deployments = store.deployments(&model.id, None).await?.into_iter();
+    let of_environment = deployments.filter(|one| {
+        environment.current.as_ref() == Some(&one.id) || one.target_environment.as_ref() == Some(&environment.name)
+    });
+    let deployments = of_environment.map(|one| one.id).collect();
+    let query = LogQuery {
+        deployments,
+        ..check(query, control_plane.now().0)?
+    };
+    Ok(store.logs(&query).await?)
+}
+
+/// The query with its defaults, every part in its range.
+fn check(query: Query, now_ms: u64) -> Result<LogQuery, Error> {
+    let refuse = |field: &str, message: String| Err(Error::Invalid(format!("{field}: {message}")));
+    let end_ms = query.end_ms.unwrap_or(now_ms);
+    let start_ms = query.start_ms.unwrap_or(end_ms.saturating_sub(DEFAULT_WINDOW_MS));
+    if start_ms > end_ms {
+        return refuse(
+            "start_epoch_millis",
+            format!("{start_ms} is after end_epoch_millis {end_ms}"),
+        );
+    }
+    if end_ms - start_ms > LONGEST_WINDOW_MS {
+        return refuse(
+            "start_epoch_millis",
+            "the window is longer than 7 days: ask for one part after the other".into(),
+        );
+    }
+    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
+    if !(1..=LARGEST_LIMIT).contains(&limit) {
+        return refuse(
+            "limit",
+            format!("{limit} is out of range: it needs to be from 1 to {LARGEST_LIMIT}"),
+        );
+    }
+    let texts = [
+        ("replica", &query.replica),
+        ("request_id", &query.request_id),
+        ("component", &query.component),
+        ("search_pattern", &query.search_pattern),
+    ];
+    if let Some((field, _)) = texts
+        .iter()
+        .find(|(_, text)| text.as_ref().is_some_and(|text| text.chars().count() > LONGEST_TEXT))
+    {
+        return refuse(field, format!("it is longer than {LONGEST_TEXT} characters"));
+    }
+    for (field, list) in [("includes", &query.includes), ("excludes", &query.excludes)] {
+        if list.len() > MOST_SUBSTRINGS {
+            return refuse(
+                field,
+                format!("it has {} entries: at most {MOST_SUBSTRINGS} are taken", list.len()),
+            );
+        }
+    }
+    let pattern = query.search_pattern.map(|text| text.parse()).transpose();
+    let pattern = pattern.map_err(|error| Error::Invalid(format!("search_pattern: {error}")))?;
+    Ok(LogQuery {
+        deployments: Vec::new(),
+        start_ms,
+        end_ms,
+        newest_first: !query.oldest_first,
+        limit,
+        min_level: query.min_level,
+        replica: query.replica,
+        request_id: query.request_id,
+        component: query.component.map(|name| component(&name)).transpose()?,
+        pattern,
+        includes: query.includes,
+        excludes: query.excludes,
+    })
+}
+
+fn component(name: &str) -> Result<Component, Error> {
+    match name.to_ascii_lowercase().as_str() {
+        "build" => Ok(Component::Build),
+        "deploy" => Ok(Component::Deploy),
+        "model" => Ok(Component::Model),
+        _ => Err(Error::Invalid(format!(
+            "component: {name:?} is none of build, deploy and model"
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW_MS: u64 = 1_700_000_000_000;
+
+    #[test]
+    fn the_default_window_is_the_last_half_hour_newest_first() {
+        let query = check(Query::default(), NOW_MS).unwrap();
+        assert_eq!((query.start_ms, query.end_ms), (NOW_MS - 1_800_000, NOW_MS));
+        assert!(query.newest_first);
+        assert_eq!(query.limit, 500);
+    }
+
+    #[test]
+    fn what_is_out_of_range_is_refused_by_name() {
+        let refused = |query: Query, field: &str| {
+            let message = check(query, NOW_MS).expect_err(field).to_string();
+            assert!(message.starts_with(field), "{message}");
+        };
+        let query = Query::default;
+        refused(
+            Query {
+                limit: Some(0),
+                ..query()
+            },
+            "limit: ",
+        );
+        refused(
+            Query {
+                limit: Some(1001),
+                ..query()
+            },
+            "limit: ",
+        );
+        refused(
+            Query {
+                start_ms: Some(2),
+                end_ms: Some(1),
+                ..query()
+            },
+            "start_epoch_millis: ",
+        );
+        refused(
+            Query {
+                start_ms: Some(0),
+                ..query()
+            },
+            "start_epoch_millis: ",
+        );
+        refused(
+            Query {
+                replica: Some("x".repeat(257)),
+                ..query()
+            },
+            "replica: ",
+        );
+        refused(
+            Query {
+                includes: vec![String::new(); 9],
+                ..query()
+            },
+            "includes: ",
+        );
+        refused(
+            Query {
+                search_pattern: Some("(".into()),
+                ..query()
+            },
+            "search_pattern: ",
+        );
+        refused(
+            Query {
+                component: Some("engine".into()),
+                ..query()
+            },
+            "component: ",
+        );
+    }
+}

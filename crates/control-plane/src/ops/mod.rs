@@ -1,0 +1,29 @@
+//! What callers may ask for, one file per noun. An operation checks permission and state, records intent or reads facts in the
+//! store, and returns domain values. It never starts or stops anything: tasks hear of the change from the store and act.
+
+pub mod api_keys;
+pub mod audit;
+pub mod autoscaling;
+mod bootstrap;
+mod caller;
+mod control_plane;
+pub mod deployments;
+pub mod environments;
+mod error;
+mod key_text;
+pub mod logs;
+pub mod models;
+mod names;
+mod observed;
+pub mod payload;
+pub mod promotion_settings;
+pub mod push;
+pub mod secrets;
+pub mod teams;
+pub mod uploads;
+pub mod users;
+
+pub use bootstrap::bootstrap;
+pub use caller::{Caller, Permission};
+pub use control_plane::ControlPlane;
+pub use error::Error;

@@ -1,0 +1,47 @@
+//! What the stored replicas of a deployment amount to.
+
+use api::internal::replica::Phase as Seen;
+use planner::{
+    lifecycle::{self, Lifecycle, Observed, Status},
+    replica_set::{self, Phase},
+};
+use store::domain::Replica;
+
+/// Where a deployment stands.
+pub fn status(lifecycle: &Lifecycle, replicas: &[Replica]) -> Status {
+    lifecycle::status(lifecycle, &observe(replicas))
+}
+
+/// How many replicas are ready.
+pub fn ready(replicas: &[Replica]) -> u32 {
+    observe(replicas).ready
+}
+
+/// Whether a replica is gone.
+pub fn has_ended(replica: &Replica) -> bool {
+    phase(replica).is_none()
+}
+
+fn observe(replicas: &[Replica]) -> Observed {
+    let alive = replicas.iter().filter_map(|replica| {
+        Some(replica_set::Replica {
+            id: replica.id.clone(),
+            ordered_at: replica.created_at,
+            stopping: replica.stopping_since.is_some(),
+            phase: phase(replica)?,
+        })
+    });
+    Observed::of(&alive.collect::<Vec<_>>())
+}
+
+/// Where a replica stands that is not gone.
+fn phase(replica: &Replica) -> Option<Phase> {
+    match replica.status.as_ref().map(|status| &status.phase) {
+        None | Some(Seen::Starting) => Some(Phase::Starting),
+        Some(Seen::Loading) => Some(Phase::Loading),
+        Some(Seen::Ready) => Some(Phase::Ready),
+        Some(Seen::Unhealthy) => Some(Phase::Unhealthy),
+        Some(Seen::Draining) => Some(Phase::Draining),
+        Some(Seen::Exited(_)) => None,
+    }
+}

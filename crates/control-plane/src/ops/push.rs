@@ -1,0 +1,422 @@
+//! A push: a new model with its first deployment, or another deployment of a model. All checks come first; then one transaction
+//! makes everything, so a refused push leaves no trace, and its upload can be used again.
+
+use api::{
+    id::{DeploymentId, ModelId, TeamId},
+    v1::promotion::PromotionSettings,
+};
+use planner::{Timestamp, autoscale, lifecycle::Wanted, placement};
+use serde_json::{Value, json};
+use store::{
+    NewDeployment,
+    domain::{AuditEvent, Component, Deployment, DeploymentKind, Environment, LogRecord, Model, PRODUCTION},
+};
+
+use super::{
+    Caller, ControlPlane, Error, audit, autoscaling, deployments, models, names,
+    payload::{self, Checked, Payload},
+    promotion_settings, teams, uploads,
+};
+
+/// Where a push goes.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Destination {
+    /// A model to be made.
+    NewModel {
+        /// Its name.
+        name: String,
+        /// Its team; none means the caller's.
+        team: Option<TeamId>,
+        /// Whether its archives can never be downloaded.
+        archive_download_disabled: bool,
+    },
+    /// A model that is there.
+    Model(ModelId),
+}
+
+/// What a push brings.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Source {
+    /// What it says of the deployment.
+    pub payload: Payload,
+    /// The key of the upload.
+    pub s3_key: Option<String>,
+}
+
+/// A push that could be made now.
+pub struct Plan {
+    checked: Checked,
+    model: Model,
+    /// Whether the model is to be made.
+    is_new: bool,
+    target_environment: Option<String>,
+    /// The environment to be made for it.
+    missing_environment: Option<String>,
+    instance_type: String,
+    autoscaling: autoscale::Settings,
+}
+
+impl Plan {
+    /// The team that the push is for.
+    pub fn team(&self) -> &TeamId {
+        &self.model.team_id
+    }
+}
+
+/// A model and its new deployment.
+pub struct Pushed {
+    /// The model.
+    pub model: models::View,
+    /// The deployment.
+    pub deployment: deployments::View,
+}
+
+/// Makes what the push asks for. `source` names where its parts stand in the request.
+pub async fn push(
+    control_plane: &ControlPlane,
+    caller: &Caller,
+    destination: &Destination,
+    source: Source,
+) -> Result<Pushed, Error> {
+    let plan = plan(control_plane, caller, destination, source.payload, "source.deployment").await?;
+    let key = source.s3_key.ok_or_else(|| {
+        Error::Invalid(
+            "source.s3_key: it is missing: upload the archive to the key that prepare_model_upload gives".into(),
+        )
+    })?;
+    let archive = uploads::accept(control_plane, plan.team(), &key, &plan.checked.config).await?;
+
+    let now = control_plane.now();
+    let warnings = plan.checked.config.warnings();
+    let new = new_deployment(&plan, archive, now);
+    let store = control_plane.store();
+    let event = event(caller, &plan, &new, now);
+    let deployment = if plan.is_new {
+        store
+            .create_model(
+                &plan.model,
+                &environment(&plan.model, PRODUCTION, now),
+                &new,
+                Some(&event),
+            )
+            .await?
+    } else {
+        if let Some(name) = &plan.missing_environment {
+            store
+                .create_environment(&environment(&plan.model, name, now), None)
+                .await?;
+        }
+        store.add_deployment(&new, Some(&event)).await?
+    };
+    tell_warnings(control_plane, &deployment, &warnings, now).await?;
+    Ok(Pushed {
+        model: models::get(control_plane, caller, &plan.model.id).await?,
+        deployment: deployments::look(control_plane, deployment).await?,
+    })
+}
+
+/// Checks everything about a push but its archive. `path` is where the payload stands in the request.
+pub async fn plan(
+    control_plane: &ControlPlane,
+    caller: &Caller,
+    destination: &Destination,
+    payload: Payload,
+    path: &str,
+) -> Result<Plan, Error> {
+    let checked = payload::check(payload, path)?;
+    let (model, is_new) = destined(control_plane, caller, destination).await?;
+    let store = control_plane.store();
+    let (siblings, environments) = if is_new {
+        (Vec::new(), vec![environment(&model, PRODUCTION, control_plane.now())])
+    } else {
+        (
+            store.deployments(&model.id, None).await?,
+            store.environments(Some(&model.id)).await?,
+        )
+    };
+    if let Some(name) = &checked.payload.deployment_name
+        && siblings.iter().any(|sibling| sibling.name == *name)
+    {
+        return Err(Error::Invalid(format!(
+            "{path}.deployment_name: model {} has a deployment named {name:?} already: choose another name",
+            model.name
+        )));
+    }
+    let (target, missing_environment) = target(&checked, &siblings, &environments)?;
+    let environment = target
+        .as_ref()
+        .and_then(|name| environments.iter().find(|one| one.name == *name));
+    let serving = environment.and_then(|one| one.current.as_ref());
+    let serving = serving.and_then(|id| siblings.iter().find(|sibling| sibling.id == *id));
+    let instance_type = match serving {
+        Some(serving) if checked.payload.environment_name.is_some() && checked.payload.preserve_env_instance_type => {
+            serving.instance_type.clone()
+        }
+        _ => choose_instance_type(control_plane, &checked, path)?,
+    };
+    let settings = environment.map(|one| one.autoscaling.clone()).unwrap_or_default();
+    let settings = autoscaling::apply(
+        &settings,
+        &checked.payload.autoscaling,
+        control_plane.settings().replica_cap,
+    )?;
+    autoscaling::check_kind(checked.kind, &settings)?;
+    Ok(Plan {
+        checked,
+        model,
+        is_new,
+        target_environment: target,
+        missing_environment,
+        instance_type,
+        autoscaling: settings,
+    })
+}
+
+/// The model that the push goes to, and whether it is to be made.
+async fn destined(
+    control_plane: &ControlPlane,
+    caller: &Caller,
+    destination: &Destination,
+) -> Result<(Model, bool), Error> {
+    match destination {
+        Destination::Model(id) => Ok((models::owned(control_plane, caller, id).await?, false)),
+        Destination::NewModel {
+            name,
+            team,
+            archive_download_disabled,
+        } => {
+            names::model(name)?;
+            let team = teams::choose(control_plane, caller, team.as_ref()).await?;
+            if let Some(taken) = control_plane.store().model_by_name(&team.id, name).await? {
+                return Err(Error::Invalid(format!(
+                    "there is a model named {name:?} already: push to model {} or choose another name",
+                    taken.id
+                )));
+            }
+            let model = Model {
+                id: ModelId::from_entropy(rand::random()),
+                team_id: team.id,
+                name: name.clone(),
+                created_at: control_plane.now(),
+                archive_download_disabled: *archive_download_disabled,
+            };
+            Ok((model, true))
+        }
+    }
+}
+
+/// The environment that takes the deployment when it is first active, and whether that one is still to be made. A published
+/// deployment without an environment goes to production while nothing has been active there and nothing else is on its way.
+fn target(
+    checked: &Checked,
+    siblings: &[Deployment],
+    environments: &[Environment],
+) -> Result<(Option<String>, Option<String>), Error> {
+    if checked.kind == DeploymentKind::Development {
+        return Ok((None, None));
+    }
+    if let Some(name) = &checked.payload.environment_name {
+        let is_there = environments.iter().any(|one| one.name == *name);
+        return match (is_there, checked.payload.create_environment_if_missing) {
+            (true, _) => Ok((Some(name.clone()), None)),
+            (false, false) => Err(Error::not_found("environment", name)),
+            (false, true) => {
+                names::environment(name)?;
+                Ok((Some(name.clone()), Some(name.clone())))
+            }
+        };
+    }
+    let serves = environments
+        .iter()
+        .any(|one| one.name == PRODUCTION && one.current.is_some());
+    let is_on_its_way = |one: &Deployment| {
+        let lifecycle = &one.lifecycle;
+        one.target_environment.as_deref() == Some(PRODUCTION)
+            && lifecycle.wanted == Wanted::Running
+            && lifecycle.failure().is_none()
+    };
+    let is_free = !serves && !siblings.iter().any(is_on_its_way);
+    Ok((is_free.then(|| PRODUCTION.to_owned()), None))
+}
+
+fn choose_instance_type(control_plane: &ControlPlane, checked: &Checked, path: &str) -> Result<String, Error> {
+    let resources = &checked.config.resources;
+    let (named, field) = match &checked.payload.instance_type_id {
+        Some(id) => (Some(id.clone()), "instance_type_id"),
+        None => (resources.instance_type.clone(), "config.resources"),
+    };
+    let request = placement::Request {
+        instance_type: named,
+        millicpu: resources.cpu.millicpu(),
+        memory_bytes: resources.memory.bytes(),
+        accelerator: resources.accelerator.as_ref().map(|one| (one.name.clone(), one.count)),
+    };
+    let chosen = placement::choose(&control_plane.settings().instance_types, &request);
+    chosen
+        .map(|one| one.id.clone())
+        .map_err(|refusal| Error::Invalid(format!("{path}.{field}: {refusal}")))
+}
+
+fn new_deployment(plan: &Plan, archive: store::domain::Archive, now: Timestamp) -> NewDeployment {
+    let payload = &plan.checked.payload;
+    let first_log_line = match &plan.target_environment {
+        Some(environment) => format!("pushed; goes to environment {environment} when it is first active"),
+        None => "pushed".to_owned(),
+    };
+    NewDeployment {
+        id: DeploymentId::from_entropy(rand::random()),
+        model_id: plan.model.id.clone(),
+        name: payload.deployment_name.clone(),
+        created_at: now,
+        kind: plan.checked.kind,
+        labels: payload.labels.clone(),
+        config: Value::Object(payload.config.clone()),
+        raw_config: plan.checked.raw_config.clone(),
+        user_env: payload.user_env.clone().map(Value::Object),
+        archive,
+        deploy_timeout_ms: plan.checked.deploy_timeout_ms,
+        instance_type: plan.instance_type.clone(),
+        autoscaling: plan.autoscaling.clone(),
+        target_environment: plan.target_environment.clone(),
+        first_log_line,
+    }
+}
+
+/// An environment with default settings.
+fn environment(model: &Model, name: &str, now: Timestamp) -> Environment {
+    Environment {
+        model_id: model.id.clone(),
+        name: name.to_owned(),
+        created_at: now,
+        current: None,
+        autoscaling: autoscale::Settings::default(),
+        promotion_settings: promotion_settings::write(&PromotionSettings::default()),
+        generation: 1,
+    }
+}
+
+/// What will probably not work as meant goes to the deployment's log, where its author looks.
+async fn tell_warnings(
+    control_plane: &ControlPlane,
+    deployment: &Deployment,
+    warnings: &[api::truss_config::Problem],
+    now: Timestamp,
+) -> Result<(), Error> {
+    let record = |warning: &api::truss_config::Problem| LogRecord {
+        deployment_id: deployment.id.clone(),
+        replica_id: None,
+        component: Component::Deploy,
+        line: api::internal::replica::LogLine {
+            timestamp_ns: now.as_nanos(),
+            level: Some(api::internal::replica::Level::Warning),
+            request_id: None,
+            message: format!("config: {warning}"),
+        },
+    };
+    let records: Vec<LogRecord> = warnings.iter().map(record).collect();
+    Ok(control_plane.store().append_logs(&records).await?)
+}
+
+fn event(caller: &Caller, plan: &Plan, new: &NewDeployment, now: Timestamp) -> AuditEvent {
+    let more = json!({
+        "deployment_id": new.id,
+        "deployment_name": new.name.as_deref().unwrap_or_default(),
+        "scale_previous_to_zero": plan.target_environment.is_some(),
+        "trusted": true,
+        "publish": new.kind == DeploymentKind::Published,
+        "environment_name": plan.target_environment,
+    });
+    audit::of_model(caller, now, "MODEL_DEPLOYED", &plan.model, more)
+}
+
+#[cfg(test)]
+mod tests {
+    use planner::lifecycle::{Build, Lifecycle, Reason};
+
+    use super::*;
+
+    fn checked(environment: Option<&str>) -> Checked {
+        let payload = Payload {
+            environment_name: environment.map(Into::into),
+            ..Payload::new(serde_json::Map::new())
+        };
+        payload::check(payload, "d").unwrap()
+    }
+
+    fn production(current: Option<u128>) -> Environment {
+        let model = Model {
+            id: ModelId::from_entropy(1),
+            team_id: TeamId::from_entropy(1),
+            name: "m".into(),
+            created_at: Timestamp(0),
+            archive_download_disabled: false,
+        };
+        Environment {
+            current: current.map(DeploymentId::from_entropy),
+            ..environment(&model, PRODUCTION, Timestamp(0))
+        }
+    }
+
+    fn on_its_way(lifecycle: Lifecycle) -> Deployment {
+        Deployment {
+            id: DeploymentId::from_entropy(7),
+            model_id: ModelId::from_entropy(1),
+            name: "deployment-1".into(),
+            created_at: Timestamp(0),
+            kind: DeploymentKind::Published,
+            labels: None,
+            config: json!({}),
+            raw_config: None,
+            user_env: None,
+            archive: store::domain::Archive {
+                key: "k".into(),
+                bytes: 1,
+            },
+            deploy_timeout_ms: 1,
+            instance_type: "1x2".into(),
+            autoscaling: autoscale::Settings::default(),
+            target_environment: Some(PRODUCTION.into()),
+            lifecycle,
+            target_replicas: 0,
+            replica_memory: planner::replica_set::Memory::default(),
+            generation: 1,
+        }
+    }
+
+    fn chosen(siblings: &[Deployment], current: Option<u128>) -> Option<String> {
+        target(&checked(None), siblings, &[production(current)]).unwrap().0
+    }
+
+    #[test]
+    fn the_first_published_deployment_is_meant_for_production() {
+        assert_eq!(chosen(&[], None).as_deref(), Some(PRODUCTION));
+        assert_eq!(chosen(&[], Some(9)), None);
+    }
+
+    #[test]
+    fn a_failed_first_push_leaves_production_to_the_next() {
+        let pushed = Lifecycle::pushed(Timestamp(0));
+        let reason = Reason {
+            message: "broken".into(),
+            hint: None,
+            detail: None,
+        };
+        let failed = Lifecycle {
+            build: Build::Failed {
+                at: Timestamp(1),
+                reason,
+            },
+            ..pushed.clone()
+        };
+        assert_eq!(chosen(&[on_its_way(pushed)], None), None);
+        assert_eq!(chosen(&[on_its_way(failed)], None).as_deref(), Some(PRODUCTION));
+    }
+
+    #[test]
+    fn an_environment_that_is_not_there_is_not_made_in_passing() {
+        assert!(matches!(
+            target(&checked(Some("staging")), &[], &[production(None)]),
+            Err(Error::NotFound { .. })
+        ));
+    }
+}

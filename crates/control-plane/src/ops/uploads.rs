@@ -1,0 +1,136 @@
+//! The way of an archive: credentials to upload it, a look inside before anything is made of it, a link to download it.
+
+use api::{
+    id::{ModelId, TeamId},
+    truss_config::TrussConfig,
+};
+use archive::Listing;
+use futures::TryStreamExt;
+use store::domain::Archive;
+use tokio_util::io::{StreamReader, SyncIoBridge};
+use uploads::Credentials;
+
+use super::{
+    Caller, ControlPlane, Error,
+    deployments::{self, Target},
+    payload::Payload,
+    push::{self, Destination},
+};
+
+/// Long enough for a large archive over a slow line.
+const CREDENTIALS_TTL_MS: u64 = 60 * 60 * 1000;
+const DOWNLOAD_TTL_MS: u64 = 60 * 60 * 1000;
+
+/// Checks a push and, unless that is all that was asked for, gives credentials for its archive.
+pub async fn prepare(
+    control_plane: &ControlPlane,
+    caller: &Caller,
+    destination: &Destination,
+    payload: Payload,
+    dry_run: bool,
+) -> Result<Option<Credentials>, Error> {
+    let plan = push::plan(control_plane, caller, destination, payload, "deployment").await?;
+    if dry_run {
+        return Ok(None);
+    }
+    let key = uploads::object_key(plan.team(), rand::random());
+    Ok(Some(control_plane.issuer().issue(
+        control_plane.now(),
+        &key,
+        CREDENTIALS_TTL_MS,
+    )))
+}
+
+/// A link to a deployment's archive that works without a key, for a while.
+pub async fn download_url(
+    control_plane: &ControlPlane,
+    caller: &Caller,
+    model: &ModelId,
+    target: &Target,
+) -> Result<String, Error> {
+    let (model, deployment) = deployments::find(control_plane, caller, model, target).await?;
+    if model.archive_download_disabled {
+        return Err(Error::Invalid(format!(
+            "model {} was made with disable_archive_download: its archives stay here",
+            model.id
+        )));
+    }
+    let base_url = &control_plane.settings().public_url;
+    Ok(control_plane
+        .issuer()
+        .presign_get(base_url, &deployment.archive.key, DOWNLOAD_TTL_MS, control_plane.now()))
+}
+
+/// Takes an upload of this team as a deployment's archive, once it has been looked into. One that is refused stays where it is,
+/// to be replaced or used again.
+pub(super) async fn accept(
+    control_plane: &ControlPlane,
+    team: &TeamId,
+    key: &str,
+    config: &TrussConfig,
+) -> Result<Archive, Error> {
+    let blobs = control_plane.blobs();
+    let missing = || {
+        Error::Invalid(format!(
+            "source.s3_key: nothing has been uploaded under {key:?}: upload to the key that prepare_model_upload gave"
+        ))
+    };
+    if !uploads::belongs_to(key, team) {
+        return Err(missing());
+    }
+    let is_waiting = match blobs.head(key).await {
+        Ok(_) => true,
+        Err(store::Error::NotFound { .. }) => false,
+        Err(other) => return Err(other.into()),
+    };
+    if is_waiting {
+        inspect(control_plane, key, config).await?;
+    }
+    let archive = uploads::claim(blobs, key).await.map_err(|error| match error {
+        store::Error::NotFound { .. } => missing(),
+        other => other.into(),
+    })?;
+    if !is_waiting {
+        inspect(control_plane, &archive.key, config).await?;
+    }
+    Ok(archive)
+}
+
+/// Looks into an archive: nothing in it may do harm, and what the config promises must be there.
+async fn inspect(control_plane: &ControlPlane, key: &str, config: &TrussConfig) -> Result<(), Error> {
+    let chunks = control_plane.blobs().get(key, None).await?.chunks;
+    let limits = control_plane.settings().archive_limits;
+    let runtime = tokio::runtime::Handle::current();
+    let look = move || {
+        let bytes = StreamReader::new(chunks.map_err(std::io::Error::other));
+        archive::inspect(SyncIoBridge::new_with_handle(bytes, runtime), &limits)
+    };
+    let looked = tokio::task::spawn_blocking(look).await;
+    let listing = looked.map_err(|error| Error::internal("look into an archive", error))?;
+    let listing = listing.map_err(|error| match error {
+        archive::Error::Read(_) | archive::Error::Write { .. } => Error::internal("look into an archive", error),
+        its_own_fault => Error::Invalid(format!("source.s3_key: {its_own_fault}")),
+    })?;
+    check_content(&listing, config)
+}
+
+fn check_content(listing: &Listing, config: &TrussConfig) -> Result<(), Error> {
+    if let Some(file) = &config.requirements_file
+        && !listing.has_file(file)
+    {
+        return Err(Error::Invalid(format!(
+            "source.s3_key: the archive has no file {file:?}, which the config names as requirements_file"
+        )));
+    }
+    if config.docker_server.is_some() {
+        return Ok(());
+    }
+    let model = format!("{}/{}", config.model_module_dir, config.model_class_filename);
+    if listing.has_file(&model) {
+        return Ok(());
+    }
+    Err(Error::Invalid(format!(
+        "source.s3_key: the archive has no file {model:?}: the model's class belongs there, or say where it is with \
+         model_module_dir and model_class_filename"
+    )))
+}

@@ -1,0 +1,67 @@
+//! What the composition root decides for the management API.
+
+use std::{collections::BTreeMap, num::NonZeroU32};
+
+use planner::placement::InstanceType;
+
+/// How the control plane behaves.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The address that clients reach this server under, without a trailing slash. Uploads and downloads are sent there.
+    pub public_url: String,
+    /// The instance types that deployments may have, smallest first; at least one.
+    pub instance_types: Vec<InstanceType>,
+    /// What an instance type costs, by id, in US dollars a minute; nothing where it is not listed.
+    pub prices: BTreeMap<String, f64>,
+    /// The most replicas that a deployment may ask for.
+    pub replica_cap: u32,
+    /// What an uploaded archive may contain.
+    pub archive_limits: archive::Limits,
+    /// The largest body of a request, in bytes. Archives do not come this way.
+    pub max_body_bytes: usize,
+    /// How often one key may call one endpoint.
+    pub rate_limits: RateLimits,
+}
+
+impl Settings {
+    /// Defaults for a server that is reached under `public_url`.
+    pub fn new(public_url: impl Into<String>, instance_types: Vec<InstanceType>) -> Self {
+        Self {
+            public_url: public_url.into().trim_end_matches('/').to_owned(),
+            instance_types,
+            prices: BTreeMap::new(),
+            replica_cap: 100,
+            archive_limits: archive::Limits::default(),
+            max_body_bytes: 4 << 20,
+            rate_limits: RateLimits::default(),
+        }
+    }
+}
+
+/// Calls of one key to one endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateLimits {
+    /// `activate` and `deactivate`, in a minute.
+    pub activations_per_minute: NonZeroU32,
+    /// `retry`, in a minute.
+    pub retries_per_minute: NonZeroU32,
+    /// `POST …/logs`, in a second.
+    pub log_queries_per_second: NonZeroU32,
+    /// Everything else, in a second.
+    pub requests_per_second: NonZeroU32,
+}
+
+const fn count(number: u32) -> NonZeroU32 {
+    NonZeroU32::new(number).expect("limits are not zero")
+}
+
+impl Default for RateLimits {
+    fn default() -> Self {
+        Self {
+            activations_per_minute: count(20),
+            retries_per_minute: count(10),
+            log_queries_per_second: count(30),
+            requests_per_second: count(100),
+        }
+    }
+}
