@@ -1,6 +1,7 @@
 //! Environments: stable endpoints that point at deployments.
 
 use api::id::{DeploymentId, ModelId};
+use planner::autoscale;
 use sqlx::any::AnyRow;
 
 use crate::{
@@ -97,7 +98,8 @@ impl Store {
         write.commit().await
     }
 
-    /// Puts a deployment on stage: in one step the environment it was pushed for serves it, and it has no target any more.
+    /// Puts a deployment on stage: in one step the environment it was pushed for serves it and lends it its settings, it has no
+    /// target any more, and the deployment that was there before goes to zero replicas unless another environment serves it.
     /// `NotFound` when the environment or the deployment is gone.
     pub async fn stage(&self, id: &DeploymentId, name: &str, audit: Option<&AuditEvent>) -> Result<(), Error> {
         let mut write = self.write(&[Topic::Environments, Topic::Deployments]).await?;
@@ -108,7 +110,13 @@ impl Store {
         .fetch_optional(write.on())
         .await?;
         let model: ModelId = row.ok_or_else(|| Error::not_found("deployment", id))?.id("model_id")?;
-        let staged = sqlx::query(
+        let row = sqlx::query("SELECT * FROM environments WHERE model_id = $1 AND name = $2")
+            .bind(model.as_str())
+            .bind(name)
+            .fetch_optional(write.on())
+            .await?;
+        let before = environment(&row.ok_or_else(|| Error::not_found("environment", name))?)?;
+        sqlx::query(
             "UPDATE environments SET current_deployment = $1, generation = generation + 1 WHERE model_id = $2 AND name = $3",
         )
         .bind(id.as_str())
@@ -116,12 +124,37 @@ impl Store {
         .bind(name)
         .execute(write.on())
         .await?;
-        if staged.rows_affected() == 0 {
-            return Err(Error::not_found("environment", name));
+        sqlx::query("UPDATE deployments SET autoscaling = $1 WHERE id = $2")
+            .bind(json(&before.autoscaling))
+            .bind(id.as_str())
+            .execute(write.on())
+            .await?;
+        if let Some(previous) = before.current.filter(|previous| previous != id) {
+            retire(&mut write, &previous).await?;
         }
         audit::insert(&mut write, audit).await?;
         write.commit().await
     }
+}
+
+/// Lets a deployment that no environment serves any more go to zero replicas, and stay there until somebody asks for it.
+async fn retire(write: &mut Write, id: &DeploymentId) -> Result<(), Error> {
+    let row = sqlx::query(
+        "SELECT autoscaling FROM deployments WHERE id = $1 AND id NOT IN (
+             SELECT current_deployment FROM environments WHERE current_deployment IS NOT NULL
+         )",
+    )
+    .bind(id.as_str())
+    .fetch_optional(write.on())
+    .await?;
+    let Some(row) = row else { return Ok(()) };
+    let resting = autoscale::Settings { min_replica: 0, ..row.json("autoscaling")? };
+    sqlx::query("UPDATE deployments SET autoscaling = $1, target_replicas = 0, generation = generation + 1 WHERE id = $2")
+        .bind(json(&resting))
+        .bind(id.as_str())
+        .execute(write.on())
+        .await?;
+    Ok(())
 }
 
 pub(crate) async fn insert(write: &mut Write, environment: &Environment) -> Result<(), Error> {
