@@ -1,1 +1,29 @@
-//! placeholder
+//! The tasks that make intent true. Each looks at what is stored and what is observed, decides with `planner`, saves, and acts
+//! through a backend; the store's notifications, the backend's changes and the gateways' activity wake them. Nothing here is
+//! asked to do a thing: it finds out.
+#![forbid(unsafe_code)]
+
+mod build_log;
+mod builds;
+mod catalogue;
+mod controller;
+mod deployments;
+mod driver;
+mod error;
+mod facts;
+mod garbage;
+mod gateways;
+mod logs;
+mod observe;
+mod publish;
+mod routes;
+mod settings;
+mod shared;
+mod stage;
+mod template;
+
+pub use controller::{Controller, Handle, Shutdown};
+pub use driver::TaskStatus;
+pub use error::Error;
+pub use gateways::Gateways;
+pub use settings::{Entropy, InstanceLimits, Parts, Settings};

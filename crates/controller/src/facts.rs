@@ -1,0 +1,52 @@
+//! What is stored of replicas, in the words of the decisions.
+
+use std::collections::HashMap;
+
+use api::{
+    id::DeploymentId,
+    internal::replica::{ExitCause, Phase as Told},
+};
+use planner::replica_set::{Cause, End, Phase};
+use store::domain::Replica;
+
+/// Replicas of each deployment, in the order given.
+pub(crate) fn by_deployment(replicas: Vec<Replica>) -> HashMap<DeploymentId, Vec<Replica>> {
+    let mut by_deployment: HashMap<DeploymentId, Vec<Replica>> = HashMap::new();
+    for replica in replicas {
+        by_deployment.entry(replica.deployment_id.clone()).or_default().push(replica);
+    }
+    by_deployment
+}
+
+/// The same replicas as decisions see them.
+pub(crate) fn for_planner(replicas: &[Replica]) -> Vec<planner::replica_set::Replica> {
+    let for_planner = |replica: &Replica| planner::replica_set::Replica {
+        id: replica.id.clone(),
+        ordered_at: replica.created_at,
+        stopping: replica.stopping_since.is_some(),
+        phase: phase(replica),
+    };
+    replicas.iter().map(for_planner).collect()
+}
+
+fn phase(replica: &Replica) -> Phase {
+    match replica.status.as_ref().map(|status| &status.phase) {
+        None | Some(Told::Starting) => Phase::Starting,
+        Some(Told::Loading) => Phase::Loading,
+        Some(Told::Ready) => Phase::Ready,
+        Some(Told::Unhealthy) => Phase::Unhealthy,
+        Some(Told::Draining) => Phase::Draining,
+        Some(Told::Exited(exit)) => {
+            Phase::Ended(End { cause: cause(exit.cause), message: exit.message.clone(), detail: exit.detail.clone() })
+        }
+    }
+}
+
+fn cause(cause: ExitCause) -> Cause {
+    match cause {
+        ExitCause::Stopped => Cause::Stopped,
+        ExitCause::LoadFailed => Cause::LoadFailed,
+        ExitCause::StartTimeout => Cause::StartTimeout,
+        ExitCause::OutOfMemory | ExitCause::Code { .. } | ExitCause::Signal { .. } | ExitCause::Lost => Cause::Crashed,
+    }
+}

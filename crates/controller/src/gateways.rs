@@ -1,0 +1,22 @@
+//! What the controller needs of the gateways. Implemented where both rooms are known, so that neither knows the other.
+
+use std::collections::HashMap;
+
+use api::{
+    id::DeploymentId,
+    internal::routes::{Load, Table},
+};
+use async_trait::async_trait;
+
+/// All gateways together, however many there are.
+#[async_trait]
+pub trait Gateways: Send + Sync + 'static {
+    /// Replaces the routes of every gateway. When this returns, no new request goes to a replica that `table` does not list.
+    async fn publish(&self, table: Table);
+
+    /// What all gateways together have on their hands, by deployment. A deployment that is not listed has nothing.
+    fn loads(&self) -> HashMap<DeploymentId, Load>;
+
+    /// Completes when somebody asks for a deployment that has no replica, since the last time this completed.
+    async fn activity(&self);
+}

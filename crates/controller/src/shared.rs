@@ -1,0 +1,110 @@
+//! What the tasks share: the rooms around them, each other's bells, what was last observed and what was last published.
+//! Both of the latter are found again after a restart, so they live in memory only.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use api::{
+    id::{DeploymentId, ReplicaId},
+    internal::{
+        replica::{Level, LogLine, Phase},
+        routes::{Address, Table},
+    },
+};
+use backends::Observed;
+use planner::Timestamp;
+use store::domain::{Component, LogRecord};
+use tokio::sync::{RwLock, watch};
+
+use crate::{Parts, Settings, catalogue::Catalogue, driver::Bell};
+
+/// Everything the backend owns, as it was when it was last asked.
+pub(crate) type Observation = HashMap<ReplicaId, Seen>;
+
+/// What is needed of a replica beyond what is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub phase: Phase,
+    pub address: Address,
+}
+
+impl From<&Observed> for Seen {
+    fn from(observed: &Observed) -> Self {
+        Self { phase: observed.status.phase.clone(), address: observed.address.clone() }
+    }
+}
+
+/// The table in force.
+#[derive(Debug, Clone)]
+pub(crate) struct Published {
+    pub table: Table,
+    /// Every replica that a request may go to.
+    pub replicas: HashSet<ReplicaId>,
+}
+
+/// Cheap to clone; all clones are the same.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub parts: Parts,
+    pub settings: Arc<Settings>,
+    pub catalogue: Arc<Catalogue>,
+    pub bells: Bells,
+    /// None until the backend has answered once and everything it owns has been stored.
+    pub observation: watch::Sender<Option<Arc<Observation>>>,
+    /// None until the first publication.
+    pub published: watch::Sender<Option<Arc<Published>>>,
+    /// Held for reading from before a build begins until its artifact is recorded; garbage is collected when nobody holds it.
+    pub building: Arc<RwLock<()>>,
+}
+
+/// A bell for each task.
+#[derive(Clone, Default)]
+pub(crate) struct Bells {
+    pub builds: Bell,
+    pub observe: Bell,
+    pub logs: Bell,
+    pub deployments: Bell,
+    pub stage: Bell,
+    pub routes: Bell,
+}
+
+impl Shared {
+    pub fn new(parts: Parts, settings: Settings) -> Self {
+        Self {
+            catalogue: Arc::new(Catalogue::new(parts.store.clone())),
+            parts,
+            settings: Arc::new(settings),
+            bells: Bells::default(),
+            observation: watch::Sender::new(None),
+            published: watch::Sender::new(None),
+            building: Arc::default(),
+        }
+    }
+
+    /// What was last observed; none before the first time.
+    pub fn observed(&self) -> Option<Arc<Observation>> {
+        self.observation.borrow().clone()
+    }
+
+    /// What was last published; none before the first time.
+    pub fn published(&self) -> Option<Arc<Published>> {
+        self.published.borrow().clone()
+    }
+}
+
+/// A line that the platform writes into a deployment's log.
+pub(crate) fn line(now: Timestamp, level: Level, message: impl Into<String>) -> LogLine {
+    LogLine { timestamp_ns: now.as_nanos(), level: Some(level), request_id: None, message: message.into() }
+}
+
+/// The same as a record of the platform about a deployment, or about one of its replicas.
+pub(crate) fn record(deployment: &DeploymentId, replica: Option<&ReplicaId>, line: LogLine) -> LogRecord {
+    LogRecord {
+        deployment_id: deployment.clone(),
+        replica_id: replica.cloned(),
+        component: Component::Deploy,
+        line,
+    }
+}

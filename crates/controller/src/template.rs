@@ -1,0 +1,93 @@
+//! What a deployment's config means for its replicas and for the requests to them. Pure.
+
+use api::{
+    id::ReplicaId,
+    internal::{
+        replica::{Limits, Secrets},
+        routes::RequestLimits,
+    },
+    truss_config::TrussConfig,
+};
+use backends::ReplicaTemplate;
+use secrecy::ExposeSecret;
+use store::domain::{Deployment, SecretValues, fold_secret_name};
+
+use crate::Settings;
+
+/// Requests that a lone replica may hold beyond those inside `predict`, so that it is never idle between two.
+const READ_AHEAD: u32 = 64;
+
+/// What a replica of `deployment` is started with.
+pub(crate) fn replica(
+    id: ReplicaId,
+    deployment: &Deployment,
+    config: &TrussConfig,
+    environment: Option<&str>,
+    settings: &Settings,
+) -> ReplicaTemplate {
+    ReplicaTemplate {
+        replica_id: id,
+        deployment_id: deployment.id.clone(),
+        model_id: deployment.model_id.clone(),
+        environment: environment.map(|name| serde_json::json!({ "name": name })),
+        program: (),
+        environment_variables: config
+            .allowed_environment_variables()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect(),
+        predict_concurrency: config.runtime.predict_concurrency.max(1),
+        streaming_read_timeout_ms: streaming_read_timeout_ms(config),
+        request_timeout_ms: settings.request_timeout_ms(),
+        start_timeout_ms: start_timeout_ms(deployment, config),
+        max_body_bytes: settings.max_body_bytes,
+        limits: limits(deployment, config, settings),
+    }
+}
+
+/// The values of the secrets that the config declares, where the team has them. Nothing that is not declared.
+pub(crate) fn secrets(config: &TrussConfig, values: &SecretValues) -> Secrets {
+    let value = |name: &String| {
+        let value = values.get(&fold_secret_name(name))?;
+        Some((name.clone(), value.expose_secret().to_owned()))
+    };
+    Secrets(config.secrets.keys().filter_map(value).collect())
+}
+
+/// How many requests a gateway gives one replica at a time. While others could share the work, a request that is not inside
+/// `predict` waits at the gateway, where the next free replica finds it; a lone replica reads ahead instead.
+pub(crate) fn slots_per_replica(deployment: &Deployment, config: &TrussConfig) -> u32 {
+    let useful = config.runtime.predict_concurrency.max(deployment.autoscaling.concurrency_target).max(1);
+    match deployment.autoscaling.max_replica {
+        0 | 1 => useful.saturating_add(READ_AHEAD),
+        _ => useful,
+    }
+}
+
+/// Limits of one request.
+pub(crate) fn request_limits(config: &TrussConfig, settings: &Settings) -> RequestLimits {
+    RequestLimits {
+        queue_ms: settings.request_timeout_ms(),
+        first_byte_ms: settings.request_timeout_ms(),
+        idle_ms: streaming_read_timeout_ms(config),
+        max_body_bytes: settings.max_body_bytes,
+        max_queued: settings.max_queued,
+    }
+}
+
+fn streaming_read_timeout_ms(config: &TrussConfig) -> u64 {
+    u64::from(config.runtime.streaming_read_timeout.max(1)) * 1000
+}
+
+/// A config may give up earlier than its deployment does, not later.
+fn start_timeout_ms(deployment: &Deployment, config: &TrussConfig) -> u64 {
+    let threshold = config.runtime.health_checks.startup_threshold_seconds.map(|seconds| u64::from(seconds) * 1000);
+    threshold.map_or(deployment.deploy_timeout_ms, |threshold| threshold.min(deployment.deploy_timeout_ms))
+}
+
+fn limits(deployment: &Deployment, config: &TrussConfig, settings: &Settings) -> Limits {
+    let (memory_bytes, millicpu) = match settings.instance_limits.get(&deployment.instance_type) {
+        Some(of_type) => (of_type.memory_bytes, of_type.millicpu),
+        None => (config.resources.memory.bytes(), config.resources.cpu.millicpu()),
+    };
+    Limits { memory_bytes: Some(memory_bytes), millicpu: Some(millicpu), open_files: settings.open_files }
+}
