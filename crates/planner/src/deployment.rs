@@ -72,14 +72,15 @@ pub fn decide(now: Timestamp, state: &State, seen: &Seen<'_>) -> Decision<State,
             deploy_timeout_ms: seen.deploy_timeout_ms,
         },
     );
-    let begins = |run: &Run| matches!(run, Run::Starting { .. });
-    let starts = match (begins(&state.lifecycle.run), begins(&run.next.run)) {
-        (false, true) => replica_set::Memory::new_run(now),
+    let starts = match (&state.lifecycle.run, &run.next.run) {
+        (Run::Idle, Run::Starting { .. }) | (Run::AtZero { .. }, Run::Waking { .. }) => {
+            replica_set::Memory::new_run(now)
+        }
         _ => lesson.memory,
     };
     let replicas = replica_set::decide(now, run.output, seen.replicas, &starts);
 
-    let follows_load = matches!(run.why, lifecycle::Why::FollowingLoad | lifecycle::Why::NoTraffic);
+    let follows_load = run.why.follows_load();
     let why = match (&replicas.why, run.why) {
         (replica_set::Why::BackingOff { .. }, _) => Why::Replicas(replicas.why),
         (_, lifecycle::Why::FollowingLoad) => Why::Scaling(scaling.why),

@@ -4,9 +4,12 @@
 
 pub mod autoscale;
 pub mod deployment;
+pub mod invariants;
 pub mod lifecycle;
 pub mod placement;
 pub mod replica_set;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod time;
 
 pub use time::{Clock, Timestamp};

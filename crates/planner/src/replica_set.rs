@@ -27,6 +27,17 @@ pub struct Replica {
     pub phase: Phase,
 }
 
+impl Replica {
+    /// Whether it counts towards what is wanted: neither gone nor going.
+    pub fn is_live(&self) -> bool {
+        match self.phase {
+            _ if self.stopping => false,
+            Phase::Starting | Phase::Loading | Phase::Ready | Phase::Unhealthy => true,
+            Phase::Draining | Phase::Ended(_) => false,
+        }
+    }
+}
+
 /// Where a replica stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Phase {
@@ -186,7 +197,7 @@ pub enum Why {
     Starting(u32),
     /// Some are too many.
     Stopping(u32),
-    /// Some are missing, and starts keep failing.
+    /// Some are missing, and replicas keep ending.
     BackingOff {
         /// How often in a row.
         failures: u32,
@@ -210,7 +221,7 @@ impl fmt::Display for Why {
                 wait_ms,
                 last_failure,
             } => {
-                write!(f, "backing off after {failures} failed start")?;
+                write!(f, "backing off after {failures} failure")?;
                 f.write_str(if *failures == 1 { "" } else { "s" })?;
                 write!(f, ", next in {} s", wait_ms.div_ceil(1_000))?;
                 last_failure.as_ref().map_or(Ok(()), |message| write!(f, ": {message}"))
@@ -231,7 +242,7 @@ pub fn decide(
         .filter(|replica| matches!(replica.phase, Phase::Ended(_)))
         .map(|replica| Action::Forget(replica.id.clone()))
         .collect();
-    let mut live: Vec<&Replica> = replicas.iter().filter(|replica| is_live(replica)).collect();
+    let mut live: Vec<&Replica> = replicas.iter().filter(|replica| replica.is_live()).collect();
     let count = live.len().try_into().unwrap_or(u32::MAX);
     let missing = wanted.saturating_sub(count);
     let surplus = count.saturating_sub(wanted);
@@ -271,14 +282,5 @@ pub fn decide(
         output: actions,
         wake_at,
         why,
-    }
-}
-
-/// Whether a replica counts towards what is wanted.
-fn is_live(replica: &Replica) -> bool {
-    match replica.phase {
-        _ if replica.stopping => false,
-        Phase::Starting | Phase::Loading | Phase::Ready | Phase::Unhealthy => true,
-        Phase::Draining | Phase::Ended(_) => false,
     }
 }

@@ -90,23 +90,27 @@ impl Lifecycle {
         }
     }
 
-    /// Whether the builder should be at work.
-    pub fn wants_build(&self) -> bool {
-        matches!((self.wanted, &self.build), (Wanted::Running, Build::Pending { .. }))
+    /// The build that the builder should be at work on, named by the moment it was asked for.
+    pub fn pending_build(&self) -> Option<Timestamp> {
+        match (self.wanted, &self.build) {
+            (Wanted::Running, Build::Pending { since }) => Some(*since),
+            _ => None,
+        }
     }
 
-    /// Records the end of a build: the artifact, or what went wrong. The result of a build that nobody waits for is dropped.
+    /// Records the end of the build that was asked for at `since`: the artifact, or what went wrong. The result of a build that
+    /// nobody waits for any more is dropped.
     #[must_use]
-    pub fn build_finished(self, now: Timestamp, result: Result<String, Reason>) -> Self {
+    pub fn build_finished(self, since: Timestamp, now: Timestamp, result: Result<String, Reason>) -> Self {
         match &self.build {
-            Build::Pending { .. } => {
+            Build::Pending { since: asked } if *asked == since => {
                 let build = match result {
                     Ok(artifact) => Build::Succeeded { at: now, artifact },
                     Err(reason) => Build::Failed { at: now, reason },
                 };
                 Self { build, ..self }
             }
-            Build::Succeeded { .. } | Build::Failed { .. } | Build::Stopped { .. } => self,
+            Build::Pending { .. } | Build::Succeeded { .. } | Build::Failed { .. } | Build::Stopped { .. } => self,
         }
     }
 

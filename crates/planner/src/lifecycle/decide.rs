@@ -35,14 +35,18 @@ pub struct Picture<'a> {
 pub enum Why {
     /// The build has not ended.
     WaitingForBuild,
-    /// The build failed or was stopped.
-    NotBuilt,
+    /// The build failed.
+    BuildFailed,
+    /// The build was stopped.
+    BuildStopped,
     /// Rest is wanted.
     Resting,
     /// The first replicas are being started.
     FirstStart,
     /// It has been ready, and follows the load.
     FollowingLoad,
+    /// It has been ready, and is not now.
+    NotReady,
     /// There was no traffic.
     NoTraffic,
     /// Somebody asks for it.
@@ -53,14 +57,27 @@ pub enum Why {
     GivenUp,
 }
 
+impl Why {
+    /// Whether the target is the load's to choose.
+    pub fn follows_load(self) -> bool {
+        match self {
+            Why::FollowingLoad | Why::NotReady | Why::NoTraffic => true,
+            Why::WaitingForBuild | Why::BuildFailed | Why::BuildStopped | Why::Resting => false,
+            Why::FirstStart | Why::Waking | Why::WakeFails | Why::GivenUp => false,
+        }
+    }
+}
+
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Why::WaitingForBuild => "waiting for the build",
-            Why::NotBuilt => "there is no build to run",
+            Why::BuildFailed => "the build failed",
+            Why::BuildStopped => "the build was stopped",
             Why::Resting => "it is deactivated",
             Why::FirstStart => "waiting for the first replica to be ready",
             Why::FollowingLoad => "following the load",
+            Why::NotReady => "waiting for a replica to be ready again",
             Why::NoTraffic => "there is no traffic",
             Why::Waking => "waking up for a request",
             Why::WakeFails => "it cannot wake up, replicas keep ending",
@@ -83,7 +100,8 @@ pub fn decide(now: Timestamp, lifecycle: &Lifecycle, picture: &Picture<'_>) -> D
     match (lifecycle.wanted, &lifecycle.build) {
         (Wanted::Inactive, _) => rest(Why::Resting),
         (Wanted::Running, Build::Pending { .. }) => rest(Why::WaitingForBuild),
-        (Wanted::Running, Build::Failed { .. } | Build::Stopped { .. }) => rest(Why::NotBuilt),
+        (Wanted::Running, Build::Failed { .. }) => rest(Why::BuildFailed),
+        (Wanted::Running, Build::Stopped { .. }) => rest(Why::BuildStopped),
         (Wanted::Running, Build::Succeeded { .. }) => {
             let step = advance(now, &lifecycle.run, picture);
             let first_ready = match step.next {
@@ -107,11 +125,20 @@ pub fn decide(now: Timestamp, lifecycle: &Lifecycle, picture: &Picture<'_>) -> D
 fn advance(now: Timestamp, run: &Run, picture: &Picture<'_>) -> Decision<Run, u32, Why> {
     let is_ready = picture.observed.ready > 0;
     match run {
-        Run::Idle => start(now, now, picture),
+        Run::Idle => begin(now, picture),
         Run::Starting { .. } if is_ready => serve(now, picture.first_replicas),
-        Run::Starting { since } => start(now, (*since).min(now), picture),
+        Run::Starting { since } => {
+            let since = (*since).min(now);
+            match reason_to_give_up(now, since, picture) {
+                Some(reason) => settle(Run::Failed { at: now, reason }, 0, Why::GivenUp),
+                None => begin(since, picture),
+            }
+        }
         Run::Serving { .. } if picture.demand == 0 => settle(Run::AtZero { since: now }, 0, Why::NoTraffic),
-        Run::Serving { since } => settle(Run::Serving { since: *since }, picture.demand, Why::FollowingLoad),
+        Run::Serving { since } => {
+            let why = if is_ready { Why::FollowingLoad } else { Why::NotReady };
+            settle(Run::Serving { since: *since }, picture.demand, why)
+        }
         Run::AtZero { .. } if picture.demand > 0 => wake(now, now, picture.demand),
         Run::AtZero { since } => settle(Run::AtZero { since: *since }, 0, Why::NoTraffic),
         Run::Waking { .. } if is_ready => serve(now, picture.demand.max(1)),
@@ -136,16 +163,13 @@ fn advance(now: Timestamp, run: &Run, picture: &Picture<'_>) -> Decision<Run, u3
     }
 }
 
-/// A first start goes on, or is given up.
-fn start(now: Timestamp, since: Timestamp, picture: &Picture<'_>) -> Decision<Run, u32, Why> {
-    match reason_to_give_up(now, since, picture) {
-        Some(reason) => settle(Run::Failed { at: now, reason }, 0, Why::GivenUp),
-        None => Decision {
-            next: Run::Starting { since },
-            output: picture.first_replicas,
-            wake_at: Some(since.plus(picture.deploy_timeout_ms)),
-            why: Why::FirstStart,
-        },
+/// A first start begins, or goes on.
+fn begin(since: Timestamp, picture: &Picture<'_>) -> Decision<Run, u32, Why> {
+    Decision {
+        next: Run::Starting { since },
+        output: picture.first_replicas,
+        wake_at: Some(since.plus(picture.deploy_timeout_ms)),
+        why: Why::FirstStart,
     }
 }
 

@@ -1,0 +1,171 @@
+//! Stories: a few commands in, and what happened in the world out, as text that people review.
+//!
+//! A line that begins with `>` is a command; everything else is what follows from it. Commands: `model loads in 5s`,
+//! `model fails to load after 2s`, `model crashes after 1s`, `model crashes loading after 1s`, `model hangs`,
+//! `build takes 20s`, `build fails after 3s`, `settings min=0 max=1 delay=900s timeout=60m`, `wait 30s`, `requests 3`,
+//! `request`, `wake`, `kill`, `activate`, `deactivate`, `retry`, `stop build`, `restart`, `clock back 1h`.
+
+use std::fmt::Write;
+
+use super::{Builder, Model, World};
+use crate::{deployment::Why, lifecycle::Refusal, replica_set};
+
+/// Runs the commands of a story and tells it again, with what happens now.
+pub fn tell(story: &str) -> Result<String, String> {
+    let mut teller = Teller {
+        world: World::new(),
+        told: String::new(),
+        last: None,
+    };
+    for line in story.lines() {
+        if let Some(command) = line.strip_prefix('>') {
+            teller.say(format_args!("> {}", command.trim()));
+            teller
+                .run(command.trim())
+                .map_err(|error| format!("{error}\n\n{}", teller.told))?;
+        } else if line.starts_with('#') {
+            teller.say(format_args!("{line}"));
+        }
+    }
+    Ok(teller.told)
+}
+
+struct Teller {
+    world: World,
+    told: String,
+    last: Option<String>,
+}
+
+impl Teller {
+    fn say(&mut self, line: std::fmt::Arguments<'_>) {
+        self.told
+            .write_fmt(line)
+            .and_then(|()| self.told.write_char('\n'))
+            .expect("a string takes all text");
+    }
+
+    fn run(&mut self, command: &str) -> Result<(), String> {
+        let words: Vec<&str> = command.split_whitespace().collect();
+        match words.as_slice() {
+            ["model", "loads", "in", time] => self.world.model = Model::Loads(millis(time)?),
+            ["model", "fails", "to", "load", "after", time] => self.world.model = Model::FailsToLoad(millis(time)?),
+            ["model", "crashes", "after", time] => self.world.model = Model::Crashes(millis(time)?),
+            ["model", "crashes", "loading", "after", time] => self.world.model = Model::CrashesLoading(millis(time)?),
+            ["model", "hangs"] => self.world.model = Model::Hangs,
+            ["build", "takes", time] => self.world.builder = Builder::Succeeds(millis(time)?),
+            ["build", "fails", "after", time] => self.world.builder = Builder::Fails(millis(time)?),
+            ["settings", settings @ ..] => settings.iter().try_for_each(|setting| self.set(setting))?,
+            ["wait", time] => return self.wait(millis(time)?),
+            ["requests", count] => self.world.steady_requests = number(count)?,
+            ["request"] => self.world.request(),
+            ["wake"] => self.world.wake(),
+            ["kill"] => self.world.kill_replicas(),
+            ["restart"] => self.world.restart_shell(),
+            ["clock", "back", time] => self.world.step_clock_back(millis(time)?),
+            ["activate"] => self.tell_refusal(World::activate),
+            ["deactivate"] => self.tell_refusal(World::deactivate),
+            ["retry"] => self.tell_refusal(World::retry),
+            ["stop", "build"] => self.tell_refusal(World::stop_build),
+            _ => return Err(format!("not a command: {command}")),
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, setting: &str) -> Result<(), String> {
+        match setting.split_once('=') {
+            Some(("min", value)) => self.world.settings.min_replica = number(value)?,
+            Some(("max", value)) => self.world.settings.max_replica = number(value)?,
+            Some(("delay", value)) => self.world.settings.scale_down_delay_s = whole_seconds(value)?,
+            Some(("timeout", value)) => self.world.deploy_timeout_ms = millis(value)?,
+            _ => return Err(format!("not a setting: {setting}")),
+        }
+        Ok(())
+    }
+
+    fn tell_refusal(&mut self, command: impl FnOnce(&mut World) -> Result<(), Refusal>) {
+        if let Err(refusal) = command(&mut self.world) {
+            self.say(format_args!("          refused: {refusal}"));
+        }
+    }
+
+    fn wait(&mut self, ms: u64) -> Result<(), String> {
+        let mut news = Vec::new();
+        let mut last = self.last.take();
+        let result = self.world.run_for_and(ms, |world| {
+            let picture = picture(world);
+            if last.as_ref() != Some(&picture) {
+                news.push(format!("{:>9} {}", clock(world.elapsed_ms), sentence(world)));
+                last = Some(picture);
+            }
+        });
+        self.last = last;
+        for line in news {
+            self.say(format_args!("{line}"));
+        }
+        result
+    }
+}
+
+/// What makes a new line worth telling: everything but the shrinking time of a wait.
+fn picture(world: &World) -> String {
+    let why = match world.why() {
+        Some(Why::Replicas(replica_set::Why::BackingOff { failures, .. })) => format!("backing off {failures}"),
+        Some(why) => why.to_string(),
+        None => String::new(),
+    };
+    format!(
+        "{} {} {} {why}",
+        world.status(),
+        world.observed().ready,
+        world.state().target
+    )
+}
+
+fn sentence(world: &World) -> String {
+    let why = world.why().map(ToString::to_string).unwrap_or_default();
+    let failure = world
+        .state()
+        .failure_message()
+        .map(|message| format!(" ({message})"))
+        .unwrap_or_default();
+    let status = world.status().to_string();
+    format!(
+        "{status:<14} {} of {} ready, {why}{failure}",
+        world.observed().ready,
+        world.state().target
+    )
+}
+
+fn clock(elapsed_ms: u64) -> String {
+    let seconds = elapsed_ms / 1_000;
+    format!(
+        "{}:{:02}:{:02}.{}",
+        seconds / 3_600,
+        seconds / 60 % 60,
+        seconds % 60,
+        elapsed_ms % 1_000 / 100
+    )
+}
+
+fn number(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| format!("not a number: {text}"))
+}
+
+fn whole_seconds(text: &str) -> Result<u32, String> {
+    Ok(u32::try_from(millis(text)? / 1_000).unwrap_or(u32::MAX))
+}
+
+fn millis(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(format!("not a time: {text}")),
+    };
+    digits
+        .parse::<u64>()
+        .map(|count| count * unit)
+        .map_err(|_| format!("not a time: {text}"))
+}
