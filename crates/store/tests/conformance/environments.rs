@@ -1,0 +1,76 @@
+use serde_json::json;
+use store::{Error, domain::PRODUCTION};
+
+use crate::{fixtures::*, support::Database};
+
+pub async fn putting_a_deployment_on_stage_clears_its_target(database: Database) {
+    let store = database.open().await;
+    let (model, _) = with_model(&store).await;
+    let mut push = push(&model, 2);
+    push.target_environment = Some(PRODUCTION.into());
+    let deployment = store.add_deployment(&push, None).await.unwrap();
+    assert_eq!(deployment.target_environment.as_deref(), Some(PRODUCTION));
+    store.stage(&deployment.id, PRODUCTION, None).await.unwrap();
+    assert_eq!(
+        store.environment(&model.id, PRODUCTION).await.unwrap().current,
+        Some(deployment.id.clone())
+    );
+    let staged = store.deployment(&deployment.id).await.unwrap();
+    assert_eq!(staged.target_environment, None);
+    assert!(staged.generation > deployment.generation);
+    let unknown = store.stage(&deployment.id, "staging", None).await;
+    assert_eq!(unknown.unwrap_err().to_string(), "there is no environment \"staging\"");
+    assert_eq!(store.deployment(&deployment.id).await.unwrap(), staged);
+}
+
+pub async fn a_deleted_environment_is_nobodys_target(database: Database) {
+    let store = database.open().await;
+    let (model, first) = with_model(&store).await;
+    store
+        .create_environment(&environment(&model, "staging"), None)
+        .await
+        .unwrap();
+    store.stage(&first.id, "staging", None).await.unwrap();
+    let mut push = push(&model, 2);
+    push.target_environment = Some("staging".into());
+    let aimed = store.add_deployment(&push, None).await.unwrap();
+    store.delete_environment(&model.id, "staging", None).await.unwrap();
+    assert_eq!(store.deployment(&aimed.id).await.unwrap().target_environment, None);
+    assert!(matches!(
+        store.environment(&model.id, "staging").await,
+        Err(Error::NotFound { .. })
+    ));
+    assert!(matches!(
+        store.delete_environment(&model.id, "staging", None).await,
+        Err(Error::NotFound { .. })
+    ));
+    store.deployment(&first.id).await.unwrap();
+}
+
+pub async fn names_are_unique_within_a_model(database: Database) {
+    let store = database.open().await;
+    let (model, _) = with_model(&store).await;
+    let taken = store.create_environment(&environment(&model, PRODUCTION), None).await;
+    assert!(matches!(taken, Err(Error::NameTaken { .. })), "{taken:?}");
+    let nowhere = store
+        .create_environment(&environment(&crate::fixtures::model(9, "no"), "staging"), None)
+        .await;
+    assert!(
+        matches!(nowhere, Err(Error::NotFound { kind: "model", .. })),
+        "{nowhere:?}"
+    );
+}
+
+pub async fn a_save_of_an_older_generation_is_refused(database: Database) {
+    let store = database.open().await;
+    let (model, _) = with_model(&store).await;
+    let mut one = store.environment(&model.id, PRODUCTION).await.unwrap();
+    let mut two = one.clone();
+    one.autoscaling.max_replica = 7;
+    one.promotion_settings = json!({"rolling_deploy": true});
+    store.save_environment(&mut one, None).await.unwrap();
+    two.autoscaling.max_replica = 8;
+    let late = store.save_environment(&mut two, None).await;
+    assert!(matches!(late, Err(Error::Conflict { .. })), "{late:?}");
+    assert_eq!(store.environment(&model.id, PRODUCTION).await.unwrap(), one);
+}

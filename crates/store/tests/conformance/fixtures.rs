@@ -1,0 +1,136 @@
+//! Things to store.
+
+use api::id::{DeploymentId, ModelId, ReplicaId, TeamId, UserId};
+use planner::{Timestamp, autoscale};
+use serde_json::json;
+use store::{
+    Installation, NewDeployment, Store,
+    domain::{
+        ApiKey, ApiKeyKind, Archive, AuditEvent, Deployment, DeploymentKind, Environment, KeyOwner, Model,
+        Organization, PRODUCTION, Replica, Team, User,
+    },
+};
+
+pub const NOW: Timestamp = Timestamp(1_700_000_000_000);
+
+pub fn installation() -> Installation {
+    Installation {
+        organization: Organization {
+            id: "org".into(),
+            name: "Ours".into(),
+        },
+        team: Team {
+            id: team(),
+            name: "default".into(),
+            is_default: true,
+            created_at: NOW,
+        },
+        admin: User {
+            id: user(),
+            email: "admin@localhost".into(),
+            name: None,
+            is_admin: true,
+            created_at: NOW,
+        },
+        admin_key: key("adminkey", None, KeyOwner::User(user())),
+    }
+}
+
+pub fn team() -> TeamId {
+    TeamId::from_entropy(1)
+}
+
+pub fn user() -> UserId {
+    UserId::from_entropy(1)
+}
+
+pub fn key(prefix: &str, name: Option<&str>, owner: KeyOwner) -> ApiKey {
+    ApiKey {
+        prefix: prefix.into(),
+        hash: [9; 32],
+        name: name.map(str::to_owned),
+        kind: ApiKeyKind::WorkspaceInvoke,
+        owner,
+        model_ids: Some(vec![ModelId::from_entropy(1)]),
+        created_at: NOW,
+    }
+}
+
+pub fn model(number: u128, name: &str) -> Model {
+    let id = ModelId::from_entropy(number);
+    Model {
+        id,
+        team_id: team(),
+        name: name.into(),
+        created_at: NOW.plus(number as u64),
+        archive_download_disabled: false,
+    }
+}
+
+pub fn environment(model: &Model, name: &str) -> Environment {
+    Environment {
+        model_id: model.id.clone(),
+        name: name.into(),
+        created_at: NOW,
+        current: None,
+        autoscaling: autoscale::Settings::default(),
+        promotion_settings: json!({"redeploy_on_promotion": false}),
+        generation: 1,
+    }
+}
+
+pub fn push(model: &Model, number: u128) -> NewDeployment {
+    NewDeployment {
+        id: DeploymentId::from_entropy(number),
+        model_id: model.id.clone(),
+        name: None,
+        created_at: NOW.plus(number as u64),
+        kind: DeploymentKind::Published,
+        labels: json!({"stage": "β", "nested": {"n": 1}}).as_object().cloned(),
+        config: json!({"model_name": "m", "resources": {"cpu": "1"}}),
+        raw_config: Some("model_name: m\n".into()),
+        user_env: None,
+        archive: Archive {
+            key: format!("archives/{number}"),
+            bytes: 10,
+        },
+        deploy_timeout_ms: 3_600_000,
+        instance_type: "1x2".into(),
+        autoscaling: autoscale::Settings::default(),
+        target_environment: None,
+        first_log_line: "waiting for a build".into(),
+    }
+}
+
+pub fn replica(number: u128, deployment: &Deployment) -> Replica {
+    Replica {
+        id: ReplicaId::from_entropy(number),
+        deployment_id: deployment.id.clone(),
+        created_at: NOW,
+        stopping_since: None,
+        status: None,
+        seen_at: None,
+        log_cursor: 0,
+    }
+}
+
+pub fn event(event_type: &str) -> AuditEvent {
+    AuditEvent {
+        at: NOW,
+        event_type: event_type.into(),
+        event_data: json!({"by": "test"}),
+        api_key_prefix: Some("adminkey".into()),
+        model_id: None,
+    }
+}
+
+/// An installed store with one model and its first deployment.
+pub async fn with_model(store: &Store) -> (Model, Deployment) {
+    store.ensure_installed(&installation()).await.unwrap();
+    let model = model(1, "first");
+    let first = store
+        .create_model(&model, &environment(&model, PRODUCTION), &push(&model, 1), None)
+        .await
+        .unwrap();
+    (model, first)
+}

@@ -1,0 +1,43 @@
+use std::time::Duration;
+
+use store::{Error, Store, Topic};
+
+use crate::{fixtures::*, support::Database};
+
+pub async fn a_newer_database_is_refused(database: Database) {
+    drop(database.open().await);
+    sqlx::any::install_default_drivers();
+    let pool = sqlx::AnyPool::connect(&database.options().url).await.unwrap();
+    let copy = "INSERT INTO _sqlx_migrations (version, description, installed_on, success, checksum, execution_time)
+                SELECT 999, 'later', installed_on, success, checksum, execution_time FROM _sqlx_migrations";
+    sqlx::query(copy).execute(&pool).await.unwrap();
+    pool.close().await;
+    let refused = Store::open(&database.options()).await.err().unwrap();
+    assert!(
+        matches!(refused, Error::NewerDatabase { found: 999, .. }),
+        "{refused:?}"
+    );
+    assert!(refused.to_string().contains("use the newer program"), "{refused}");
+}
+
+pub async fn what_was_written_is_there_after_opening_again(database: Database) {
+    let store = database.open().await;
+    let (model, deployment) = with_model(&store).await;
+    drop(store);
+    let store = database.open().await;
+    assert_eq!(store.model(&model.id).await.unwrap(), model);
+    assert_eq!(store.deployment(&deployment.id).await.unwrap(), deployment);
+}
+
+pub async fn writers_wake_those_who_wait(database: Database) {
+    let store = database.open().await;
+    store.ensure_installed(&installation()).await.unwrap();
+    let mut keys = store.changes(&[Topic::Keys, Topic::Secrets]);
+    let mut replicas = store.changes(&[Topic::Replicas]);
+    store.revoke_key("adminkey", None).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(20), keys.wait())
+        .await
+        .expect("the change is announced");
+    // What was announced later has been heard, so an announcement for replicas would have been heard too.
+    assert!(futures::FutureExt::now_or_never(replicas.wait()).is_none());
+}

@@ -1,0 +1,67 @@
+use api::{
+    id::ReplicaId,
+    internal::replica::{Phase, StartTimes, Status},
+};
+use store::Error;
+
+use crate::{fixtures::*, support::Database};
+
+fn status(sequence: u64, phase: Phase) -> Status {
+    Status {
+        sequence,
+        phase,
+        in_flight: 0,
+        start: StartTimes::default(),
+        pid: 1,
+    }
+}
+
+pub async fn an_id_is_used_once(database: Database) {
+    let store = database.open().await;
+    let (_, deployment) = with_model(&store).await;
+    let replica = replica(1, &deployment);
+    store.add_replica(&replica).await.unwrap();
+    let again = store.add_replica(&replica).await;
+    assert!(matches!(again, Err(Error::Conflict { .. })), "{again:?}");
+    assert_eq!(store.replicas(Some(&deployment.id)).await.unwrap(), [replica]);
+}
+
+pub async fn news_of_a_replica_never_goes_back(database: Database) {
+    let store = database.open().await;
+    let (_, deployment) = with_model(&store).await;
+    let replica = replica(1, &deployment);
+    store.add_replica(&replica).await.unwrap();
+    store
+        .see_replica(&replica.id, &status(2, Phase::Ready), NOW.plus(5))
+        .await
+        .unwrap();
+    store
+        .see_replica(&replica.id, &status(1, Phase::Loading), NOW.plus(6))
+        .await
+        .unwrap();
+    let seen = store.replicas(None).await.unwrap().remove(0);
+    assert_eq!(seen.status, Some(status(2, Phase::Ready)));
+    assert_eq!(seen.seen_at, Some(NOW.plus(5)));
+    store
+        .see_replica(&replica.id, &status(3, Phase::Draining), NOW.plus(7))
+        .await
+        .unwrap();
+    let seen = store.replicas(None).await.unwrap().remove(0);
+    assert_eq!(seen.status, Some(status(3, Phase::Draining)));
+    assert_eq!(seen.seen_at, Some(NOW.plus(5)));
+    store
+        .see_replica(&ReplicaId::from_entropy(2), &status(1, Phase::Ready), NOW)
+        .await
+        .unwrap();
+    assert_eq!(store.replicas(None).await.unwrap().len(), 1);
+}
+
+pub async fn the_first_stop_counts(database: Database) {
+    let store = database.open().await;
+    let (_, deployment) = with_model(&store).await;
+    let replica = replica(1, &deployment);
+    store.add_replica(&replica).await.unwrap();
+    store.mark_replica_stopping(&replica.id, NOW.plus(1)).await.unwrap();
+    store.mark_replica_stopping(&replica.id, NOW.plus(2)).await.unwrap();
+    assert_eq!(store.replicas(None).await.unwrap()[0].stopping_since, Some(NOW.plus(1)));
+}
