@@ -3,6 +3,7 @@
 //! it cannot find again on the machine after a restart.
 
 pub mod fake;
+pub mod local;
 
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 

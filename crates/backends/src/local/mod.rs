@@ -1,0 +1,159 @@
+//! Processes on this machine: one virtual environment for each distinct set of requirements, one unpacked app for each archive
+//! and config, one `greenroom-replica` for each replica. All state is on disk below one folder, so that a server that was killed
+//! finds what it left: finished builds, running replicas, logs.
+//!
+//! The folder: `environments/<hash>/`, `artifacts/<hash>/`, `replicas/<id>/`, `cache/`, `tools/`, `locks/`, `tmp/`.
+
+mod app;
+mod build;
+mod check;
+mod command;
+mod download;
+mod environment;
+mod place;
+mod process;
+mod python;
+mod replicas;
+mod requirements;
+mod runfolder;
+mod settings;
+mod system;
+mod uv;
+mod watch;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, File, TryLockError},
+    io,
+    path::PathBuf,
+    sync::{Arc, Mutex, Weak},
+};
+
+use api::id::ReplicaId;
+use async_trait::async_trait;
+use tokio::sync::{OnceCell, watch as tokio_watch};
+
+use self::python::Interpreter;
+pub use self::settings::{PythonChoice, Settings};
+use crate::{
+    Artifact, Backend, BackendError, BuildError, BuildOutput, BuildRequest, LogChunk, Observed, StartError,
+    StartReplica,
+};
+
+/// The backend.
+pub struct Local {
+    /// For tasks that may not keep the backend alive.
+    me: Weak<Local>,
+    settings: Settings,
+    /// Where replicas are reached: their folder, or a short link to it, because socket addresses are short.
+    run_folder: PathBuf,
+    /// `uv`, once it was found or installed.
+    uv: OnceCell<PathBuf>,
+    /// Interpreters found so far, by minor version.
+    interpreters: Mutex<BTreeMap<u8, Interpreter>>,
+    /// Replicas whose process is being started right now: not there yet, and not lost.
+    starting: Mutex<BTreeSet<ReplicaId>>,
+    /// Replicas that a task of ours is ending, and by when at the latest.
+    stopping: Mutex<BTreeMap<ReplicaId, tokio::time::Instant>>,
+    /// Counts changes; see [`Backend::changed`].
+    changes: tokio_watch::Sender<u64>,
+    /// Held for as long as this server lives: two on one folder would end each other's replicas.
+    _lock: File,
+}
+
+impl Local {
+    /// Opens the folder, making it where it is missing, and begins to watch the replicas in it. Needs a tokio runtime.
+    pub fn open(settings: Settings) -> Result<Arc<Self>, BackendError> {
+        let failed = |source| BackendError {
+            what: format!("cannot use {:?}", settings.root),
+            source,
+        };
+        for folder in ["environments", "artifacts", "replicas", "locks"] {
+            make_private_folder(&settings.root.join(folder)).map_err(failed)?;
+        }
+        let lock = lock_root(&settings).map_err(failed)?;
+        let temporary = settings.root.join("tmp");
+        if temporary.exists() {
+            fs::remove_dir_all(&temporary).map_err(failed)?;
+        }
+        make_private_folder(&temporary).map_err(failed)?;
+        let run_folder = runfolder::prepare(&settings).map_err(failed)?;
+        let local = Arc::new_cyclic(|me| Self {
+            me: me.clone(),
+            run_folder,
+            uv: OnceCell::new(),
+            interpreters: Mutex::default(),
+            starting: Mutex::default(),
+            stopping: Mutex::default(),
+            changes: tokio_watch::Sender::new(1),
+            _lock: lock,
+            settings,
+        });
+        tokio::spawn(watch::run(local.me.clone()));
+        Ok(local)
+    }
+
+    fn bump(&self) {
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    fn replica_folder(&self, replica: &ReplicaId) -> PathBuf {
+        self.settings.root.join("replicas").join(replica.as_str())
+    }
+}
+
+#[async_trait]
+impl Backend for Local {
+    async fn build(&self, request: BuildRequest, output: Arc<dyn BuildOutput>) -> Result<Artifact, BuildError> {
+        self.build_artifact(request, output).await
+    }
+
+    async fn start(&self, start: StartReplica) -> Result<(), StartError> {
+        self.start_replica(start).await
+    }
+
+    async fn stop(&self, replica: &ReplicaId, grace_ms: u64) {
+        self.stop_replica(replica, grace_ms);
+    }
+
+    async fn list(&self) -> Result<Vec<Observed>, BackendError> {
+        self.list_replicas()
+    }
+
+    async fn forget(&self, replica: &ReplicaId) {
+        self.forget_replica(replica);
+    }
+
+    async fn read_log(&self, replica: &ReplicaId, cursor: u64) -> Result<LogChunk, BackendError> {
+        self.read_replica_log(replica, cursor)
+    }
+
+    async fn changed(&self, seen: u64) -> u64 {
+        let mut changes = self.changes.subscribe();
+        *changes
+            .wait_for(|count| *count > seen)
+            .await
+            .expect("the sender lives in self")
+    }
+
+    async fn collect_garbage(&self, keep: &BTreeSet<Artifact>) -> Result<(), BackendError> {
+        self.remove_garbage(keep).await
+    }
+}
+
+fn lock_root(settings: &Settings) -> io::Result<File> {
+    let lock = File::create(settings.root.join("lock"))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(io::Error::other(
+            "another server uses this folder: stop it, or use another",
+        )),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Makes a folder that only this user can look into: it holds other people's code and configs.
+fn make_private_folder(folder: &std::path::Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}

@@ -1,0 +1,89 @@
+//! Processes as the kernel shows them. A recorded process id alone proves nothing, because ids are used again: a replica is known
+//! by its command line, which names its folder, and what it started by the session that it leads.
+
+use std::{fs, os::unix::ffi::OsStrExt, path::Path};
+
+use api::id::ReplicaId;
+use nix::{
+    errno::Errno,
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+/// Whether process `pid` is the one that serves this replica, and lives.
+pub(super) fn serves(pid: u32, replica: &ReplicaId) -> bool {
+    let Ok(command_line) = fs::read(format!("/proc/{pid}/cmdline")) else {
+        return false;
+    };
+    names_folder(&command_line, replica).is_some() && state(pid).is_some_and(|state| !is_dead(state.letter))
+}
+
+/// The process that serves a replica in `folder`, looked for among all.
+pub(super) fn find(folder: &Path, replica: &ReplicaId) -> Option<u32> {
+    let folder = folder.canonicalize().ok()?;
+    let is_ours = |pid: &u32| {
+        let Ok(command_line) = fs::read(format!("/proc/{pid}/cmdline")) else {
+            return false;
+        };
+        let named = names_folder(&command_line, replica).and_then(|named| Path::new(named).canonicalize().ok());
+        named.is_some_and(|named| named == folder)
+    };
+    all().find(is_ours)
+}
+
+/// Kills everything in the session that replica process `pid` leads or led.
+///
+/// While any process of the session lives, the kernel gives its id to no new process. So when `pid` names a process that is not
+/// the replica, nothing of the old session is left, and nothing is killed.
+pub(super) fn kill_session(pid: u32, replica: &ReplicaId) {
+    if state(pid).is_some_and(|state| !is_dead(state.letter)) && !serves(pid, replica) {
+        return;
+    }
+    for member in all().filter(|member| state(*member).is_some_and(|state| state.session == pid)) {
+        signal(member, Signal::SIGKILL);
+    }
+}
+
+/// Sends a signal; a process that is gone does not mind.
+pub(super) fn signal(pid: u32, signal: Signal) {
+    let Ok(id) = i32::try_from(pid) else { return };
+    match kill(Pid::from_raw(id), signal) {
+        Ok(()) | Err(Errno::ESRCH) => {}
+        Err(error) => tracing::warn!(pid, %error, "cannot send {signal}"),
+    }
+}
+
+/// The argument that ends in the replica's id, as its folder does.
+fn names_folder<'a>(command_line: &'a [u8], replica: &ReplicaId) -> Option<&'a std::ffi::OsStr> {
+    command_line
+        .split(|byte| *byte == 0)
+        .map(std::ffi::OsStr::from_bytes)
+        .find(|argument| {
+            Path::new(argument)
+                .file_name()
+                .is_some_and(|name| name == replica.as_str())
+        })
+}
+
+struct State {
+    letter: u8,
+    session: u32,
+}
+
+/// Fields of `/proc/<pid>/stat` behind the command's name, which may itself hold anything.
+fn state(pid: u32) -> Option<State> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = stat[stat.rfind(')')? + 1..].split_whitespace();
+    let letter = *fields.next()?.as_bytes().first()?;
+    let session = fields.nth(2)?.parse().ok()?;
+    Some(State { letter, session })
+}
+
+fn is_dead(letter: u8) -> bool {
+    matches!(letter, b'Z' | b'X')
+}
+
+fn all() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
