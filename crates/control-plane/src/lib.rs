@@ -2,8 +2,10 @@
 //! starts or stops anything: tasks elsewhere hear of a change from the store, and act.
 #![forbid(unsafe_code)]
 
+mod http;
 pub mod ops;
 mod settings;
 
+pub use http::{openapi, router};
 pub use ops::ControlPlane;
 pub use settings::{RateLimits, Settings};

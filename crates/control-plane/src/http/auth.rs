@@ -9,7 +9,10 @@ use axum::{
 };
 
 use super::error::Error;
-use crate::ops::{self, Caller, ControlPlane, Permission};
+use crate::{
+    ControlPlane,
+    ops::{self, Caller, Permission},
+};
 
 /// Refuses a request without a valid key; hands the others on with their [`Caller`].
 pub async fn authenticate(State(control_plane): State<ControlPlane>, mut request: Request, next: Next) -> Response {
@@ -28,7 +31,12 @@ pub async fn authenticate(State(control_plane): State<ControlPlane>, mut request
 
 /// The key after `Api-Key` or `Bearer`, whose case does not matter.
 fn presented_key(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, key) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.trim().split_once(' ')?;
+    let (scheme, key) = headers
+        .get(header::AUTHORIZATION)?
+        .to_str()
+        .ok()?
+        .trim()
+        .split_once(' ')?;
     let is_ours = scheme.eq_ignore_ascii_case("api-key") || scheme.eq_ignore_ascii_case("bearer");
     is_ours.then(|| key.trim())
 }

@@ -3,24 +3,26 @@
 use api::error::Code;
 use axum::{
     body::Bytes,
-    extract::{FromRequest, FromRequestParts, Request},
+    extract::{FromRequest, FromRequestParts, Path, Request, path::ErrorKind, rejection::PathRejection},
     http::{StatusCode, request::Parts},
-    response::IntoResponse,
 };
 use serde::de::DeserializeOwned;
 
 use super::error::Error;
 
 /// A JSON body, whatever the client calls its type.
-pub struct Body<T>(pub T);
+pub struct JsonBody<T>(pub T);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     type Rejection = Error;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
         let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
             if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                Error::new(Code::PayloadTooLarge, "the body is larger than this server takes: files go to the upload endpoint")
+                Error::new(
+                    Code::PayloadTooLarge,
+                    "the body is larger than this server takes: files go to the upload endpoint",
+                )
             } else {
                 Error::invalid("the body ended before it was complete")
             }
@@ -29,17 +31,23 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
         let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
             let path = error.path().to_string();
             let cause = error.into_inner();
-            if cause.is_data() { at("body", &path, &cause) } else { Error::invalid(format!("the body is not JSON: {cause}")) }
+            if cause.is_data() {
+                at("body", &path, &cause)
+            } else {
+                Error::invalid(format!("the body is not JSON: {cause}"))
+            }
         })?;
-        deserializer.end().map_err(|cause| Error::invalid(format!("the body is not JSON: {cause}")))?;
+        deserializer
+            .end()
+            .map_err(|cause| Error::invalid(format!("the body is not JSON: {cause}")))?;
         Ok(Self(value))
     }
 }
 
 /// The query string. A repeated key makes a list.
-pub struct Query<T>(pub T);
+pub struct InQuery<T>(pub T);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for InQuery<T> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
@@ -53,22 +61,34 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
 }
 
 /// The named parts of the path. A text that cannot be an id names nothing, hence 404.
-pub struct Path<T>(pub T);
+pub struct InPath<T>(pub T);
 
-impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T> {
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for InPath<T> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
-        match axum::extract::Path::from_request_parts(parts, state).await {
-            Ok(axum::extract::Path(value)) => Ok(Self(value)),
-            Err(rejection) if rejection.status() == StatusCode::BAD_REQUEST => {
-                Err(Error::new(Code::NotFound, format!("nothing is at {}: {}", parts.uri.path(), rejection.body_text())))
-            }
-            Err(rejection) => {
-                tracing::error!(error = %rejection, "a route and its handler disagree on the path");
-                Err(Error::internal())
-            }
+        let rejection = match Path::from_request_parts(parts, state).await {
+            Ok(Path(value)) => return Ok(Self(value)),
+            Err(rejection) => rejection,
+        };
+        match &rejection {
+            PathRejection::FailedToDeserializePathParams(failure) => match failure.kind() {
+                ErrorKind::DeserializeError { key, value, message } => {
+                    let kind = key.trim_end_matches("_id");
+                    return Err(Error::new(
+                        Code::NotFound,
+                        format!("there is no {kind} {value}: {message}"),
+                    ));
+                }
+                ErrorKind::InvalidUtf8InPathParam { key } => {
+                    return Err(Error::invalid(format!("path.{key}: it is not UTF-8")));
+                }
+                _ => {}
+            },
+            _ => {}
         }
+        tracing::error!(error = %rejection, "a route and its handler disagree on the path");
+        Err(Error::internal())
     }
 }
 
@@ -77,9 +97,4 @@ fn at(part: &str, path: &str, cause: &dyn std::fmt::Display) -> Error {
         "" | "." | "?" => Error::invalid(format!("{part}: {cause}")),
         path => Error::invalid(format!("{part}.{path}: {cause}")),
     }
-}
-
-/// Only for `IntoResponse` bounds of middleware: an error is a response.
-pub fn refuse(error: impl Into<Error>) -> axum::response::Response {
-    error.into().into_response()
 }

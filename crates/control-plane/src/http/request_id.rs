@@ -18,7 +18,8 @@ pub const HEADER: HeaderName = HeaderName::from_static("x-baseten-request-id");
 /// Gives the request an id, and its log lines a span that shows it.
 pub async fn assign(request: Request, next: Next) -> Response {
     let id = hex::encode(rand::random::<[u8; 16]>());
-    let span = tracing::info_span!("request", request.id = %id, method = %request.method(), path = request.uri().path());
+    let span =
+        tracing::info_span!("request", request.id = %id, method = %request.method(), path = request.uri().path());
     let mut response = next.run(request).instrument(span).await;
     let value = HeaderValue::from_str(&id).expect("hexadecimal digits are a header value");
     response.headers_mut().insert(HEADER, value);
@@ -28,7 +29,9 @@ pub async fn assign(request: Request, next: Next) -> Response {
 /// The answer when a handler panics: the message goes to the log, under the request's id.
 pub fn answer_panic(panic: Box<dyn Any + Send>) -> Response {
     let message = panic.downcast_ref::<String>().map(String::as_str);
-    let message = message.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+    let message = message
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message");
     tracing::error!(panic = message, "a request handler panicked");
     Error::internal().into_response()
 }

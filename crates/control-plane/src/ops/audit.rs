@@ -21,14 +21,18 @@ pub struct Query {
     pub after: Option<u64>,
     /// At most so many.
     pub limit: u32,
+    /// Not before, in epoch milliseconds.
+    pub start_ms: Option<u64>,
+    /// Not after, in epoch milliseconds.
+    pub end_ms: Option<u64>,
 }
 
 /// A page of entries, with the names of their actors.
 pub struct Page {
     /// The entries.
     pub entries: Vec<(AuditEntry, Actor)>,
-    /// Whether more follow.
-    pub has_more: bool,
+    /// What the next page comes after; none at the end.
+    pub next: Option<u64>,
 }
 
 /// Who did something, as far as it is still known.
@@ -43,21 +47,41 @@ pub enum Actor {
     System,
 }
 
+/// How many entries are read at a time.
+const CHUNK: u32 = 200;
+
 /// Reads a page.
 pub async fn list(control_plane: &ControlPlane, caller: &Caller, query: Query) -> Result<Page, Error> {
     if let Some(model) = &query.model_id {
         super::models::owned(control_plane, caller, model).await?;
     }
     let store = control_plane.store();
-    let asked = AuditQuery {
-        model_id: query.model_id,
-        oldest_first: query.oldest_first,
-        after: query.after,
-        limit: query.limit + 1,
+    let limit = query.limit as usize;
+    let is_within = |entry: &AuditEntry| {
+        let at = entry.event.at.0;
+        query.start_ms.is_none_or(|start| at >= start) && query.end_ms.is_none_or(|end| at <= end)
     };
-    let mut entries = store.audit_log(&asked).await?;
-    let has_more = entries.len() > query.limit as usize;
-    entries.truncate(query.limit as usize);
+    let mut entries = Vec::new();
+    let mut after = query.after;
+    // One more than asked for tells whether there is another page.
+    while entries.len() <= limit {
+        let asked = AuditQuery {
+            model_id: query.model_id.clone(),
+            oldest_first: query.oldest_first,
+            after,
+            limit: CHUNK,
+        };
+        let chunk = store.audit_log(&asked).await?;
+        let is_last = chunk.len() < CHUNK as usize;
+        after = chunk.last().map(|entry| entry.id);
+        entries.extend(chunk.into_iter().filter(is_within));
+        if is_last {
+            break;
+        }
+    }
+    let has_more = entries.len() > limit;
+    entries.truncate(limit);
+    let next = entries.last().map(|entry| entry.id).filter(|_| has_more);
     let (keys, users) = (store.keys().await?, store.users().await?);
     let actor = |entry: &AuditEntry| {
         let Some(prefix) = &entry.event.api_key_prefix else {
@@ -81,7 +105,7 @@ pub async fn list(control_plane: &ControlPlane, caller: &Caller, query: Query) -
             (entry, actor)
         })
         .collect();
-    Ok(Page { entries, has_more })
+    Ok(Page { entries, next })
 }
 
 /// An event that this caller causes now.

@@ -1,19 +1,21 @@
 //! Deployments: shown, and their owners' intent changed.
 
-use std::{collections::HashMap, convert::Infallible, str::FromStr};
+use std::collections::HashMap;
 
 use api::id::{DeploymentId, ModelId, ReplicaId};
 use planner::{
     autoscale,
     lifecycle::{Refusal, Status, Wanted},
 };
+use serde::Deserialize;
 use serde_json::{Value, json};
 use store::domain::{Deployment, DeploymentKind, Environment, Model, PRODUCTION, Replica};
 
 use super::{Caller, ControlPlane, Error, audit, autoscaling, models, names, observed};
 
 /// Which deployment of a model: the part of a path where an id stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(from = "String")]
 pub enum Target {
     /// The one with this id.
     Id(DeploymentId),
@@ -25,15 +27,13 @@ pub enum Target {
     Impossible(String),
 }
 
-impl FromStr for Target {
-    type Err = Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(match text {
+impl From<String> for Target {
+    fn from(text: String) -> Self {
+        match text.as_str() {
             "production" => Self::Production,
             "development" => Self::Development,
-            text => text.parse().map_or_else(|_| Self::Impossible(text.into()), Self::Id),
-        })
+            id => id.parse().map_or_else(|_| Self::Impossible(id.into()), Self::Id),
+        }
     }
 }
 

@@ -1,0 +1,145 @@
+//! From what operations return to what the contract shows, for the resources that appear in several answers.
+
+use api::v1::{
+    autoscaling::{
+        AutoscalingSettings, UpdateAutoscalingSettings, UpdateAutoscalingSettingsResponse,
+        UpdateAutoscalingSettingsStatus,
+    },
+    backpressure::{RequestBackpressurePolicy, RequestBackpressureSettings, UpdateRequestBackpressureSettings},
+    deployments::{Deployment, DeploymentStatus, FailureReason},
+    instance_types::InstanceType,
+    time::rfc3339,
+};
+use planner::{Timestamp, autoscale, lifecycle::Status, placement};
+use store::domain::DeploymentKind;
+
+use super::error::Error;
+use crate::ops::{
+    autoscaling,
+    deployments::{SettingsChange, View},
+};
+
+/// A time. Written with an offset in digits, which older parsers take and `Z` they do not.
+pub fn time(moment: Timestamp) -> String {
+    rfc3339(moment.0).replace('Z', "+00:00")
+}
+
+/// A deployment.
+pub fn deployment(view: View) -> Deployment {
+    let failure = view.deployment.lifecycle.failure();
+    Deployment {
+        is_production: view.is_production(),
+        status: status(view.status),
+        active_replica_count: view.ready_replicas,
+        autoscaling_settings: view
+            .has_been_active
+            .then(|| autoscaling_settings(&view.deployment.autoscaling)),
+        request_backpressure_settings: RequestBackpressureSettings::default(),
+        status_reason: failure
+            .map(|reason| reason.message.clone())
+            .or_else(|| view.trouble().map(str::to_owned)),
+        failure_reason: failure.map(|reason| FailureReason {
+            message: reason.message.clone(),
+            hint: reason.hint.clone(),
+            detail: reason.detail.clone(),
+        }),
+        environment: view.environment,
+        id: view.deployment.id.to_string(),
+        created_at: time(view.deployment.created_at),
+        name: view.deployment.name,
+        model_id: view.deployment.model_id.to_string(),
+        is_development: view.deployment.kind == DeploymentKind::Development,
+        instance_type_name: Some(view.deployment.instance_type),
+        labels: view.deployment.labels,
+        region: None,
+    }
+}
+
+fn status(status: Status) -> DeploymentStatus {
+    match status {
+        Status::Building => DeploymentStatus::Building,
+        Status::Deploying => DeploymentStatus::Deploying,
+        Status::LoadingModel => DeploymentStatus::LoadingModel,
+        Status::Active => DeploymentStatus::Active,
+        Status::Updating => DeploymentStatus::Updating,
+        Status::Unhealthy => DeploymentStatus::Unhealthy,
+        Status::ScaledToZero => DeploymentStatus::ScaledToZero,
+        Status::WakingUp => DeploymentStatus::WakingUp,
+        Status::Deactivating => DeploymentStatus::Deactivating,
+        Status::Inactive => DeploymentStatus::Inactive,
+        Status::BuildFailed => DeploymentStatus::BuildFailed,
+        Status::BuildStopped => DeploymentStatus::BuildStopped,
+        Status::DeployFailed => DeploymentStatus::DeployFailed,
+        Status::Failed => DeploymentStatus::Failed,
+    }
+}
+
+/// Settings.
+pub fn autoscaling_settings(settings: &autoscale::Settings) -> AutoscalingSettings {
+    AutoscalingSettings {
+        min_replica: settings.min_replica,
+        max_replica: settings.max_replica,
+        autoscaling_window: Some(settings.autoscaling_window_s),
+        scale_down_delay: Some(settings.scale_down_delay_s),
+        concurrency_target: settings.concurrency_target,
+        target_utilization_percentage: Some(settings.target_utilization_percent),
+        target_in_flight_tokens: None,
+        max_scale_down_rate: Some(settings.max_scale_down_rate_percent),
+    }
+}
+
+/// A change of settings.
+pub fn autoscaling_update(update: UpdateAutoscalingSettings) -> autoscaling::Update {
+    autoscaling::Update {
+        min_replica: update.min_replica,
+        max_replica: update.max_replica,
+        autoscaling_window_s: update.autoscaling_window,
+        scale_down_delay_s: update.scale_down_delay,
+        concurrency_target: update.concurrency_target,
+        target_utilization_percent: update.target_utilization_percentage,
+        target_in_flight_tokens: update.target_in_flight_tokens,
+        max_scale_down_rate_percent: update.max_scale_down_rate,
+    }
+}
+
+/// What became of a change of settings.
+pub fn settings_change(change: SettingsChange) -> UpdateAutoscalingSettingsResponse {
+    let (status, message) = match change {
+        SettingsChange::Accepted => (UpdateAutoscalingSettingsStatus::Accepted, "the settings are in force"),
+        SettingsChange::Queued => (
+            UpdateAutoscalingSettingsStatus::Queued,
+            "the settings will be in force once the deployment is active",
+        ),
+        SettingsChange::Unchanged => (
+            UpdateAutoscalingSettingsStatus::Unchanged,
+            "nothing differs from the settings in force",
+        ),
+    };
+    UpdateAutoscalingSettingsResponse {
+        status,
+        message: message.into(),
+    }
+}
+
+/// Waiting when every replica is busy is all there is here.
+pub fn check_backpressure(update: Option<&UpdateRequestBackpressureSettings>) -> Result<(), Error> {
+    match update.and_then(|update| update.policy.flatten()) {
+        None | Some(RequestBackpressurePolicy::QueueOnFull) => Ok(()),
+        Some(RequestBackpressurePolicy::RejectOnFull) => Err(Error::invalid(
+            "request_backpressure_settings.policy: REJECT_ON_FULL is not supported: leave it out, and requests wait",
+        )),
+    }
+}
+
+/// An instance type of the catalogue.
+pub fn instance_type(kind: &placement::InstanceType) -> InstanceType {
+    InstanceType {
+        id: kind.id.clone(),
+        name: kind.name.clone(),
+        memory_limit_mib: kind.memory_mib,
+        millicpu_limit: kind.millicpu,
+        gpu_count: kind.gpu_count,
+        gpu_type: kind.gpu_type.clone(),
+        gpu_memory_limit_mib: kind.gpu_memory_mib,
+    }
+}
