@@ -1,1 +1,97 @@
-//! placeholder
+//! One replica of one deployment: HTTP on a Unix socket in front of one model process, and the life of that process.
+//! The contract with the backend that starts it is in [`api::internal::replica`]; nothing else of Greenroom is known here.
+//!
+//! [`run`] is the replica; [`guard::run`] is the small process it starts its model through.
+
+mod arena;
+mod body;
+mod channel;
+mod control;
+pub mod guard;
+mod http;
+mod launch;
+mod life;
+mod limits;
+mod log;
+mod payload;
+mod process;
+mod program;
+mod protocol;
+mod sandbox;
+mod server;
+mod status;
+mod truss;
+mod websocket;
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use api::internal::replica::{Secrets, Spec, file};
+
+/// Why a replica could not run at all. Everything that happens to its model is told in its status instead.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file or folder of the replica.
+    #[error("cannot use {}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// What the backend passed is not what was agreed.
+    #[error("cannot read {what}")]
+    Input {
+        /// What was passed.
+        what: &'static str,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// The machine refused.
+    #[error("cannot get {what}: {source}")]
+    Machine {
+        /// What was asked of it.
+        what: &'static str,
+        /// Its answer.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    fn file(path: PathBuf, source: io::Error) -> Self {
+        Error::File { path, source }
+    }
+}
+
+/// Runs the replica in `directory` from its start to its end, with secrets from `secrets`.
+pub fn run(directory: &Path, mut secrets: impl io::Read) -> Result<(), Error> {
+    // A session of its own, so that the end of whoever started it is not its end. Refused only where that is so already.
+    let _ = nix::unistd::setsid();
+    let directory = directory
+        .canonicalize()
+        .map_err(|source| Error::file(directory.to_owned(), source))?;
+    let path = directory.join(file::SPEC);
+    let spec = std::fs::read(&path).map_err(|source| Error::file(path, source))?;
+    let spec: Spec = serde_json::from_slice(&spec).map_err(|source| Error::Input {
+        what: "the specification",
+        source,
+    })?;
+    let mut passed = Vec::new();
+    secrets.read_to_end(&mut passed).map_err(|source| Error::Machine {
+        what: "the secrets",
+        source,
+    })?;
+    let secrets: Secrets = serde_json::from_slice(&passed).map_err(|source| Error::Input {
+        what: "the secrets",
+        source,
+    })?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|source| Error::Machine {
+        what: "an event loop",
+        source,
+    })?;
+    let tasks = tokio::task::LocalSet::new();
+    tasks.block_on(&runtime, life::run(&directory, spec, secrets))
+}

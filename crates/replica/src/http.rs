@@ -1,0 +1,169 @@
+//! The HTTP server on the replica's socket: connections, the replica's own routes, and who answers the rest.
+
+use std::{convert::Infallible, pin::pin, rc::Rc, time::Duration};
+
+use api::{
+    error::{InferenceCode, InferenceError},
+    internal::replica::{Drain, Phase},
+};
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    net::{UnixListener, UnixStream},
+    sync::{mpsc, watch},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    body::{Body, json, json_of},
+    program::Program,
+    status::Board,
+};
+
+/// The largest environment document.
+const ENVIRONMENT_LIMIT: usize = 64 * 1024;
+
+/// What every connection shares.
+pub struct App {
+    /// Where the replica stands.
+    pub board: Rc<Board>,
+    /// What answers for the model.
+    pub program: Program,
+    /// Asks the supervisor to drain, within a time.
+    pub drain: watch::Sender<Option<Duration>>,
+}
+
+/// Accepts connections until `closing`, then lets those that are open finish their present request.
+pub async fn serve(listener: UnixListener, app: Rc<App>, closing: CancellationToken) {
+    let connections = TaskTracker::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = closing.cancelled() => break,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Out of descriptors, most likely: some must close before the next accept can succeed.
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        connections.spawn_local(converse(stream, app.clone(), closing.clone()));
+    }
+    drop(listener);
+    connections.close();
+    connections.wait().await;
+}
+
+/// Serves one connection.
+async fn converse(stream: UnixStream, app: Rc<App>, closing: CancellationToken) {
+    let service = service_fn(|request| answer(&app, request));
+    let connection = http1::Builder::new()
+        .half_close(false)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    // An error here is a client that left or an answer that was cut on purpose.
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = closing.cancelled() => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
+}
+
+async fn answer(app: &Rc<App>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    let own_route = request.uri().path().strip_prefix("/_greenroom/").map(str::to_owned);
+    Ok(match own_route {
+        Some(route) => own(app, &route, request).await,
+        None if app.board.is_draining() => inference_error(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the replica is shutting down",
+            InferenceCode::ModelUnavailable,
+        ),
+        None => app.program.answer(&app.board, request).await,
+    })
+}
+
+/// The replica's own routes.
+async fn own(app: &Rc<App>, route: &str, request: Request<Incoming>) -> Response<Body> {
+    match (request.method(), route) {
+        (&Method::GET, "status") => json_of(StatusCode::OK, &app.board.status()),
+        (&Method::GET, "events") => events(app),
+        (&Method::POST, "drain") => match read(request).await {
+            Ok(Drain { timeout_ms }) => {
+                app.drain.send_replace(Some(Duration::from_millis(timeout_ms)));
+                json_of(StatusCode::OK, &app.board.status())
+            }
+            Err(refusal) => *refusal,
+        },
+        (&Method::PUT, "environment") => match read(request).await {
+            Ok(environment) => match app.program.set_environment(environment) {
+                Ok(()) => json(StatusCode::OK, "{}"),
+                Err(error) => {
+                    let text = format!("cannot write the environment file: {error}");
+                    inference_error(
+                        StatusCode::INTERNAL_SERVER_ERROR,
+                        &text,
+                        InferenceCode::InternalBasetenError,
+                    )
+                }
+            },
+            Err(refusal) => *refusal,
+        },
+        _ => json(StatusCode::NOT_FOUND, r#"{"detail":"Not Found"}"#),
+    }
+}
+
+/// Reads a small JSON body.
+async fn read<T: serde::de::DeserializeOwned>(request: Request<Incoming>) -> Result<T, Box<Response<Body>>> {
+    let refuse = |text: &str| {
+        Box::new(inference_error(
+            StatusCode::BAD_REQUEST,
+            text,
+            InferenceCode::ClientError,
+        ))
+    };
+    let body = Limited::new(request.into_body(), ENVIRONMENT_LIMIT).collect().await;
+    let body = body.map_err(|error| refuse(&format!("cannot read the body: {error}")))?;
+    serde_json::from_slice(&body.to_bytes())
+        .map_err(|error| refuse(&format!("the body is not what was expected: {error}")))
+}
+
+/// One line for each status, the present one first, until the replica or the client goes.
+fn events(app: &Rc<App>) -> Response<Body> {
+    let (sender, receiver) = mpsc::channel(1);
+    let mut statuses = app.board.subscribe();
+    statuses.mark_changed();
+    tokio::task::spawn_local(async move {
+        loop {
+            tokio::select! {
+                changed = statuses.changed() => if changed.is_err() { return },
+                () = sender.closed() => return,
+            }
+            let status = statuses.borrow_and_update().clone();
+            let mut line = serde_json::to_vec(&status).expect("a status becomes JSON");
+            line.push(b'\n');
+            if sender.send(Bytes::from(line)).await.is_err() || matches!(status.phase, Phase::Exited(_)) {
+                return;
+            }
+        }
+    });
+    Response::new(Body::lines(receiver))
+}
+
+/// An error that is the platform's, not the model's.
+pub fn inference_error(status: StatusCode, text: &str, code: InferenceCode) -> Response<Body> {
+    json_of(
+        status,
+        &InferenceError {
+            error: text.to_owned(),
+            error_code: Some(code),
+            detail: None,
+        },
+    )
+}

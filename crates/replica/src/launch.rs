@@ -1,0 +1,170 @@
+//! From the specification of a replica to the command line and environment of its model process.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use api::internal::replica::{Program, Secrets, Spec};
+
+use crate::{guard::Launch, sandbox};
+
+/// Where commands are found when the deployment's environment does not have them.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The port that a Truss model is told; nothing listens there, and models that print it are content.
+const TRUSS_PORT: u16 = 8080;
+
+/// The descriptors of our worker, as its arguments.
+pub struct WorkerEnds {
+    /// Data socket, control socket, arena of requests, arena of answers.
+    pub descriptors: [i32; 4],
+    /// Size of each arena.
+    pub arena_size: usize,
+    /// The folder that holds the worker's package.
+    pub package: PathBuf,
+}
+
+/// A launch of our worker.
+pub fn worker(spec: &Spec, secrets: &Secrets, directory: &Path, ends: &WorkerEnds) -> Launch {
+    let Program::Truss {
+        python, app, packages, ..
+    } = &spec.program
+    else {
+        unreachable!("only a Truss has a worker")
+    };
+    let mut command: Vec<String> = vec![python.to_string_lossy().into_owned(), "-c".into()];
+    command.push(format!(
+        "import sys; sys.path[0] = {:?}; from greenroom_worker.main import main; main()",
+        ends.package.to_string_lossy()
+    ));
+    command.extend(ends.descriptors.iter().map(i32::to_string));
+    command.push(ends.arena_size.to_string());
+    let mut environment = environment(spec, TRUSS_PORT, python.parent());
+    environment.insert("PYTHONUNBUFFERED".into(), "1".into());
+    // The link as it is, for the environment around it, and what it leads to, for the interpreter itself.
+    let mut needed = vec![ends.package.clone(), python.clone()];
+    needed.extend(python.canonicalize());
+    Launch {
+        command,
+        environment,
+        sandbox: plan(app, packages.clone(), directory, needed, secrets),
+        open_files: spec.limits.open_files,
+        descriptors: ends.descriptors.to_vec(),
+    }
+}
+
+/// A launch of a server of the user's own on a port of our choice.
+pub fn server(spec: &Spec, secrets: &Secrets, directory: &Path, port: u16) -> Launch {
+    let Program::Server {
+        command,
+        app,
+        path,
+        port: configured,
+        ..
+    } = &spec.program
+    else {
+        unreachable!("only a server is started as one")
+    };
+    Launch {
+        command: vec![
+            "/bin/sh".into(),
+            "-c".into(),
+            replace_word(command, &configured.to_string(), &port.to_string()),
+        ],
+        environment: environment(spec, port, path.as_deref()),
+        sandbox: plan(app, None, directory, path.clone().into_iter().collect(), secrets),
+        open_files: spec.limits.open_files,
+        descriptors: Vec::new(),
+    }
+}
+
+fn plan(
+    app: &Path,
+    packages: Option<PathBuf>,
+    directory: &Path,
+    needed: Vec<PathBuf>,
+    secrets: &Secrets,
+) -> sandbox::Plan {
+    sandbox::Plan {
+        app: app.to_owned(),
+        packages,
+        directory: directory.to_owned(),
+        needed,
+        secrets: secrets.0.clone(),
+    }
+}
+
+/// The environment of the model process: the user's variables, except those that belong to the platform, and ours.
+fn environment(spec: &Spec, port: u16, path: Option<&Path>) -> BTreeMap<String, String> {
+    let users = spec.environment_variables.iter().filter(|(name, _)| !is_reserved(name));
+    let mut environment: BTreeMap<String, String> = users.map(|(name, value)| (name.clone(), value.clone())).collect();
+    let path = path.map_or_else(|| PATH.to_owned(), |path| format!("{}:{PATH}", path.display()));
+    environment.entry("LANG".into()).or_insert_with(|| "C.UTF-8".into());
+    environment.insert("PATH".into(), path);
+    environment.insert("PORT".into(), port.to_string());
+    environment.insert("BT_MODEL_ID".into(), spec.model_id.to_string());
+    environment.insert("BT_MODEL_DEPLOYMENT_ID".into(), spec.deployment_id.to_string());
+    environment
+}
+
+/// Names that a user cannot set.
+fn is_reserved(name: &str) -> bool {
+    matches!(name, "PORT" | "HOST" | "HOSTNAME" | "PATH")
+        || name.ends_with("_SERVICE_HOST")
+        || name.ends_with("_SERVICE_PORT")
+        || name.starts_with("KUBERNETES_")
+        || name.starts_with("K_")
+}
+
+/// Replaces `old` where it stands as a word of its own.
+fn replace_word(text: &str, old: &str, new: &str) -> String {
+    let is_word =
+        |character: Option<char>| character.is_some_and(|character| character.is_alphanumeric() || character == '_');
+    let mut result = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(position) = rest.find(old) {
+        let (before, after) = (&rest[..position], &rest[position + old.len()..]);
+        let previous = before.chars().next_back().or_else(|| result.chars().next_back());
+        let stands_alone = !is_word(previous) && !is_word(after.chars().next());
+        result.push_str(before);
+        result.push_str(if stands_alone { new } else { old });
+        rest = after;
+    }
+    result + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_replaced_only_as_a_word() {
+        let check = |text: &str, expected: &str| assert_eq!(replace_word(text, "80", "4711"), expected);
+        check("serve --port 80", "serve --port 4711");
+        check(
+            "serve --port=80 --bind 0.0.0.0:80",
+            "serve --port=4711 --bind 0.0.0.0:4711",
+        );
+        check("serve --port 8080 --size 180", "serve --port 8080 --size 180");
+        check("80", "4711");
+        check("x_80 80_x", "x_80 80_x");
+    }
+
+    #[test]
+    fn variables_of_the_platform_are_not_the_users() {
+        for name in [
+            "PORT",
+            "PATH",
+            "REDIS_SERVICE_HOST",
+            "X_SERVICE_PORT",
+            "KUBERNETES_PORT",
+            "K_REVISION",
+        ] {
+            assert!(is_reserved(name), "{name}");
+        }
+        for name in ["PYTHONPATH", "MY_PORT", "HF_HOME", "KEY"] {
+            assert!(!is_reserved(name), "{name}");
+        }
+    }
+}

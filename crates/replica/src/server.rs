@@ -1,0 +1,274 @@
+//! A server of the user's own behind our proxy: the routes of the model-server contract lead to its endpoints, all other paths
+//! pass unchanged, streams and upgrades included.
+
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    path::PathBuf,
+    rc::Rc,
+    time::Duration,
+};
+
+use api::{
+    error::InferenceCode,
+    internal::replica::{Phase, Program},
+};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, Request, Response, StatusCode, Uri, header, uri::PathAndQuery};
+use http_body::Body as _;
+use http_body_util::{Either, Empty, Limited};
+use hyper::{body::Incoming, client::conn::http1};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use crate::{body::Body, http::inference_error, status::Board, truss::call_error};
+
+/// Connections that are kept for the next request.
+const IDLE_CONNECTIONS: usize = 64;
+
+/// How long one readiness check may take.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
+
+type Outbound = Either<Limited<Incoming>, Empty<Bytes>>;
+type Connection = http1::SendRequest<Outbound>;
+
+/// The proxy.
+pub struct Server {
+    port: u16,
+    predict: String,
+    readiness: String,
+    liveness: String,
+    max_body_bytes: u64,
+    request_timeout: Duration,
+    environment_file: PathBuf,
+    idle: RefCell<Vec<Connection>>,
+    has_started: Cell<bool>,
+}
+
+impl Server {
+    /// A proxy to the server that will listen on `port`.
+    pub fn new(
+        program: &Program,
+        port: u16,
+        max_body_bytes: u64,
+        request_timeout: Duration,
+        environment: PathBuf,
+    ) -> Rc<Self> {
+        let Program::Server {
+            predict_endpoint,
+            readiness_endpoint,
+            liveness_endpoint,
+            ..
+        } = program
+        else {
+            unreachable!("only a server is proxied")
+        };
+        Rc::new(Self {
+            port,
+            predict: predict_endpoint.clone(),
+            readiness: readiness_endpoint.clone(),
+            liveness: liveness_endpoint.clone(),
+            max_body_bytes,
+            request_timeout,
+            environment_file: environment,
+            idle: RefCell::default(),
+            has_started: Cell::new(false),
+        })
+    }
+
+    /// Rewrites the environment file; the server watches it if it likes.
+    pub fn set_environment(&self, environment: serde_json::Value) -> io::Result<()> {
+        std::fs::write(&self.environment_file, environment.to_string())
+    }
+
+    /// Whether the readiness endpoint answers 200. Moves between ready and unhealthy once it has.
+    pub async fn check(&self, board: &Board) -> bool {
+        let request = Request::get(&self.readiness)
+            .header(header::HOST, self.host())
+            .body(Either::Right(Empty::new()));
+        let is_ready = match request {
+            Ok(request) => {
+                let answer = tokio::time::timeout(CHECK_TIMEOUT, self.exchange(request)).await;
+                matches!(answer, Ok(Ok(answer)) if answer.status() == StatusCode::OK)
+            }
+            Err(_) => false,
+        };
+        if is_ready || self.has_started.get() {
+            self.has_started.set(true);
+            let phase = if is_ready { Phase::Ready } else { Phase::Unhealthy };
+            if let Err(error) = board.enter(phase) {
+                tracing::error!(%error, "cannot write the status");
+            }
+        }
+        is_ready
+    }
+
+    /// Passes a request on.
+    pub async fn answer(&self, board: &Rc<Board>, mut request: Request<Incoming>) -> Response<Body> {
+        let path = request.uri().path();
+        let target = match path {
+            "/" => Some(&self.liveness),
+            "/v1/models/model" => Some(&self.readiness),
+            "/v1/models/model:predict" | "/v1/websocket" => Some(&self.predict),
+            _ => None,
+        };
+        if let Some(target) = target {
+            match redirected(request.uri(), target) {
+                Some(uri) => *request.uri_mut() = uri,
+                None => return broken_endpoint(target),
+            }
+        }
+        let size = request.body().size_hint().lower();
+        if size > self.max_body_bytes {
+            let text = format!(
+                "payload size of {size} bytes exceeds maximum size of {} bytes",
+                self.max_body_bytes
+            );
+            return inference_error(StatusCode::PAYLOAD_TOO_LARGE, &text, InferenceCode::PayloadTooLarge);
+        }
+        let in_flight = board.begin();
+        let upgrade = request.headers().get(header::UPGRADE).cloned();
+        let client = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
+        strip_hop_headers(request.headers_mut());
+        if let Some(upgrade) = upgrade {
+            request
+                .headers_mut()
+                .insert(header::CONNECTION, header::HeaderValue::from_static("upgrade"));
+            request.headers_mut().insert(header::UPGRADE, upgrade);
+        }
+        let limit = usize::try_from(self.max_body_bytes).unwrap_or(usize::MAX);
+        let request = request.map(|body| Either::Left(Limited::new(body, limit)));
+        let mut answer = match tokio::time::timeout(self.request_timeout, self.exchange(request)).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) if !self.has_started.get() => {
+                let text = "the server does not answer yet";
+                return inference_error(StatusCode::SERVICE_UNAVAILABLE, text, InferenceCode::ModelUnavailable);
+            }
+            Ok(Err(_)) => return call_error(crate::channel::CallError::Gone),
+            Err(_) => return call_error(crate::channel::CallError::TimedOut),
+        };
+        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+            if let Some(client) = client {
+                let server = hyper::upgrade::on(&mut answer);
+                tokio::task::spawn_local(async move {
+                    let _in_flight = in_flight;
+                    let (Ok(client), Ok(server)) = tokio::join!(client, server) else {
+                        return;
+                    };
+                    let (mut client, mut server) = (TokioIo::new(client), TokioIo::new(server));
+                    let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+                });
+            }
+            return answer.map(|_| Body::whole(Bytes::new()));
+        }
+        strip_hop_headers(answer.headers_mut());
+        answer.map(|body| Body::proxied(body).counted(in_flight))
+    }
+
+    /// Sends a request over a kept connection, or a new one.
+    async fn exchange(&self, mut request: Request<Outbound>) -> Result<Response<Incoming>, Failure> {
+        loop {
+            let (mut connection, is_kept) = match self.kept() {
+                Some(connection) => (connection, true),
+                None => (self.connect().await?, false),
+            };
+            match connection.try_send_request(request).await {
+                Ok(answer) => {
+                    self.keep(connection);
+                    return Ok(answer);
+                }
+                Err(mut error) => match error.take_message() {
+                    // The server has seen nothing of it: the connection closed just then.
+                    Some(unsent) if is_kept => request = unsent,
+                    _ => return Err(Failure::Http(error.into_error())),
+                },
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<Connection, Failure> {
+        let stream = TcpStream::connect(("127.0.0.1", self.port))
+            .await
+            .map_err(Failure::Connect)?;
+        let _ = stream.set_nodelay(true);
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(Failure::Http)?;
+        tokio::task::spawn_local(async move {
+            let _ = connection.with_upgrades().await;
+        });
+        Ok(sender)
+    }
+
+    /// A connection that is free now; those that closed are forgotten.
+    fn kept(&self) -> Option<Connection> {
+        let mut idle = self.idle.borrow_mut();
+        idle.retain(|connection| !connection.is_closed());
+        let free = idle.iter().rposition(Connection::is_ready)?;
+        Some(idle.swap_remove(free))
+    }
+
+    /// Keeps a connection; its answer may still be on the way.
+    fn keep(&self, connection: Connection) {
+        let mut idle = self.idle.borrow_mut();
+        if idle.len() < IDLE_CONNECTIONS && !connection.is_closed() {
+            idle.push(connection);
+        }
+    }
+
+    fn host(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+}
+
+/// Why the server did not answer.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("cannot connect to the server")]
+    Connect(#[source] io::Error),
+    #[error("the exchange with the server broke")]
+    Http(#[source] hyper::Error),
+}
+
+/// The same request at another path; the query goes along.
+fn redirected(uri: &Uri, path: &str) -> Option<Uri> {
+    let target = match uri.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    };
+    let mut parts = http::uri::Parts::default();
+    parts.path_and_query = Some(target.parse::<PathAndQuery>().ok()?);
+    Uri::from_parts(parts).ok()
+}
+
+fn broken_endpoint(endpoint: &str) -> Response<Body> {
+    let text = format!("the configured endpoint {endpoint:?} is not a path");
+    inference_error(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        &text,
+        InferenceCode::ApplicationError,
+    )
+}
+
+/// Headers that are about one connection, not about the message.
+fn strip_hop_headers(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
+    for name in [
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ] {
+        headers.remove(name);
+    }
+}

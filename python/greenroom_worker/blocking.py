@@ -1,0 +1,238 @@
+"""Runs a synchronous model that takes one request at a time, on the main thread, with as few system calls as requests allow.
+
+Requests that wait in the socket are read together and fast answers are written together. A slow model's answers go out at
+once, and between two of its requests the socket is looked at, so that those whose client has left are not begun.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import socket
+from collections import deque
+from time import perf_counter
+from typing import Any, AsyncGenerator, Callable, Deque, Generator, Iterator, List, Set
+
+from . import asgi, bodies, jsonlog
+from .answers import Answers, enter_context, method_or_raise, refuse_stream
+from .arena import Incoming, Outgoing
+from .contract import Method
+from .errors import MethodMissing, from_model, shortened
+from .loader import Loaded
+from .protocol import BINARY, CANCEL, FREE, GATHER, OPERATIONS, PAUSE, REQUEST, RESUME, SHARED, WEBSOCKET, Frame, Reader
+
+SLOW_SECONDS = 0.0005
+"""After a request that took longer, its answer is not held back and the socket is read before the next one."""
+
+READ_SIZE = 256 * 1024
+
+
+def suits(loaded: Loaded, predict_concurrency: int) -> bool:
+    """Whether nothing could run beside `predict` anyway."""
+    offered = loaded.methods.keys() - {"is_healthy", "setup_environment"}
+    asynchronous = any(
+        method.is_async or inspect.isasyncgenfunction(method.call) for method in loaded.methods.values()
+    )
+    return predict_concurrency == 1 and offered == {"predict"} and not asynchronous
+
+
+class ClientLeft(OSError):
+    """Raised inside a response object that writes to a client who has left; starlette expects an `OSError`."""
+
+
+class Blocking:
+    """The loop over the data socket."""
+
+    def __init__(self, connection: socket.socket, incoming: Incoming, outgoing: Outgoing, loaded: Loaded) -> None:
+        self._connection = connection
+        self._incoming = incoming
+        self._outgoing = outgoing
+        self._answers = Answers(outgoing)
+        self._loaded = loaded
+        self._predict: Method = loaded.methods["predict"]
+        self._reader = Reader()
+        self._waiting: Deque[Frame] = deque()
+        self._written: List[bytes] = []
+        self._cancelled: Set[int] = set()
+        self._paused: Set[int] = set()
+        self._is_open = True
+
+    def run(self) -> None:
+        """Answers until the replica closes the socket."""
+        waiting, serve = self._waiting, self._serve
+        while self._is_open:
+            self._read(0)
+            while waiting:
+                frame = waiting.popleft()
+                start = perf_counter()
+                serve(frame)
+                if perf_counter() - start > SLOW_SECONDS:
+                    self._flush()
+                    self._read(socket.MSG_DONTWAIT)
+            self._flush()
+
+    def _read(self, flags: int) -> None:
+        try:
+            data = self._connection.recv(READ_SIZE, flags)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            data = b""
+        if not data:
+            self._is_open = False
+            return
+        for frame in self._reader.feed(data):
+            kind = frame.kind
+            if kind == REQUEST:
+                self._waiting.append(frame)
+            elif kind == CANCEL:
+                self._cancelled.add(frame.id)
+            elif kind == FREE:
+                self._outgoing.free(frame.body)
+            elif kind == PAUSE:
+                self._paused.add(frame.id)
+            elif kind == RESUME:
+                self._paused.discard(frame.id)
+
+    def _flush(self) -> None:
+        if self._written:
+            data = b"".join(self._written)
+            self._written.clear()
+            try:
+                self._connection.sendall(data)
+            except ConnectionError:
+                self._is_open = False
+
+    def _serve(self, frame: Frame) -> None:
+        identifier = frame.id
+        if identifier in self._cancelled:
+            self._written.append(self._answers.abort(identifier))
+        else:
+            enter_context(frame.meta)
+            try:
+                self._predict_one(frame)
+            except Exception as error:
+                self._written.append(self._answers.error(identifier, error))
+        self._cancelled.discard(identifier)
+        self._paused.discard(identifier)
+
+    def _predict_one(self, frame: Frame) -> None:
+        identifier, _, flags, operation, meta, body = frame
+        if operation == WEBSOCKET:
+            reason = b"WebSocket is not implemented on this deployment."
+            self._written.append(self._answers.end(identifier, 1003, reason))
+            return
+        if operation != 0:
+            # The body is looked at first: what is wrong with it is answered before what the model lacks.
+            bodies.parse(self._body(frame), bool(flags & BINARY), None)
+            method_or_raise(self._loaded.methods, OPERATIONS[operation])
+        predict = self._predict
+        if flags & SHARED:
+            body = self._body(frame)
+        is_binary = bool(flags & BINARY)
+        inputs = None
+        if predict.shape is not predict.shape.REQUEST:
+            inputs = bodies.parse(body, is_binary, predict.input_type)
+        request = asgi.make_request(meta, body, asgi.Departure()) if predict.takes_request else None
+        try:
+            result = predict.call(*predict.arguments(inputs, request))
+        except (Exception, SystemExit) as error:
+            raise from_model(error, self._loaded.file_name) from None  # type: ignore[arg-type]
+        if type(result) not in bodies.PLAIN:
+            if inspect.isgenerator(result) or inspect.isasyncgen(result):
+                self._send_stream(identifier, flags, result)
+                return
+            if asgi.is_response(result):
+                self._send_response(identifier, result)
+                return
+        self._written.append(self._answers.result(identifier, result, is_binary))
+
+    def _body(self, frame: Frame) -> bytes:
+        return self._incoming.read(frame.body) if frame.flags & SHARED else frame.body
+
+    def _send_stream(self, identifier: int, flags: int, stream: Any) -> None:
+        chunks: Iterator[Any] = stream if inspect.isgenerator(stream) else self._drive(stream)
+        if flags & GATHER:
+            try:
+                text = bodies.gathered(list(chunks))
+            except Exception as error:
+                raise from_model(error, self._loaded.file_name) from None
+            self._written.append(self._answers.result(identifier, text, bool(flags & BINARY)))
+            return
+        self._written.append(self._answers.stream_head(identifier))
+        self._flush()
+        last = self._answers.abort(identifier)
+        try:
+            for chunk in chunks:
+                self._written.append(self._answers.chunk(identifier, bodies.chunk_bytes(chunk)))
+                self._flush()
+                if not self._is_wanted(identifier):
+                    break
+            else:
+                last = self._answers.end(identifier)
+            stream_close(chunks)
+        except Exception as error:
+            # What was sent stays sent: the client sees a stream that ends, the author sees why in the log.
+            last = self._answers.end(identifier)
+            jsonlog.logger.error(
+                "Exception while generating streamed response: %s",
+                error,
+                exc_info=shortened(error, self._loaded.file_name),
+            )
+        self._written.append(last)
+
+    def _is_wanted(self, identifier: int) -> bool:
+        """Whether a stream should go on; waits while its reader is slow."""
+        self._read(socket.MSG_DONTWAIT)
+        while identifier in self._paused and identifier not in self._cancelled and self._is_open:
+            self._read(0)
+        return identifier not in self._cancelled and self._is_open
+
+    def _drive(self, stream: AsyncGenerator[Any, None]) -> Generator[Any, None, None]:
+        """An asynchronous generator as a plain one, on an event loop of its own."""
+        loop = asyncio.new_event_loop()
+        try:
+            while True:
+                try:
+                    chunk = loop.run_until_complete(stream.__anext__())
+                except StopAsyncIteration:
+                    return
+                yield chunk
+        finally:
+            loop.run_until_complete(stream.aclose())
+            loop.close()
+
+    def _send_response(self, identifier: int, response: Any) -> None:
+        body = asgi.whole_body(response)
+        if body is not None:
+            self._written.append(self._answers.response(identifier, response, body))
+            return
+        departure = asgi.Departure()
+
+        def start(status: int, headers: asgi.Headers) -> None:
+            self._written.append(self._answers.response_head(identifier, status, headers))
+            self._flush()
+
+        async def write(chunk: bytes) -> None:
+            self._written.append(self._answers.chunk(identifier, chunk))
+            self._flush()
+            if not self._is_wanted(identifier):
+                departure.set()
+                raise ClientLeft()
+
+        last = self._answers.end(identifier)
+        try:
+            asyncio.run(asgi.run_response(response, departure, start, write))
+        except Exception as error:
+            last = self._answers.abort(identifier)
+            if identifier not in self._cancelled:
+                jsonlog.logger.error(
+                    "Exception while sending a response: %s", error, exc_info=shortened(error, self._loaded.file_name)
+                )
+        self._written.append(last)
+
+
+def stream_close(chunks: Any) -> None:
+    """Lets a generator run its `finally` blocks now."""
+    close: Callable[[], None] = chunks.close
+    close()

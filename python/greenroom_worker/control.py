@@ -1,0 +1,108 @@
+"""The control socket: one JSON document a line. It has a thread of its own, so that questions are answered while the model works."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import os
+import socket
+import threading
+from typing import Any, Callable, Dict, Optional
+
+from . import jsonlog
+from .errors import shortened
+from .loader import Loaded
+
+
+class Control:
+    """Our end of the control socket."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._lines = connection.makefile("r", encoding="utf-8")
+        self._connection = connection
+        self._lock = threading.Lock()
+
+    def receive(self) -> Dict[str, Any]:
+        """The next document. Ends the process when the replica is gone: there is nobody left to work for."""
+        line = self._lines.readline()
+        if not line:
+            os._exit(0)
+        return json.loads(line)
+
+    def send(self, document: Dict[str, Any]) -> None:
+        """Tells the replica something."""
+        data = (json.dumps(document) + "\n").encode()
+        with self._lock:
+            try:
+                self._connection.sendall(data)
+            except ConnectionError:
+                os._exit(0)
+
+    def serve(self, questions: "Questions") -> None:
+        """Answers questions from now on."""
+        threading.Thread(target=self._serve, args=(questions,), name="control", daemon=True).start()
+
+    def _serve(self, questions: "Questions") -> None:
+        while True:
+            question = self.receive()
+            if question["call"] == "health":
+                self.send({"event": "health", "id": question["id"], "healthy": questions.is_healthy()})
+            elif question["call"] == "environment":
+                questions.set_environment(question["environment"])
+
+
+class Questions:
+    """What the replica asks of a loaded model beside requests."""
+
+    def __init__(self, loaded: Loaded, environment: Any, complete: Callable[[Any], Any]) -> None:
+        self._loaded = loaded
+        self._environment = environment
+        self._complete = complete
+
+    def is_healthy(self) -> Optional[bool]:
+        """What the model says of itself; nothing when it has no opinion."""
+        method = self._loaded.methods.get("is_healthy")
+        if method is None:
+            return None
+        try:
+            healthy = bool(self._complete(method.call()))
+        except Exception as error:
+            healthy = False
+            jsonlog.logger.error(
+                "Exception while checking if model is healthy: %s",
+                error,
+                exc_info=shortened(error, self._loaded.file_name),
+            )
+        if not healthy:
+            jsonlog.logger.warning("Health check failed.")
+        return healthy
+
+    def set_environment(self, environment: Any) -> None:
+        """Tells the model that it now belongs to another environment, or to none."""
+        method = self._loaded.methods.get("setup_environment")
+        if method is None or environment == self._environment:
+            return
+        jsonlog.logger.info("Executing model.setup_environment with environment: %s", environment)
+        try:
+            self._complete(method.call(environment))
+        except Exception as error:
+            jsonlog.logger.error(
+                "Exception while setting up environment: %s",
+                error,
+                exc_info=shortened(error, self._loaded.file_name),
+            )
+        self._environment = environment
+
+
+def complete_on(loop: Optional[asyncio.AbstractEventLoop]) -> Callable[[Any], Any]:
+    """A function that finishes what a method returned, a coroutine on `loop`, from the control thread."""
+
+    def complete(value: Any) -> Any:
+        if not inspect.iscoroutine(value):
+            return value
+        if loop is None:
+            return asyncio.run(value)
+        return asyncio.run_coroutine_threadsafe(value, loop).result()
+
+    return complete

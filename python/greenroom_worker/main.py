@@ -1,0 +1,93 @@
+"""The worker process from start to end. `greenroom-replica` gives it four inherited descriptors and the size of an arena."""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import inspect
+import json
+import os
+import socket
+import sys
+from typing import Any, Dict
+
+from . import blocking, jsonlog
+from .arena import Incoming, Outgoing
+from .control import Control, Questions, complete_on
+from .loader import Loaded, LoadError, load
+from .schema import schema
+
+
+def main() -> None:
+    """Loads the model and answers until the replica closes the data socket."""
+    data, control, requests, responses, size = (int(argument) for argument in sys.argv[1:6])
+    sys.argv = [sys.argv[0]]
+    for descriptor in (data, control, requests, responses):
+        os.set_inheritable(descriptor, False)
+    faulthandler.enable()
+    channel = Control(socket.socket(fileno=control))
+    setup = channel.receive()
+    jsonlog.install(bool((setup["config"].get("runtime") or {}).get("enable_debug_logs")))
+    loop = _Loop()
+    try:
+        loaded = load(setup, lambda elapsed: channel.send({"event": "imported", "import_ms": elapsed}), loop.complete)
+        described = schema(loaded.methods)
+    except LoadError as error:
+        jsonlog.logger.error("Exception while loading model: %s\n%s", error, error.detail)
+        channel.send({"event": "failed", "message": str(error), "detail": error.detail})
+        sys.exit(1)
+    connection = socket.socket(fileno=data)
+    incoming, outgoing = Incoming(requests, size), Outgoing(responses, size)
+    concurrency = setup["predict_concurrency"]
+    is_blocking = blocking.suits(loaded, concurrency)
+    questions = Questions(loaded, setup["environment"], complete_on(None if is_blocking else loop.get()))
+    channel.send(_introduction(loaded, described))
+    channel.serve(questions)
+    if is_blocking:
+        blocking.Blocking(connection, incoming, outgoing, loaded).run()
+    else:
+        loop.get().run_until_complete(_run_evented(connection, incoming, outgoing, loaded, concurrency))
+
+
+def _introduction(loaded: Loaded, described: Any) -> Dict[str, Any]:
+    return {
+        "event": "loaded",
+        "load_ms": loaded.load_ms,
+        "wants_headers": any(method.takes_request for method in loaded.methods.values()) or "websocket" in loaded.methods,
+        "checks_health": "is_healthy" in loaded.methods,
+        "schema": None if described is None else json.dumps(described, separators=(",", ":"), ensure_ascii=False),
+    }
+
+
+async def _run_evented(
+    connection: socket.socket, incoming: Incoming, outgoing: Outgoing, loaded: Loaded, concurrency: int
+) -> None:
+    from .evented import Evented
+
+    connection.setblocking(False)
+    protocol = Evented(incoming, outgoing, loaded, concurrency)
+    await asyncio.get_running_loop().create_unix_connection(lambda: protocol, sock=connection)
+    await protocol.closed.wait()
+
+
+class _Loop:
+    """The event loop of the main thread, made when something first needs one; uvloop's where the model has it."""
+
+    def __init__(self) -> None:
+        self._loop: Any = None
+
+    def get(self) -> Any:
+        """The loop."""
+        if self._loop is None:
+            try:
+                import uvloop
+
+                self._loop = uvloop.new_event_loop()
+            except ImportError:
+                self._loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(self._loop)
+        return self._loop
+
+    def complete(self, value: Any) -> Any:
+        """Finishes a coroutine that a method returned while nothing else runs."""
+        return self.get().run_until_complete(value) if inspect.iscoroutine(value) else value
