@@ -264,8 +264,12 @@ fn modified_at(metadata: &std::fs::Metadata) -> Timestamp {
     Timestamp(since_epoch.map_or(0, |duration| duration.as_millis() as u64))
 }
 
+/// Keys mean themselves: no key is another's alias, and none leaves the store.
 fn path(key: &str) -> Result<Path, Error> {
-    Path::parse(key).map_err(|_| Error::not_found("blob", key))
+    let path = Path::parse(key)
+        .ok()
+        .filter(|path| !key.is_empty() && path.as_ref() == key);
+    path.ok_or_else(|| Error::not_found("blob", key))
 }
 
 fn info(meta: &object_store::ObjectMeta) -> BlobInfo {

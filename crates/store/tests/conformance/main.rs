@@ -1,9 +1,9 @@
 //! What every store does: each case runs on SQLite and on PostgreSQL.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod audit;
 mod deployments;
 mod environments;
-mod fixtures;
 mod keys;
 mod logs;
 mod models;
@@ -13,6 +13,8 @@ mod replicas;
 mod secrets;
 #[path = "../support/mod.rs"]
 mod support;
+
+use support::fixtures;
 
 macro_rules! on_every_store {
     ($($room:ident: $($case:ident),+ $(,)?;)+) => {

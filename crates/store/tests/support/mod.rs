@@ -1,5 +1,8 @@
 //! Fresh databases for tests: a SQLite file, or a PostgreSQL server of the machine's own.
 
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+pub mod fixtures;
 mod postgres;
 
 use store::{Options, SecretKey, Store, sqlite_url};
