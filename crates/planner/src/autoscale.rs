@@ -177,3 +177,178 @@ fn replicas_for(load: Load, settings: &Settings) -> u32 {
     let needed = (requests * 100).div_ceil(per_replica.max(1));
     u32::try_from(needed).unwrap_or(u32::MAX).max(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_000_000);
+
+    fn settings() -> Settings {
+        Settings {
+            max_replica: 10,
+            ..Settings::default()
+        }
+    }
+
+    fn in_flight(in_flight: u32) -> Load {
+        Load {
+            in_flight,
+            ..Load::default()
+        }
+    }
+
+    #[track_caller]
+    fn check(current: u32, load: Load, settings: &Settings, expected: u32, why: Why) {
+        let decision = decide(NOW, current, load, &Memory::default(), settings);
+        assert_eq!((decision.output, decision.why), (expected, why));
+    }
+
+    #[test]
+    fn the_load_is_divided_by_target_and_head_room() {
+        let settings = Settings {
+            concurrency_target: 10,
+            ..settings()
+        };
+        check(1, in_flight(25), &settings, 4, Why::LoadAboveTarget);
+        check(1, in_flight(7), &settings, 1, Why::AtTarget);
+        check(1, in_flight(8), &settings, 2, Why::LoadAboveTarget);
+    }
+
+    #[test]
+    fn waiting_requests_count_like_running_ones() {
+        let settings = Settings {
+            target_utilization_percent: 100,
+            ..settings()
+        };
+        check(
+            1,
+            Load {
+                in_flight: 1,
+                queued: 3,
+                ..Load::default()
+            },
+            &settings,
+            4,
+            Why::LoadAboveTarget,
+        );
+    }
+
+    #[test]
+    fn a_load_beyond_the_maximum_stays_at_the_maximum() {
+        check(10, in_flight(1_000), &settings(), 10, Why::AtMaximum);
+        check(
+            0,
+            in_flight(u32::MAX),
+            &Settings {
+                target_utilization_percent: 1,
+                ..settings()
+            },
+            10,
+            Why::LoadAboveTarget,
+        );
+    }
+
+    #[test]
+    fn the_minimum_holds_without_traffic() {
+        check(
+            2,
+            Load::default(),
+            &Settings {
+                min_replica: 2,
+                ..settings()
+            },
+            2,
+            Why::AtMinimum,
+        );
+        check(
+            0,
+            Load::default(),
+            &Settings {
+                min_replica: 2,
+                ..settings()
+            },
+            2,
+            Why::AtMinimum,
+        );
+    }
+
+    #[test]
+    fn anything_at_all_wakes_one_replica() {
+        check(
+            0,
+            Load {
+                woken: true,
+                ..Load::default()
+            },
+            &settings(),
+            1,
+            Why::LoadAboveTarget,
+        );
+        check(
+            0,
+            Load {
+                finished: 1,
+                ..Load::default()
+            },
+            &settings(),
+            1,
+            Why::LoadAboveTarget,
+        );
+        check(
+            0,
+            Load {
+                queued: 1,
+                ..Load::default()
+            },
+            &settings(),
+            2,
+            Why::LoadAboveTarget,
+        );
+        check(0, Load::default(), &settings(), 0, Why::NoTraffic);
+    }
+
+    #[test]
+    fn zero_is_reached_after_the_whole_delay_and_not_before() {
+        let first = decide(NOW, 1, Load::default(), &Memory::default(), &settings());
+        assert_eq!(
+            (first.output, first.wake_at, first.why),
+            (1, Some(NOW.plus(900_000)), Why::WaitingOutDelay)
+        );
+        let early = decide(NOW.plus(899_999), 1, Load::default(), &first.next, &settings());
+        assert_eq!(early.output, 1);
+        let late = decide(NOW.plus(900_000), 1, Load::default(), &early.next, &settings());
+        assert_eq!((late.output, late.why), (0, Why::NoTraffic));
+    }
+
+    #[test]
+    fn traffic_within_the_delay_begins_it_anew() {
+        let first = decide(NOW, 1, Load::default(), &Memory::default(), &settings());
+        let busy = decide(
+            NOW.plus(500_000),
+            1,
+            Load {
+                finished: 1,
+                ..Load::default()
+            },
+            &first.next,
+            &settings(),
+        );
+        let quiet = decide(NOW.plus(900_000), 1, Load::default(), &busy.next, &settings());
+        assert_eq!((quiet.output, quiet.why), (1, Why::WaitingOutDelay));
+    }
+
+    #[test]
+    fn a_lowered_maximum_is_obeyed_at_once() {
+        check(
+            8,
+            in_flight(100),
+            &Settings {
+                max_replica: 3,
+                ..settings()
+            },
+            3,
+            Why::AtMaximum,
+        );
+    }
+}

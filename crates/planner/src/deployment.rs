@@ -74,7 +74,7 @@ pub fn decide(now: Timestamp, state: &State, seen: &Seen<'_>) -> Decision<State,
     );
     let starts = match (&state.lifecycle.run, &run.next.run) {
         (Run::Idle, Run::Starting { .. }) | (Run::AtZero { .. }, Run::Waking { .. }) => {
-            replica_set::Memory::new_run(now)
+            replica_set::Memory::new_run(seen.replicas)
         }
         _ => lesson.memory,
     };

@@ -2,7 +2,7 @@
 
 use crate::{
     Decision, Timestamp,
-    deployment::{Seen, State, Why},
+    deployment::{self, Seen, State, Why},
     lifecycle::{Build, Observed, Run, Status, Wanted, status},
     replica_set::{Action, Phase},
 };
@@ -54,6 +54,22 @@ pub fn broken_rule(
         ),
     ];
     rules.into_iter().find(|(is_kept, _)| !is_kept).map(|(_, rule)| rule)
+}
+
+/// Decisions about an unchanged world after which nothing changes any more; enough for a step at each when there is no delay.
+const MOST_DECISIONS: usize = 40;
+
+/// Whether deciding again and again about an unchanged world comes to an end.
+pub fn settles(now: Timestamp, state: &State, seen: &Seen<'_>) -> bool {
+    let mut state = state.clone();
+    for _ in 0..MOST_DECISIONS {
+        let next = deployment::decide(now, &state, seen).next;
+        if next == state {
+            return true;
+        }
+        state = next;
+    }
+    false
 }
 
 fn keeps_facts(before: &State, after: &State) -> bool {

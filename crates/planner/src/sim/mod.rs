@@ -9,7 +9,7 @@ use api::id::ReplicaId;
 use crate::{
     Timestamp, autoscale,
     deployment::{self, Seen, State, Why},
-    invariants::broken_rule,
+    invariants::{broken_rule, settles},
     lifecycle::{Build, Lifecycle, Observed, Reason, Refusal, Status, status},
     replica_set::{self, Action, Cause, End, Phase, Replica},
 };
@@ -336,6 +336,12 @@ impl World {
         if let Some(rule) = broken_rule(now, &self.state, &seen, &decision) {
             return Err(format!(
                 "broken: {rule}\nbefore {:?}\nseen {seen:?}\ndecided {decision:?}",
+                self.state
+            ));
+        }
+        if !settles(now, &decision.next, &seen) {
+            return Err(format!(
+                "does not settle\nbefore {:?}\nseen {seen:?}\ndecided {decision:?}",
                 self.state
             ));
         }
