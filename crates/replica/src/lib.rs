@@ -6,6 +6,7 @@
 mod arena;
 mod body;
 mod channel;
+mod command;
 mod control;
 pub mod guard;
 mod http;
@@ -22,6 +23,8 @@ mod server;
 mod status;
 mod truss;
 mod websocket;
+
+pub use command::main;
 
 use std::{
     io,

@@ -1,37 +1,5 @@
-//! `greenroom-replica DIRECTORY`: runs the replica described in DIRECTORY, with its secrets on standard input.
+//! The same program as `greenroom-replica`, under a name of its own for this crate's tests.
 
-use std::{io, path::PathBuf, process::ExitCode};
-
-fn main() -> ExitCode {
-    let mut arguments = std::env::args_os().skip(1);
-    let (Some(first), second, None) = (arguments.next(), arguments.next(), arguments.next()) else {
-        return usage();
-    };
-    if first == replica::guard::ARGUMENT {
-        let descriptor = second.and_then(|argument| argument.to_str()?.parse().ok());
-        return descriptor.map_or_else(usage, replica::guard::run);
-    }
-    tracing_subscriber::fmt()
-        .with_writer(io::stderr)
-        .with_ansi(false)
-        .init();
-    match replica::run(&PathBuf::from(first), io::stdin()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let cause = std::error::Error::source(&error)
-                .map(ToString::to_string)
-                .unwrap_or_default();
-            tracing::error!(%cause, "{error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn usage() -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_writer(io::stderr)
-        .with_ansi(false)
-        .init();
-    tracing::error!("usage: greenroom-replica DIRECTORY, with secrets as JSON on standard input");
-    ExitCode::from(2)
+fn main() -> std::process::ExitCode {
+    replica::main()
 }
