@@ -6,10 +6,7 @@ use std::{collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc, time::Durat
 use api::{id::DeploymentId, internal::replica::Level};
 use backends::{Artifact, BuildError, BuildRequest};
 use futures::FutureExt;
-use planner::{
-    Timestamp,
-    lifecycle::{Build, Reason},
-};
+use planner::{Timestamp, lifecycle::Reason};
 use tokio::{task::AbortHandle, time::Instant};
 
 use crate::{
@@ -65,12 +62,12 @@ impl Task for Builds {
     async fn pass(&mut self, _now: Timestamp) -> Result<Next, Error> {
         let entries = self.shared.catalogue.read().await?;
         self.running.retain(|id, running| {
-            !running.task.is_finished() && entries.get(id).and_then(|entry| pending_since(entry)) == Some(running.since)
+            !running.task.is_finished() && entries.get(id).and_then(|entry| entry.deployment.lifecycle.pending_build()) == Some(running.since)
         });
         let mut waiting: Vec<(Timestamp, &Arc<Entry>)> = entries
             .values()
             .filter(|entry| !self.running.contains_key(&entry.deployment.id))
-            .filter_map(|entry| Some((pending_since(entry)?, entry)))
+            .filter_map(|entry| Some((entry.deployment.lifecycle.pending_build()?, entry)))
             .collect();
         waiting.sort_by_key(|(since, entry)| (*since, entry.deployment.id.clone()));
         let free = self.shared.settings.builds_at_once.max(1).saturating_sub(self.running.len());
@@ -78,15 +75,6 @@ impl Task for Builds {
             self.begin(entry, since);
         }
         Ok(Next::IDLE)
-    }
-}
-
-/// Since when a deployment waits for its build, if it does and anybody wants it.
-fn pending_since(entry: &Entry) -> Option<Timestamp> {
-    let lifecycle = &entry.deployment.lifecycle;
-    match &lifecycle.build {
-        Build::Pending { since } if lifecycle.wants_build() => Some(*since),
-        _ => None,
     }
 }
 
@@ -100,11 +88,8 @@ async fn build(shared: Shared, entry: Arc<Entry>, since: Timestamp) {
     });
     let at = (shared.parts.clock)();
     let recorded = shared.parts.store.change_deployment(id, None, |deployment| {
-        // The outcome of a build that has been begun again since is nobody's.
-        if deployment.lifecycle.build == (Build::Pending { since }) {
-            let result = outcome.clone().map(|artifact| artifact.0);
-            deployment.lifecycle = deployment.lifecycle.clone().build_finished(at, result);
-        }
+        let result = outcome.clone().map(|artifact| artifact.0);
+        deployment.lifecycle = deployment.lifecycle.clone().build_finished(since, at, result);
         Ok::<(), store::Error>(())
     });
     match recorded.await {

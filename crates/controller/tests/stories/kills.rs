@@ -1,0 +1,119 @@
+//! The process is killed between any two steps, and the next one finishes the story as if nothing had been.
+
+use std::{sync::Arc, time::Duration};
+
+use planner::lifecycle::Status;
+use store::{
+    Topic,
+    domain::{Component, PRODUCTION},
+};
+use tokio::task::JoinHandle;
+
+use crate::world::{World, line};
+
+/// Where a process dies.
+#[derive(Clone, Copy)]
+enum Death {
+    /// Before or after the n-th thing that is asked of the backend.
+    AtBackend(i64),
+    /// Right after something is stored for the n-th time.
+    AfterStore(u64),
+}
+
+/// Keeps a controller running, with one death in between. Tells whether it came.
+fn run(world: &Arc<World>, death: Death) -> JoinHandle<()> {
+    let world = world.clone();
+    let mut changes = world.store.changes(&[Topic::Deployments, Topic::Environments, Topic::Replicas]);
+    if let Death::AtBackend(steps) = death {
+        world.spy.die_after(steps);
+    }
+    tokio::spawn(async move {
+        let first = world.start();
+        match death {
+            Death::AtBackend(_) => world.spy.died().await,
+            Death::AfterStore(count) => {
+                for _ in 0..count {
+                    changes.wait().await;
+                }
+            }
+        }
+        drop(first);
+        let _second = world.start();
+        std::future::pending::<()>().await;
+    })
+}
+
+/// A push that serves, a push that replaces it, rest. Whether the arranged death came before the story ended.
+async fn story(death: Death) -> bool {
+    let world = Arc::new(World::new().await);
+    world.backend.make_ready_at_once();
+    let running = run(&world, death);
+
+    let first = world.push_model("iris").await;
+    world.until_status(&first.id, Status::Active).await;
+    let serves = |id: api::id::DeploymentId| {
+        let world = world.clone();
+        let model = first.model_id.clone();
+        async move {
+            world.eventually("production serves it", || async {
+                (world.current(&model, PRODUCTION).await.as_ref() == Some(&id)).then_some(())
+            })
+            .await;
+        }
+    };
+    serves(first.id.clone()).await;
+    for replica in world.backend.live() {
+        world.backend.log(&replica, line("hello"));
+    }
+
+    world.advance(Duration::from_secs(1));
+    let second = world.push(&first.model_id, |push| push.target_environment = Some(PRODUCTION.into())).await;
+    serves(second.id.clone()).await;
+    world.until_status(&first.id, Status::ScaledToZero).await;
+    world.until_status(&second.id, Status::Active).await;
+    let one_replica = world.eventually("one replica is left", || async {
+        let live = world.backend.live();
+        (live.len() == 1 && world.is_of(&live[0], &second.id)).then(|| live[0].clone())
+    });
+    let replica = one_replica.await;
+    world.until_routed(&second.id, &[replica]).await;
+
+    world.change(&second.id, |lifecycle, _| lifecycle.deactivate()).await;
+    world.until_status(&second.id, Status::Inactive).await;
+    world.eventually("nothing is left", || async {
+        let listed = backends::Backend::list(&*world.backend).await.unwrap();
+        (listed.is_empty() && world.store.replicas(None).await.unwrap().is_empty()).then_some(())
+    })
+    .await;
+
+    assert_eq!(world.spy.started(&first.id), 1, "no replica too many");
+    assert_eq!(world.spy.started(&second.id), 1, "no replica too many");
+    assert_eq!(world.spy.stopped_while_listed(), []);
+    let hello = world.messages(&first.id, Component::Model).await;
+    assert_eq!(hello, ["hello"], "stored exactly once");
+    for id in [&first.id, &second.id] {
+        assert_eq!(world.deployment(id).await.replica_memory.failures, 0, "nothing has failed");
+    }
+    let has_died = match death {
+        Death::AtBackend(_) => !world.spy.is_doomed(),
+        Death::AfterStore(_) => true,
+    };
+    running.abort();
+    has_died
+}
+
+#[tokio::test]
+async fn killed_before_or_after_any_step_at_the_backend() {
+    let mut steps = 0;
+    while story(Death::AtBackend(steps)).await {
+        steps += 1;
+    }
+    assert!(steps > 20, "the story has only {steps} steps");
+}
+
+#[tokio::test]
+async fn killed_right_after_anything_is_stored() {
+    for count in 1..=24 {
+        story(Death::AfterStore(count)).await;
+    }
+}

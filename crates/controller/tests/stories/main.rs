@@ -1,0 +1,9 @@
+//! Stories about the controller, told from outside: something is pushed, asked for, breaks or is killed, and in the end intent is
+//! true. What is asserted is what a user could see: statuses, routes, log lines, processes.
+
+mod environments;
+mod journeys;
+mod kills;
+mod spy;
+mod trouble;
+mod world;

@@ -1,0 +1,430 @@
+//! A small world around a controller: a real store in a temporary folder, a backend and a gateway in memory, a clock that a test
+//! moves. Nothing here sleeps: a test waits for a condition, and is woken by whatever could make it true.
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use api::{
+    id::{DeploymentId, ModelId, ReplicaId, TeamId, UserId},
+    internal::{
+        replica::LogLine,
+        routes::{DeploymentRoute, Load, Table},
+    },
+};
+use async_trait::async_trait;
+use backends::{Backend, fake::Fake};
+use bytes::Bytes;
+use controller::{Controller, Gateways, Handle, Parts, Settings};
+use planner::{
+    Timestamp, autoscale,
+    lifecycle::{self, Lifecycle, Status},
+    replica_set,
+};
+use secrecy::SecretString;
+use serde_json::json;
+use store::{
+    Blobs, Installation, Location, LogQuery, NewDeployment, Options, SecretKey, Store, Topic,
+    domain::{
+        ApiKey, ApiKeyKind, Archive, Component, Deployment, DeploymentKind, Environment, KeyOwner, LogRecord, Model,
+        Organization, PRODUCTION, Replica, Secret, Team, User,
+    },
+    sqlite_url,
+};
+use tokio::sync::{Notify, watch};
+
+use crate::spy::Spy;
+
+/// How long a condition may take to come true, however slow the machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+const EVERYTHING: [Topic; 6] =
+    [Topic::Deployments, Topic::Environments, Topic::Replicas, Topic::Keys, Topic::Secrets, Topic::Logs];
+
+/// What the gateways were told, and what they tell.
+#[derive(Default)]
+pub struct Gateway {
+    pub table: watch::Sender<Option<Arc<Table>>>,
+    loads: Mutex<HashMap<DeploymentId, Load>>,
+    activity: Notify,
+}
+
+#[async_trait]
+impl Gateways for Gateway {
+    async fn publish(&self, table: Table) {
+        self.table.send_replace(Some(Arc::new(table)));
+    }
+
+    fn loads(&self) -> HashMap<DeploymentId, Load> {
+        self.loads.lock().unwrap().clone()
+    }
+
+    async fn activity(&self) {
+        self.activity.notified().await;
+    }
+}
+
+impl Gateway {
+    pub fn set_load(&self, deployment: &DeploymentId, load: Load) {
+        self.loads.lock().unwrap().insert(deployment.clone(), load);
+        self.activity.notify_one();
+    }
+
+    pub fn route(&self, deployment: &DeploymentId) -> Option<Arc<DeploymentRoute>> {
+        self.table.borrow().as_ref()?.deployments.get(deployment).cloned()
+    }
+
+    pub fn lists(&self, replica: &ReplicaId) -> bool {
+        let table = self.table.borrow();
+        let routes = table.iter().flat_map(|table| table.deployments.values());
+        routes.flat_map(|route| &route.replicas).any(|endpoint| endpoint.replica_id == *replica)
+    }
+}
+
+pub struct World {
+    pub store: Store,
+    pub blobs: Blobs,
+    pub backend: Arc<Fake>,
+    pub spy: Arc<Spy>,
+    pub gateway: Arc<Gateway>,
+    pub settings: Settings,
+    pub team: TeamId,
+    now: Arc<AtomicU64>,
+    drawn: Arc<AtomicU64>,
+    _folder: tempfile::TempDir,
+}
+
+impl World {
+    pub async fn new() -> World {
+        let folder = tempfile::tempdir().unwrap();
+        let work_dir = folder.path().join("work");
+        std::fs::create_dir(&work_dir).unwrap();
+        let url = sqlite_url(&folder.path().join("test.db"));
+        let store = Store::open(&Options { url, secret_key: SecretKey::new([7; 32]) }).await.unwrap();
+        let blobs = Blobs::open(&Location::Folder(folder.path().join("blobs"))).unwrap();
+        let team = TeamId::from_entropy(1);
+        install(&store, &team).await;
+        let backend = Fake::new();
+        let gateway = Arc::new(Gateway::default());
+        let mut settings = Settings::new(work_dir);
+        // Whatever happens in a test happens because something woke a task, or because the clock was moved.
+        settings.slow_round = Duration::from_secs(3600);
+        World {
+            store,
+            blobs,
+            spy: Arc::new(Spy::new(backend.clone(), gateway.clone())),
+            backend,
+            gateway,
+            settings,
+            team,
+            now: Arc::new(AtomicU64::new(1_700_000_000_000)),
+            drawn: Arc::default(),
+            _folder: folder,
+        }
+    }
+
+    /// A controller in this world. Dropping the handle is what the end of its process would be.
+    pub fn start(&self) -> Handle {
+        let (now, drawn) = (self.now.clone(), self.drawn.clone());
+        let parts = Parts {
+            store: self.store.clone(),
+            blobs: self.blobs.clone(),
+            backend: self.spy.clone(),
+            gateways: self.gateway.clone(),
+            clock: Arc::new(move || Timestamp(now.load(Ordering::SeqCst))),
+            entropy: Arc::new(move || entropy(drawn.fetch_add(1, Ordering::SeqCst))),
+        };
+        Controller::start(self.settings.clone(), parts).unwrap()
+    }
+
+    pub fn now(&self) -> Timestamp {
+        Timestamp(self.now.load(Ordering::SeqCst))
+    }
+
+    /// Moves the clock, and has the tasks notice.
+    pub fn advance(&self, duration: Duration) {
+        self.now.fetch_add(duration.as_millis() as u64, Ordering::SeqCst);
+        self.gateway.activity.notify_one();
+    }
+
+    /// A model with its first deployment.
+    pub async fn push_model(&self, name: &str) -> Deployment {
+        let (model, first) = self.model_and_push(name).await;
+        self.create(&model, &first).await
+    }
+
+    /// The same, changed before it is stored.
+    pub async fn push_model_with(&self, name: &str, change: impl FnOnce(&mut NewDeployment)) -> Deployment {
+        let (model, mut first) = self.model_and_push(name).await;
+        change(&mut first);
+        self.create(&model, &first).await
+    }
+
+    /// Another deployment of a model.
+    pub async fn push(&self, model: &ModelId, change: impl FnOnce(&mut NewDeployment)) -> Deployment {
+        let mut push = self.new_deployment(model).await;
+        change(&mut push);
+        self.store.add_deployment(&push, None).await.unwrap()
+    }
+
+    async fn create(&self, model: &Model, first: &NewDeployment) -> Deployment {
+        let production = Environment {
+            model_id: model.id.clone(),
+            name: PRODUCTION.into(),
+            created_at: self.now(),
+            current: None,
+            autoscaling: autoscale::Settings::default(),
+            promotion_settings: json!({}),
+            generation: 0,
+        };
+        self.store.create_model(model, &production, first, None).await.unwrap()
+    }
+
+    async fn model_and_push(&self, name: &str) -> (Model, NewDeployment) {
+        let model = Model {
+            id: ModelId::from_entropy(self.draw()),
+            team_id: self.team.clone(),
+            name: name.into(),
+            created_at: self.now(),
+            archive_download_disabled: false,
+        };
+        let mut first = self.new_deployment(&model.id).await;
+        first.target_environment = Some(PRODUCTION.into());
+        (model, first)
+    }
+
+    async fn new_deployment(&self, model: &ModelId) -> NewDeployment {
+        let id = DeploymentId::from_entropy(self.draw());
+        let key = format!("archives/{id}");
+        let content = format!("the archive of {id}");
+        let chunks = futures::stream::iter([Ok::<_, std::io::Error>(Bytes::from(content))]);
+        let bytes = self.blobs.put(&key, chunks, 1 << 20).await.unwrap();
+        NewDeployment {
+            id,
+            model_id: model.clone(),
+            name: None,
+            created_at: self.now(),
+            kind: DeploymentKind::Published,
+            labels: None,
+            config: json!({}),
+            raw_config: None,
+            user_env: None,
+            archive: Archive { key, bytes },
+            deploy_timeout_ms: 600_000,
+            instance_type: "1x2".into(),
+            autoscaling: autoscale::Settings::default(),
+            target_environment: None,
+            first_log_line: "pushed".into(),
+        }
+    }
+
+    fn draw(&self) -> u128 {
+        entropy(self.drawn.fetch_add(1, Ordering::SeqCst))
+    }
+
+    pub async fn set_secret(&self, name: &str, value: &str) {
+        let id = api::id::SecretId::from_entropy(self.draw());
+        let secret = Secret { id, team_id: self.team.clone(), name: name.into(), created_at: self.now() };
+        self.store.set_secret(&secret, &SecretString::from(value), None).await.unwrap();
+    }
+
+    /// What a person does to a deployment.
+    pub async fn change(&self, id: &DeploymentId, command: impl Fn(Lifecycle, Timestamp) -> Lifecycle) {
+        let now = self.now();
+        let change = |deployment: &mut Deployment| {
+            deployment.lifecycle = command(deployment.lifecycle.clone(), now);
+            Ok::<(), store::Error>(())
+        };
+        self.store.change_deployment(id, None, change).await.unwrap();
+    }
+
+    pub async fn set_autoscaling(&self, id: &DeploymentId, change: impl Fn(&mut autoscale::Settings)) {
+        let change = |deployment: &mut Deployment| {
+            change(&mut deployment.autoscaling);
+            Ok::<(), store::Error>(())
+        };
+        self.store.change_deployment(id, None, change).await.unwrap();
+    }
+
+    pub async fn deployment(&self, id: &DeploymentId) -> Deployment {
+        self.store.deployment(id).await.unwrap()
+    }
+
+    pub async fn replicas(&self, id: &DeploymentId) -> Vec<Replica> {
+        self.store.replicas(Some(id)).await.unwrap()
+    }
+
+    pub async fn status(&self, id: &DeploymentId) -> Status {
+        let replicas = self.replicas(id).await;
+        lifecycle::status(&self.deployment(id).await.lifecycle, &lifecycle::Observed::of(&counted(&replicas)))
+    }
+
+    pub async fn current(&self, model: &ModelId, environment: &str) -> Option<DeploymentId> {
+        self.store.environment(model, environment).await.unwrap().current
+    }
+
+    pub async fn logs(&self, id: &DeploymentId) -> Vec<LogRecord> {
+        let query =
+            LogQuery { deployments: vec![id.clone()], end_ms: u64::MAX, limit: 1000, ..LogQuery::default() };
+        self.store.logs(&query).await.unwrap()
+    }
+
+    /// Messages of one component, oldest first.
+    pub async fn messages(&self, id: &DeploymentId, component: Component) -> Vec<String> {
+        let logs = self.logs(id).await.into_iter();
+        logs.filter(|record| record.component == component).map(|record| record.line.message).collect()
+    }
+
+    /// Waits until `condition` gives something; whatever changes in this world has it asked again.
+    pub async fn eventually<T, F: Future<Output = Option<T>>>(&self, what: &str, condition: impl Fn() -> F) -> T {
+        let mut changes = self.store.changes(&EVERYTHING);
+        let mut table = self.gateway.table.subscribe();
+        let mut backend = 0;
+        let wait = async {
+            loop {
+                table.mark_unchanged();
+                if let Some(found) = condition().await {
+                    return found;
+                }
+                tokio::select! {
+                    () = changes.wait() => {}
+                    _ = table.changed() => {}
+                    seen = self.spy.changed(backend) => backend = seen,
+                }
+            }
+        };
+        match tokio::time::timeout(PATIENCE, wait).await {
+            Ok(found) => found,
+            Err(_) => panic!("never came true: {what}\n{}", self.describe().await),
+        }
+    }
+
+    pub async fn until_status(&self, id: &DeploymentId, status: Status) {
+        self.eventually(&format!("{id} is {status}"), || async {
+            (self.status(id).await == status).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits for one replica that lives, and that is not one of `not`.
+    pub async fn until_started(&self, id: &DeploymentId, not: &[ReplicaId]) -> ReplicaId {
+        self.eventually(&format!("a replica of {id} is started"), || async {
+            let live = self.backend.live();
+            live.into_iter().find(|replica| !not.contains(replica) && self.is_of(replica, id))
+        })
+        .await
+    }
+
+    /// Waits until requests for a deployment would go to exactly these replicas.
+    pub async fn until_routed(&self, id: &DeploymentId, replicas: &[ReplicaId]) -> Arc<DeploymentRoute> {
+        self.eventually(&format!("requests for {id} go to {replicas:?}"), || async {
+            let route = self.gateway.route(id)?;
+            let listed: Vec<&ReplicaId> = route.replicas.iter().map(|endpoint| &endpoint.replica_id).collect();
+            (listed == replicas.iter().collect::<Vec<_>>()).then_some(route)
+        })
+        .await
+    }
+
+    /// Brings a pushed deployment to one ready replica that requests go to.
+    pub async fn until_active(&self, id: &DeploymentId) -> ReplicaId {
+        let replica = self.until_started(id, &[]).await;
+        self.backend.ready(&replica);
+        self.until_routed(id, std::slice::from_ref(&replica)).await;
+        self.until_status(id, Status::Active).await;
+        replica
+    }
+
+    pub fn is_of(&self, replica: &ReplicaId, deployment: &DeploymentId) -> bool {
+        self.backend.started_with(replica).is_some_and(|start| start.spec.deployment_id == *deployment)
+    }
+
+    /// Gives the tasks the chance to do what they should not do: every task has passed at least once more when this returns.
+    pub async fn settle(&self, handle: &Handle) {
+        let passes = |name: &str| handle.tasks().iter().find(|task| task.name == name).map_or(0, |task| task.passes);
+        let before = (passes("deployments"), passes("observe"));
+        self.gateway.activity.notify_one();
+        self.spy.nudge();
+        let wait = async {
+            while passes("deployments") < before.0 + 2 || passes("observe") < before.1 + 2 {
+                self.gateway.activity.notify_one();
+                self.spy.nudge();
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, wait).await.expect("tasks pass when they are woken");
+    }
+
+    async fn describe(&self) -> String {
+        let mut text = format!("table: {:#?}\n", self.gateway.table.borrow());
+        for deployment in self.store.all_deployments().await.unwrap() {
+            text.push_str(&format!(
+                "{} {:?} target {} memory {:?}\n",
+                deployment.id, deployment.lifecycle, deployment.target_replicas, deployment.replica_memory
+            ));
+            for record in self.logs(&deployment.id).await {
+                text.push_str(&format!("  {:?} {}\n", record.component, record.line.message));
+            }
+        }
+        for replica in self.store.replicas(None).await.unwrap() {
+            text.push_str(&format!("{replica:?}\n"));
+        }
+        text
+    }
+}
+
+/// A line as a model writes it.
+pub fn line(text: &str) -> LogLine {
+    LogLine { timestamp_ns: 1_700_000_000_000_000_000, level: None, request_id: None, message: text.into() }
+}
+
+fn counted(replicas: &[Replica]) -> Vec<replica_set::Replica> {
+    use api::internal::replica::Phase as Told;
+    use planner::replica_set::{Cause, End, Phase};
+    let phase = |replica: &Replica| match replica.status.as_ref().map(|status| &status.phase) {
+        None | Some(Told::Starting) => Phase::Starting,
+        Some(Told::Loading) => Phase::Loading,
+        Some(Told::Ready) => Phase::Ready,
+        Some(Told::Unhealthy) => Phase::Unhealthy,
+        Some(Told::Draining) => Phase::Draining,
+        Some(Told::Exited(exit)) => {
+            Phase::Ended(End { cause: Cause::Crashed, message: exit.message.clone(), detail: None })
+        }
+    };
+    let counted = |replica: &Replica| replica_set::Replica {
+        id: replica.id.clone(),
+        ordered_at: replica.created_at,
+        stopping: replica.stopping_since.is_some(),
+        phase: phase(replica),
+    };
+    replicas.iter().map(counted).collect()
+}
+
+/// Bits that differ in every letter that an id is made of.
+fn entropy(count: u64) -> u128 {
+    u128::from(count + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
+}
+
+async fn install(store: &Store, team: &TeamId) {
+    let created_at = Timestamp(1);
+    let user = UserId::from_entropy(2);
+    let first = Installation {
+        organization: Organization { id: "organization".into(), name: "Test".into() },
+        team: Team { id: team.clone(), name: "Default".into(), is_default: true, created_at },
+        admin: User { id: user.clone(), email: "admin@example.com".into(), name: None, is_admin: true, created_at },
+        admin_key: ApiKey {
+            prefix: "prefix".into(),
+            hash: [1; 32],
+            name: None,
+            kind: ApiKeyKind::Personal,
+            owner: KeyOwner::User(user),
+            model_ids: None,
+            created_at,
+        },
+    };
+    store.ensure_installed(&first).await.unwrap();
+}
