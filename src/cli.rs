@@ -40,6 +40,7 @@ pub enum Command {
     Login(login::Args),
     Config(config_show::Args),
     Completions(completions::Args),
+    Openapi(openapi::Args),
 }
 
 #[cfg(test)]

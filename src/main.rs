@@ -49,7 +49,7 @@ fn start(command: Command, context: &Context) -> Result {
         .enable_all()
         .build()
         .map_err(failure::while_doing("cannot start"))?;
-    runtime.block_on(async {
+    let result = runtime.block_on(async {
         let interrupted = async {
             match is_server {
                 true => std::future::pending().await,
@@ -60,7 +60,10 @@ fn start(command: Command, context: &Context) -> Result {
             result = run(command, context) => result,
             Ok(()) = interrupted => Err(Failure::new(Kind::Interrupted, "interrupted")),
         }
-    })
+    });
+    // Somebody may be blocked in a read that never ends; nobody waits for them.
+    runtime.shutdown_background();
+    result
 }
 
 async fn run(command: Command, context: &Context) -> Result {
@@ -83,5 +86,6 @@ async fn run(command: Command, context: &Context) -> Result {
         Command::Login(args) => login::run(args, context).await,
         Command::Config(args) => config_show::run(args, context),
         Command::Completions(args) => completions::run(args, context),
+        Command::Openapi(args) => openapi::run(args, context),
     }
 }

@@ -139,7 +139,8 @@ impl Printer {
         Ok(without_end.unwrap_or(&value).to_owned())
     }
 
-    fn document<T: Serialize>(&self, value: &T) -> Result {
+    /// A JSON document, whoever asks.
+    pub fn document<T: Serialize>(&self, value: &T) -> Result {
         let text = serde_json::to_string_pretty(value).expect("answers are plain data");
         to_stdout(format!("{text}\n").as_bytes())
     }

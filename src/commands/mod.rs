@@ -11,6 +11,7 @@ pub mod keys;
 pub mod login;
 pub mod logs;
 pub mod models;
+pub mod openapi;
 pub mod predict;
 pub mod push;
 pub mod rename;

@@ -11,7 +11,7 @@ use etcetera::BaseStrategy as _;
 
 pub use client::{Client, Flags as ClientFlags, save_login};
 pub use layers::{Error, Key, Layers};
-pub use server::{Flags as ServerFlags, LogFormat, Server};
+pub use server::{BlobStore, Flags as ServerFlags, LogFormat, Server};
 
 /// Variables that are read outside the key tables: where the server's file is, and the client's address.
 const OTHER_VARIABLES: &[&str] = &["GREENROOM_CONFIG", "GREENROOM_URL"];
@@ -42,7 +42,7 @@ fn variable(name: &str) -> Option<String> {
 }
 
 /// Every variable that can be read as text. An empty one counts as unset.
-fn variables() -> impl Iterator<Item = (String, String)> {
+pub fn variables() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .filter(|(_, value)| !value.is_empty())

@@ -5,90 +5,36 @@ use std::{
     time::Duration,
 };
 
+use backends::local::PythonChoice;
 use bytesize::ByteSize;
 
 use super::{Error, Key, Layers, OTHER_VARIABLES, config_dir, default_data_dir, variable, variables};
 
 /// Every key of the server, in the order in which `config show` prints them.
+#[rustfmt::skip]
 pub const KEYS: &[Key] = &[
-    key(
-        "listen",
-        "127.0.0.1:8000",
-        "address and port of everything: management API, inference, uploads",
-    ),
-    key(
-        "data_dir",
-        "",
-        "folder for the database, archives, environments and keys",
-    ),
-    key(
-        "public_url",
-        "",
-        "base URL that clients reach this server by, where it differs from what they ask for",
-    ),
+    key("listen", "127.0.0.1:8000", "address and port of everything: management API, inference, uploads"),
+    key("data_dir", "", "folder for the database, archives, environments and keys"),
+    key("public_url", "", "base URL that clients reach this server by; unset means the address it listens on"),
     secret("database_url", "PostgreSQL URL; unset means SQLite in the data folder"),
-    secret(
-        "api_key",
-        "admin API key to set up at first start, as `prefix.secret`; unset means a random one",
-    ),
-    key(
-        "organization",
-        "Greenroom",
-        "name of the workspace, used at first start",
-    ),
-    key(
-        "shutdown_grace",
-        "30s",
-        "how long requests in flight may take to end on shutdown",
-    ),
-    key(
-        "log.level",
-        "info",
-        "least severe log lines to print: error, warn, info, debug, trace; or a tracing filter",
-    ),
+    secret("api_key", "admin API key to set up at first start, as `prefix.secret`; unset means a random one"),
+    key("shutdown_grace", "30s", "how long requests in flight may take to end on shutdown"),
+    key("log.level", "info", "least severe log lines to print: error, warn, info, debug, trace; or a tracing filter"),
     key("log.format", "text", "text for people or json for machines"),
-    key(
-        "blobs.store",
-        "folder",
-        "where archives are kept: folder (in the data folder) or s3",
-    ),
+    key("blobs.store", "folder", "where archives are kept: folder (in the data folder) or s3"),
     key("blobs.s3_bucket", "", "bucket, for blobs.store = s3"),
     key("blobs.s3_region", "us-east-1", "region of the bucket"),
-    key(
-        "blobs.s3_endpoint",
-        "",
-        "URL of an S3-compatible service other than AWS",
-    ),
+    key("blobs.s3_endpoint", "", "URL of an S3-compatible service other than AWS"),
     key("blobs.s3_access_key_id", "", "access key id of the bucket"),
     secret("blobs.s3_secret_access_key", "secret access key of the bucket"),
-    key(
-        "blobs.s3_prefix",
-        "",
-        "what the names of objects in the bucket begin with",
-    ),
-    key(
-        "local.python",
-        "nearest",
-        "which Python a model gets: nearest installed minor version, or exact",
-    ),
-    key(
-        "local.uv",
-        "uv",
-        "the uv program, which makes Python environments; searched in PATH",
-    ),
+    key("local.python", "nearest", "which Python a model gets: nearest installed minor version, or exact"),
+    key("local.uv", "", "the uv program, which makes Python environments; unset means that of PATH, or one of our own"),
+    key("local.cache", "", "folder for downloaded packages; unset means one in the data folder"),
     key("local.concurrent_builds", "2", "builds that may run at the same time"),
     key("limits.body", "100 MB", "largest body of an inference request"),
     key("limits.archive", "5 GB", "largest uploaded model archive"),
-    key(
-        "limits.archive_unpacked",
-        "20 GB",
-        "largest model archive once unpacked",
-    ),
-    key(
-        "limits.archive_entries",
-        "100000",
-        "most files and folders in a model archive",
-    ),
+    key("limits.archive_unpacked", "20 GB", "largest model archive once unpacked"),
+    key("limits.archive_entries", "100000", "most files and folders in a model archive"),
     key("retention.logs", "7d", "how long log lines are kept"),
 ];
 
@@ -136,8 +82,6 @@ pub struct Server {
     pub database_url: Option<String>,
     /// Preset for the first start.
     pub api_key: Option<String>,
-    /// The workspace's name, for the first start.
-    pub organization: String,
     /// How long a shutdown waits for requests in flight.
     pub shutdown_grace: Duration,
     /// A tracing filter.
@@ -145,11 +89,13 @@ pub struct Server {
     /// How log lines look.
     pub log_format: LogFormat,
     /// Where archives are kept.
-    pub blobs: Blobs,
+    pub blobs: BlobStore,
     /// What a model gets that asks for a Python that is not installed.
-    pub python: Python,
-    /// Name or path.
-    pub uv: PathBuf,
+    pub python: PythonChoice,
+    /// None means that of `PATH`, or one of our own.
+    pub uv: Option<PathBuf>,
+    /// Where downloaded packages are kept; none means in the data folder.
+    pub cache: Option<PathBuf>,
     /// At least one.
     pub concurrent_builds: usize,
     /// Bytes of an inference request's body.
@@ -173,17 +119,8 @@ pub enum LogFormat {
     Json,
 }
 
-/// What a model gets that asks for a Python that is not installed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Python {
-    /// The nearest installed minor version, with a warning in the build log.
-    Nearest,
-    /// A failed build.
-    Required,
-}
-
 /// Where archives are kept.
-pub enum Blobs {
+pub enum BlobStore {
     /// In the data folder.
     Folder,
     /// In an S3-compatible service.
@@ -198,8 +135,6 @@ pub enum Blobs {
         access_key_id: String,
         /// Credentials.
         secret_access_key: String,
-        /// What object names begin with.
-        prefix: Option<String>,
     },
 }
 
@@ -247,14 +182,13 @@ impl Server {
 
     fn from_layers(layers: &Layers) -> Result<Self, Error> {
         let blobs = layers.get_with("blobs.store", |store| match store {
-            "folder" => Ok(Blobs::Folder),
-            "s3" => Ok(Blobs::S3 {
+            "folder" => Ok(BlobStore::Folder),
+            "s3" => Ok(BlobStore::S3 {
                 bucket: required(layers, "blobs.s3_bucket")?,
                 region: required(layers, "blobs.s3_region")?,
                 endpoint: layers.optional("blobs.s3_endpoint"),
                 access_key_id: required(layers, "blobs.s3_access_key_id")?,
                 secret_access_key: required(layers, "blobs.s3_secret_access_key")?,
-                prefix: layers.optional("blobs.s3_prefix"),
             }),
             other => Err(format!("`{other}` is neither `folder` nor `s3`")),
         })?;
@@ -266,7 +200,6 @@ impl Server {
                 .map(|url| url.trim_end_matches('/').to_owned()),
             database_url: layers.optional("database_url"),
             api_key: layers.optional("api_key"),
-            organization: layers.get("organization")?,
             shutdown_grace: duration(layers, "shutdown_grace")?,
             log_level: layers.get("log.level")?,
             log_format: layers.get_with("log.format", |format| match format {
@@ -276,11 +209,12 @@ impl Server {
             })?,
             blobs,
             python: layers.get_with("local.python", |python| match python {
-                "nearest" => Ok(Python::Nearest),
-                "exact" => Ok(Python::Required),
+                "nearest" => Ok(PythonChoice::Nearest),
+                "exact" => Ok(PythonChoice::Exact),
                 other => Err(format!("`{other}` is neither `nearest` nor `exact`")),
             })?,
-            uv: layers.get("local.uv")?,
+            uv: layers.optional("local.uv").map(PathBuf::from),
+            cache: layers.optional("local.cache").map(PathBuf::from),
             concurrent_builds: layers.get::<std::num::NonZeroUsize>("local.concurrent_builds")?.get(),
             max_body: size(layers, "limits.body")?,
             max_archive: size(layers, "limits.archive")?,

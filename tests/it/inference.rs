@@ -1,0 +1,139 @@
+//! Calls that stream, that are refused, and that are too large.
+
+use futures::StreamExt as _;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::harness::{Server, answer, example, model};
+
+fn endpoint(pushed: &Value) -> String {
+    format!("/models/{}/production/predict", pushed["model"]["id"].as_str().expect("an id"))
+}
+
+/// Yields one piece, and the next only when a file is there.
+const PATIENT: &str = "\
+import asyncio, os
+class Model:
+    async def predict(self, request):
+        yield 'first\\n'
+        while not os.path.exists(request['file']):
+            await asyncio.sleep(0.02)
+        yield 'second\\n'
+";
+
+#[tokio::test]
+async fn a_stream_arrives_piece_by_piece() {
+    let server = Server::start();
+    let pushed = server.push(model("model_name: m", PATIENT).path());
+    let signal = server.data_dir().join("go-on");
+    let request = server.request(Method::POST, &endpoint(&pushed)).json(&json!({"file": signal}));
+    let response = request.send().await.expect("answered");
+    assert_eq!(response.status(), 200);
+    let mut pieces = response.bytes_stream();
+    let first = pieces.next().await.expect("a piece").expect("whole");
+    assert_eq!(first, "first\n", "it comes while the model still works on the rest");
+    std::fs::write(&signal, "").expect("written");
+    let second = pieces.next().await.expect("a piece").expect("whole");
+    assert_eq!(second, "second\n");
+    assert!(pieces.next().await.is_none());
+}
+
+#[tokio::test]
+async fn the_command_line_passes_a_stream_on() {
+    let server = Server::start();
+    server.push(&example("stream"));
+    let ran = server.greenroom(&["predict", "stream", "--data", r#"{"count": 3, "delay_seconds": 0}"#]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "0\n1\n2\n"), "{}", ran.stderr);
+}
+
+#[tokio::test]
+async fn a_graceful_end_lets_a_stream_finish() {
+    let mut server = Server::start();
+    let pushed = server.push(model("model_name: m", PATIENT).path());
+    let signal = server.data_dir().join("go-on");
+    let request = server.request(Method::POST, &endpoint(&pushed)).json(&json!({"file": signal}));
+    let mut pieces = request.send().await.expect("answered").bytes_stream();
+    assert_eq!(pieces.next().await.expect("a piece").expect("whole"), "first\n");
+    server.terminate();
+    std::fs::write(&signal, "").expect("written");
+    assert_eq!(pieces.next().await.expect("a piece").expect("whole"), "second\n");
+    assert!(pieces.next().await.is_none(), "the stream ends well");
+    assert!(server.wait(), "so does the server");
+    assert_eq!(server.offspring(), Vec::<u32>::new(), "and nothing is left behind");
+}
+
+#[tokio::test]
+async fn without_a_valid_key_nothing_answers() {
+    let server = Server::start();
+    let pushed = server.push(&example("hello"));
+    for path in ["/v1/models", "/v1/users/me", &endpoint(&pushed)] {
+        let url = format!("{}{path}", server.url);
+        let client = reqwest::Client::new();
+        let method = if path.starts_with("/v1") { Method::GET } else { Method::POST };
+        assert_eq!(answer(client.request(method.clone(), &url).json(&json!({}))).await.0, 401, "{path} without a key");
+        let wrong = client.request(method, &url).header("authorization", "Api-Key testtest.wrong").json(&json!({}));
+        assert_eq!(answer(wrong).await.0, 401, "{path} with a wrong key");
+    }
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(reqwest::get(format!("{}{path}", server.url)).await.expect("answered").status(), 200, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_for_calling_can_only_call() {
+    let server = Server::start();
+    let pushed = server.push(&example("hello"));
+    let made = server.json(&["keys", "create", "--type", "invoke", "--name", "caller"]);
+    let key = made["api_key"].as_str().expect("a key");
+    let with_key = |method: Method, path: &str| {
+        reqwest::Client::new()
+            .request(method, format!("{}{path}", server.url))
+            .header("authorization", format!("Api-Key {key}"))
+            .json(&json!({}))
+    };
+    let called = || async { answer(with_key(Method::POST, &endpoint(&pushed))).await.0 };
+    crate::harness::eventually("the key is known", || async { (called().await == 200).then_some(()) }).await;
+    assert_eq!(answer(with_key(Method::GET, "/v1/models")).await.0, 403);
+    assert_eq!(answer(with_key(Method::DELETE, "/v1/models/abcdefgh")).await.0, 403);
+
+    let prefix = key.split('.').next().expect("a prefix");
+    assert_eq!(server.greenroom(&["keys", "revoke", prefix]).code, 0);
+    crate::harness::eventually("the key is refused", || async { (called().await == 401).then_some(()) }).await;
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_not_found() {
+    let server = Server::start();
+    let pushed = server.push(&example("hello"));
+    let id = pushed["model"]["id"].as_str().expect("an id");
+    for path in [
+        "/models/aaaaaaaa/production/predict".to_owned(),
+        format!("/models/{id}/environments/nowhere/predict"),
+        format!("/models/{id}/deployment/aaaaaaa/predict"),
+        format!("/models/{id}/development/predict"),
+    ] {
+        assert_eq!(server.post(&path, &json!({})).await.0, 404, "{path}");
+    }
+    for path in ["/v1/models/aaaaaaaa", "/v1/nothing", &format!("/v1/models/{id}/deployments/aaaaaaa")] {
+        let (status, body) = server.get(path).await;
+        assert_eq!((status, &body["code"]), (404, &json!("NOT_FOUND")), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_or_no_json_is_refused_and_the_next_one_is_not() {
+    let server = Server::start_with("limits.body = \"64 kB\"");
+    let pushed = server.push(&example("hello"));
+    let large = json!({"name": "x".repeat(70_000)});
+    let (status, body) = server.post(&endpoint(&pushed), &large).await;
+    assert_eq!((status, &body["error_code"]), (413, &json!("payload_too_large")), "{body}");
+    let garbage = server.request(Method::POST, &endpoint(&pushed)).body("{not json");
+    assert_eq!(answer(garbage).await.0, 400);
+    assert_eq!(server.post(&endpoint(&pushed), &json!({})).await.0, 200);
+}
+
+#[tokio::test]
+async fn slashes_too_many_do_no_harm() {
+    let server = Server::start();
+    assert_eq!(server.get("//v1//models").await.0, 200);
+}
