@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use futures::{Stream, StreamExt, TryStreamExt, stream};
+use http::{HeaderMap, header::CONTENT_LENGTH};
 use http_body_util::StreamBody;
 use s3s::{
     Body, S3, S3Error, S3Request, S3Response, S3Result,
@@ -47,6 +48,10 @@ impl Objects {
         blob_key: &str,
         limit_bytes: u64,
     ) -> S3Result<String> {
+        if announced_bytes(&request.headers).is_some_and(|bytes| bytes > limit_bytes) {
+            // Before the client has sent it all.
+            return Err(refused(store::Error::TooLarge { limit_bytes }));
+        }
         let body = body.unwrap_or_else(|| Body::empty().into());
         let (content, digests) = Digesting::new(body, &request.headers);
         // What does not match its checksum must never be visible, and it is only known to match when it has come whole.
@@ -249,6 +254,14 @@ impl S3 for Objects {
             ..Default::default()
         }))
     }
+}
+
+/// How long the content is going to be, without the framing that some clients wrap it in.
+fn announced_bytes(headers: &HeaderMap) -> Option<u64> {
+    let length = headers
+        .get("x-amz-decoded-content-length")
+        .or_else(|| headers.get(CONTENT_LENGTH))?;
+    length.to_str().ok()?.parse().ok()
 }
 
 /// Part numbers and ETags as a completion names them.

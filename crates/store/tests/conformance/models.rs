@@ -72,7 +72,7 @@ pub async fn names_are_unique_within_a_team(database: Database) {
         name: Some("second".into()),
         ..Default::default()
     };
-    assert_eq!(store.models(&by_name).await.unwrap(), [second.clone()]);
+    assert_eq!(store.models(&by_name).await.unwrap(), std::slice::from_ref(&second));
     assert_eq!(store.model_by_name(&team(), "second").await.unwrap(), Some(second));
     assert_eq!(store.model_by_name(&team(), "Second").await.unwrap(), None);
     assert_eq!(
@@ -102,7 +102,7 @@ pub async fn a_deleted_model_leaves_only_replicas_to_stop(database: Database) {
     assert_eq!(store.all_deployments().await.unwrap(), []);
     assert_eq!(store.environments(None).await.unwrap(), []);
     assert!(store.archive_keys().await.unwrap().is_empty());
-    assert_eq!(store.replicas(None).await.unwrap(), [replica.clone()]);
+    assert_eq!(store.replicas(None).await.unwrap(), std::slice::from_ref(&replica));
     store.delete_replica(&replica.id).await.unwrap();
     assert_eq!(store.replicas(None).await.unwrap(), []);
     with_model(&store).await;
