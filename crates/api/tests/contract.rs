@@ -36,8 +36,9 @@ use api::v1::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-static SCHEMAS: LazyLock<Value> =
-    LazyLock::new(|| serde_json::from_str(include_str!("../../../tests/contract/schemas.json")).unwrap());
+static SCHEMAS: LazyLock<Value> = LazyLock::new(|| {
+    serde_json::from_str(include_str!("../../../tests/contract/schemas.json")).expect("the schemas are JSON")
+});
 
 #[track_caller]
 fn validates(name: &str, body: &Value) {
@@ -47,7 +48,7 @@ fn validates(name: &str, body: &Value) {
     let validator = jsonschema::options()
         .should_validate_formats(true)
         .build(&schema)
-        .unwrap();
+        .expect("the schemas are schemas");
     let errors: Vec<_> = validator
         .iter_errors(body)
         .map(|error| format!("{}: {error}", error.instance_path()))
@@ -58,17 +59,23 @@ fn validates(name: &str, body: &Value) {
 /// An answer validates, and a client of ours reads it back.
 #[track_caller]
 fn answers<T: Serialize + DeserializeOwned + PartialEq + Debug>(name: &str, body: T) {
-    let sent = serde_json::to_value(&body).unwrap();
+    let sent = serde_json::to_value(&body).expect("an answer can be written");
     validates(name, &sent);
-    assert_eq!(serde_json::from_value::<T>(sent).unwrap(), body);
+    assert_eq!(
+        serde_json::from_value::<T>(sent).expect("an answer can be read back"),
+        body
+    );
 }
 
 /// A body that the contract allows is read; what we would send for it is allowed too.
 #[track_caller]
 fn reads<T: Serialize + DeserializeOwned>(name: &str, body: Value) -> T {
     validates(name, &body);
-    let request: T = serde_json::from_value(body).unwrap();
-    validates(name, &serde_json::to_value(&request).unwrap());
+    let request: T = serde_json::from_value(body).expect("the request can be read");
+    validates(
+        name,
+        &serde_json::to_value(&request).expect("the request can be written"),
+    );
     request
 }
 

@@ -116,12 +116,46 @@ fn what_may_be_confidential_is_not_repeated() {
 }
 
 #[test]
+fn a_number_with_more_than_one_spelling_is_not_guessed() {
+    let expected = "environment_variables.VERSION: expected a string in quotes, found the number 1.1";
+    refused("environment_variables:\n  VERSION: 1.10\n", expected);
+}
+
+#[track_caller]
+fn not_yaml(yaml: &str, expected: &str) {
+    let error = parse_yaml(yaml).unwrap_err();
+    assert!(matches!(error, Error::Syntax(_)), "{error}");
+    assert!(error.to_string().contains(expected), "{error}");
+}
+
+#[test]
 fn broken_yaml_says_where() {
-    let error = parse_yaml("model_name: [unclosed\nother: 1\n").unwrap_err();
-    assert!(
-        matches!(&error, Error::Syntax(text) if text.contains("line")),
-        "{error}"
+    not_yaml("model_name: [unclosed\nother: 1\n", "line");
+    not_yaml("model_name: one\nmodel_name: two\n", "line 2");
+    not_yaml("resources:\n\tcpu: 1\n", "line 2");
+}
+
+#[test]
+fn aliases_and_merge_keys_are_understood() {
+    let config = read("small: &small {cpu: 500m}\nresources:\n  <<: *small\n  memory: 1Gi\n");
+    assert_eq!(
+        (config.resources.cpu.millicpu(), config.resources.memory.bytes()),
+        (500, 1 << 30)
     );
+}
+
+#[test]
+fn a_small_file_cannot_unfold_into_a_large_one() {
+    let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+    for level in 1..10 {
+        let below = vec![format!("*a{}", level - 1); 10].join(", ");
+        bomb.push_str(&format!("a{level}: &a{level} [{below}]\n"));
+    }
+    assert!(matches!(parse_yaml(&bomb), Err(Error::Syntax(_))));
+    assert!(matches!(
+        parse_yaml(&format!("x: {}", "[".repeat(100_000))),
+        Err(Error::Syntax(_))
+    ));
 }
 
 #[test]
@@ -219,7 +253,7 @@ fn both_ways_to_ask_for_a_websocket_agree() {
 
 /// As the reference client expands a config that says only `{model_name: tiny, python_version: py311, resources: {memory: 1Gi}}`.
 fn reference_expansion() -> Value {
-    serde_json::from_str(include_str!("expanded_config.json")).unwrap()
+    serde_json::from_str(include_str!("expanded_config.json")).expect("the fixture is JSON")
 }
 
 #[test]
@@ -276,7 +310,7 @@ prop_compose! {
             "environment_variables": variables, "secrets": secrets, "resources": {"cpu": cpu, "memory": memory},
             "model_metadata": metadata, "runtime": runtime,
         });
-        config.as_object_mut().unwrap().extend(unknown);
+        config.as_object_mut().expect("it is an object").extend(unknown);
         config
     }
 }

@@ -442,7 +442,7 @@ mod tests {
             ..replica(1, 500, Phase::Ready)
         };
         assert_eq!(
-            decide(NOW, 1, &[leaving.clone()], &Memory::default()).output,
+            decide(NOW, 1, std::slice::from_ref(&leaving), &Memory::default()).output,
             [Action::Start(1)]
         );
         assert_eq!(decide(NOW, 0, &[leaving], &Memory::default()).output, []);

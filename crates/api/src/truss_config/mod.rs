@@ -63,7 +63,7 @@ pub struct TrussConfig {
     pub build_commands: Vec<String>,
     /// The container image to build on.
     pub base_image: Option<BaseImage>,
-    /// Variables of the model's process. Booleans and numbers become text: `true`, `3`.
+    /// Variables of the model's process. Booleans and whole numbers become text: `true`, `3`.
     #[serde(deserialize_with = "parse::variables")]
     pub environment_variables: BTreeMap<String, String>,
     /// Names of the secrets the model may read. A value here is a stand-in for local use, never the secret.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, de};
 use serde_json::Value;
 use serde_path_to_error::Segment;
+use serde_saphyr::{UserMessageFormatter, budget, options};
 
 use super::{TransportKind, TrussConfig, check::Problem};
 
@@ -19,9 +20,14 @@ pub enum Error {
     Shape(#[from] Problem),
 }
 
+/// Values in one file, with what aliases repeat: far more than an author writes, and few enough to be read at once.
+const MOST_NODES: usize = 20_000;
+
 /// Reads `config.yaml`. An empty file is an empty config.
 pub fn parse_yaml(text: &str) -> Result<TrussConfig, Error> {
-    let document: Option<Value> = serde_saphyr::from_str(text).map_err(|error| Error::Syntax(error.to_string()))?;
+    let options = options! { with_snippet: false, budget: budget! { max_nodes: MOST_NODES } };
+    let document: Option<Value> = serde_saphyr::from_str_with_options(text, options)
+        .map_err(|error| Error::Syntax(error.render_with_formatter(&UserMessageFormatter)))?;
     from_value(document.unwrap_or_else(|| Value::Object(Default::default())))
 }
 
@@ -37,7 +43,8 @@ pub fn from_value(document: Value) -> Result<TrussConfig, Error> {
     Ok(config)
 }
 
-/// Variables are text; booleans and numbers are taken as the text they are written with.
+/// Variables are text; booleans and whole numbers are taken as the text they are written with. Other numbers have no single
+/// spelling (`1.10` reads as 1.1), so their author has to quote them.
 pub(super) fn variables<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
     Ok(Option::<BTreeMap<String, Variable>>::deserialize(deserializer)?
         .unwrap_or_default()
@@ -53,8 +60,10 @@ impl<'de> Deserialize<'de> for Variable {
         match Value::deserialize(deserializer)? {
             Value::String(text) => Ok(Self(text)),
             Value::Bool(value) => Ok(Self(value.to_string())),
-            Value::Number(number) => Ok(Self(number.to_string())),
-            Value::Null | Value::Array(_) | Value::Object(_) => Err(de::Error::custom("expected a string")),
+            Value::Number(number) if !number.is_f64() => Ok(Self(number.to_string())),
+            Value::Number(_) | Value::Null | Value::Array(_) | Value::Object(_) => {
+                Err(de::Error::custom("expected a string in quotes"))
+            }
         }
     }
 }
