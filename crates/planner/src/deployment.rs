@@ -56,6 +56,15 @@ impl fmt::Display for Why {
     }
 }
 
+/// Why a deployment stands where it does, from stored facts alone, in a sentence; none when it serves as it should.
+pub fn explain(lifecycle: &Lifecycle, observed: &Observed, starts: &replica_set::Memory) -> Option<String> {
+    let reason = lifecycle.failure().map(|reason| reason.message.clone());
+    let trouble = || starts.trouble().filter(|_| observed.ready == 0);
+    reason
+        .or_else(trouble)
+        .or_else(|| lifecycle::reason(lifecycle, observed).map(|why| why.to_string()))
+}
+
 /// Says what should happen to a deployment now.
 pub fn decide(now: Timestamp, state: &State, seen: &Seen<'_>) -> Decision<State, Vec<Action>, Why> {
     let lesson = replica_set::learn(now, seen.replicas, &state.starts);
@@ -105,5 +114,66 @@ pub fn decide(now: Timestamp, state: &State, seen: &Seen<'_>) -> Decision<State,
         output: replicas.output,
         wake_at,
         why,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lifecycle::Reason;
+
+    const NOW: Timestamp = Timestamp(1_000_000);
+
+    #[test]
+    fn a_failure_explains_itself() {
+        let reason = Reason {
+            message: "`load` raised ValueError: boom".into(),
+            hint: None,
+            detail: None,
+        };
+        let failed = Lifecycle::pushed(NOW).build_finished(NOW, NOW, Err(reason));
+        let explained = explain(&failed, &Observed::default(), &replica_set::Memory::default());
+        assert_eq!(explained.as_deref(), Some("`load` raised ValueError: boom"));
+    }
+
+    #[test]
+    fn a_crash_loop_explains_itself_while_nothing_is_ready() {
+        let built = Lifecycle::pushed(NOW).build_finished(NOW, NOW, Ok("artifact".into()));
+        let serving = Lifecycle {
+            run: Run::Serving { since: NOW },
+            ..built
+        };
+        let last_failure = Some("killed by signal 9".into());
+        let starts = replica_set::Memory {
+            failures: 4,
+            last_failure,
+            ..replica_set::Memory::default()
+        };
+        let explained = explain(&serving, &Observed::default(), &starts);
+        assert_eq!(
+            explained.as_deref(),
+            Some("the model has ended 4 times, and is started again: killed by signal 9")
+        );
+        assert_eq!(
+            explain(
+                &serving,
+                &Observed {
+                    ready: 1,
+                    ..Observed::default()
+                },
+                &starts
+            ),
+            None
+        );
+    }
+
+    #[test]
+    fn what_waits_says_for_what() {
+        let waiting = explain(
+            &Lifecycle::pushed(NOW),
+            &Observed::default(),
+            &replica_set::Memory::default(),
+        );
+        assert_eq!(waiting.as_deref(), Some("waiting for the build"));
     }
 }

@@ -86,6 +86,22 @@ impl fmt::Display for Why {
     }
 }
 
+/// Why a deployment stands where it does, from its facts alone; none when it serves.
+pub fn reason(lifecycle: &Lifecycle, observed: &Observed) -> Option<Why> {
+    match (lifecycle.wanted, &lifecycle.build, &lifecycle.run) {
+        (Wanted::Inactive, _, _) => Some(Why::Resting),
+        (Wanted::Running, Build::Pending { .. }, _) => Some(Why::WaitingForBuild),
+        (Wanted::Running, Build::Failed { .. }, _) => Some(Why::BuildFailed),
+        (Wanted::Running, Build::Stopped { .. }, _) => Some(Why::BuildStopped),
+        (Wanted::Running, Build::Succeeded { .. }, Run::Failed { .. }) => Some(Why::GivenUp),
+        (Wanted::Running, Build::Succeeded { .. }, Run::AtZero { .. }) => Some(Why::NoTraffic),
+        (Wanted::Running, Build::Succeeded { .. }, _) if observed.ready > 0 => None,
+        (Wanted::Running, Build::Succeeded { .. }, Run::Idle | Run::Starting { .. }) => Some(Why::FirstStart),
+        (Wanted::Running, Build::Succeeded { .. }, Run::Serving { .. }) => Some(Why::NotReady),
+        (Wanted::Running, Build::Succeeded { .. }, Run::Waking { .. }) => Some(Why::Waking),
+    }
+}
+
 /// Moves a run on, and says how many replicas it should have.
 pub fn decide(now: Timestamp, lifecycle: &Lifecycle, picture: &Picture<'_>) -> Decision<Lifecycle, u32, Why> {
     let rest = |why| Decision {

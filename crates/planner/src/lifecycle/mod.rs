@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     commands::Refusal,
-    decide::{Picture, Why, decide},
+    decide::{Picture, Why, decide, reason},
     status::{Observed, status},
 };
 use crate::Timestamp;

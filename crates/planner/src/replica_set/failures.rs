@@ -1,11 +1,12 @@
-//! Which replicas to start and stop so that as many run as are wanted, without spinning when they keep dying.
+//! What is learnt from replicas that end on their own accord: how often it has happened, and how long to wait before the next start.
 
-use std::{collections::BTreeSet, fmt};
+use std::collections::BTreeSet;
 
 use api::id::ReplicaId;
 use serde::{Deserialize, Serialize};
 
-use crate::{Decision, Timestamp};
+use super::{Cause, End, Phase, Replica};
+use crate::Timestamp;
 
 /// The pause after the first failed start; doubles with each further one.
 const FIRST_BACK_OFF_MS: u64 = 1_000;
@@ -13,71 +14,6 @@ const FIRST_BACK_OFF_MS: u64 = 1_000;
 const LONGEST_BACK_OFF_MS: u64 = 300_000;
 /// Failures are forgotten when a replica has been ready for this long.
 const STEADY_MS: u64 = 60_000;
-
-/// A replica as it was last seen.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Replica {
-    /// Which copy.
-    pub id: ReplicaId,
-    /// When it was ordered.
-    pub ordered_at: Timestamp,
-    /// Whether it has been told to stop.
-    pub stopping: bool,
-    /// Where it stands.
-    pub phase: Phase,
-}
-
-impl Replica {
-    /// Whether it counts towards what is wanted: neither gone nor going.
-    pub fn is_live(&self) -> bool {
-        match self.phase {
-            _ if self.stopping => false,
-            Phase::Starting | Phase::Loading | Phase::Ready | Phase::Unhealthy => true,
-            Phase::Draining | Phase::Ended(_) => false,
-        }
-    }
-}
-
-/// Where a replica stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Phase {
-    /// Ordered and not seen yet, or its process is being started.
-    Starting,
-    /// In `load()`.
-    Loading,
-    /// Answers requests.
-    Ready,
-    /// Says that it is not healthy.
-    Unhealthy,
-    /// Finishes what it has accepted.
-    Draining,
-    /// Gone.
-    Ended(End),
-}
-
-/// How a replica ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct End {
-    /// The cause, as far as decisions need it.
-    pub cause: Cause,
-    /// One sentence for a person.
-    pub message: String,
-    /// A traceback, or the last lines of output.
-    pub detail: Option<String>,
-}
-
-/// The cause of an end, as far as decisions need it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cause {
-    /// It was asked to stop.
-    Stopped,
-    /// The model could not be loaded, however often it was tried.
-    LoadFailed,
-    /// It was not ready in time.
-    StartTimeout,
-    /// Anything else: an exit code, a signal, no memory, a lost process.
-    Crashed,
-}
 
 /// What is remembered of failed starts between decisions.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,6 +39,22 @@ impl Memory {
             counted: ids(replicas),
             ..Self::default()
         }
+    }
+
+    /// What keeps happening, in a sentence, while it does.
+    pub fn trouble(&self) -> Option<String> {
+        let last = self.last_failure.as_deref().filter(|_| self.failures > 0)?;
+        let times = if self.failures == 1 {
+            "once".to_owned()
+        } else {
+            format!("{} times", self.failures)
+        };
+        Some(format!("the model has ended {times}, and is started again: {last}"))
+    }
+
+    /// When failures are forgotten if the replica that is ready now stays so.
+    pub(super) fn forgets_at(&self) -> Option<Timestamp> {
+        self.steady_since.map(|since| since.plus(STEADY_MS))
     }
 }
 
@@ -189,114 +141,6 @@ fn back_off_ms(failures: u32) -> u64 {
     }
 }
 
-/// One thing to do. Each can be done again without harm.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Order so many new replicas.
-    Start(u32),
-    /// Tell this one to stop.
-    Stop(ReplicaId),
-    /// Clear away what is left of this one.
-    Forget(ReplicaId),
-}
-
-/// Why replicas are started, stopped, or left alone.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Why {
-    /// As many as are wanted.
-    Enough,
-    /// Some are missing.
-    Starting(u32),
-    /// Some are too many.
-    Stopping(u32),
-    /// Some are missing, and replicas keep ending.
-    BackingOff {
-        /// How often in a row.
-        failures: u32,
-        /// How long until the next try, in milliseconds.
-        wait_ms: u64,
-        /// How the last one ended.
-        last_failure: Option<String>,
-    },
-}
-
-impl fmt::Display for Why {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Why::Enough => f.write_str("as many replicas as wanted"),
-            Why::Starting(1) => f.write_str("starting a replica"),
-            Why::Starting(count) => write!(f, "starting {count} replicas"),
-            Why::Stopping(1) => f.write_str("stopping a replica"),
-            Why::Stopping(count) => write!(f, "stopping {count} replicas"),
-            Why::BackingOff {
-                failures,
-                wait_ms,
-                last_failure,
-            } => {
-                write!(f, "backing off after {failures} failure")?;
-                f.write_str(if *failures == 1 { "" } else { "s" })?;
-                write!(f, ", next in {} s", wait_ms.div_ceil(1_000))?;
-                last_failure.as_ref().map_or(Ok(()), |message| write!(f, ": {message}"))
-            }
-        }
-    }
-}
-
-/// Says what to start and stop so that `wanted` replicas run. The memory is what [`learn`] has just given; it is not changed.
-pub fn decide(
-    now: Timestamp,
-    wanted: u32,
-    replicas: &[Replica],
-    memory: &Memory,
-) -> Decision<Memory, Vec<Action>, Why> {
-    let mut actions: Vec<Action> = replicas
-        .iter()
-        .filter(|replica| matches!(replica.phase, Phase::Ended(_)))
-        .map(|replica| Action::Forget(replica.id.clone()))
-        .collect();
-    let mut live: Vec<&Replica> = replicas.iter().filter(|replica| replica.is_live()).collect();
-    let count = live.len().try_into().unwrap_or(u32::MAX);
-    let missing = wanted.saturating_sub(count);
-    let surplus = count.saturating_sub(wanted);
-
-    let not_before = memory.not_before.filter(|moment| *moment > now);
-    let (wake_at, why) = match (missing, not_before) {
-        (0, _) if surplus > 0 => {
-            live.sort_by_key(|replica| (replica.phase == Phase::Ready, std::cmp::Reverse(replica.ordered_at)));
-            actions.extend(
-                live.iter()
-                    .take(surplus as usize)
-                    .map(|replica| Action::Stop(replica.id.clone())),
-            );
-            (None, Why::Stopping(surplus))
-        }
-        (0, _) => (None, Why::Enough),
-        (_, Some(moment)) => {
-            let last_failure = memory.last_failure.clone();
-            (
-                Some(moment),
-                Why::BackingOff {
-                    failures: memory.failures,
-                    wait_ms: moment.since(now),
-                    last_failure,
-                },
-            )
-        }
-        (missing, None) => {
-            actions.push(Action::Start(missing));
-            (None, Why::Starting(missing))
-        }
-    };
-    let steady_at = memory.steady_since.map(|since| since.plus(STEADY_MS));
-    let wake_at = wake_at.into_iter().chain(steady_at).min();
-    Decision {
-        next: memory.clone(),
-        output: actions,
-        wake_at,
-        why,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -319,10 +163,6 @@ mod tests {
             message: "killed by signal 9".into(),
             detail: None,
         })
-    }
-
-    fn id(number: u32) -> ReplicaId {
-        ReplicaId::from_entropy(u128::from(number))
     }
 
     #[test]
@@ -409,54 +249,5 @@ mod tests {
         assert_eq!(memory.not_before, Some(earlier.plus(1_000)));
         let started_after = [replica(2, earlier.0 + 1_000, crashed())];
         assert_eq!(learn(earlier.plus(1_500), &started_after, &memory).memory.failures, 2);
-    }
-
-    #[test]
-    fn missing_replicas_are_started_and_ended_ones_forgotten() {
-        let replicas = [replica(1, 500, crashed()), replica(2, 500, Phase::Ready)];
-        let decision = decide(NOW, 3, &replicas, &Memory::default());
-        assert_eq!(decision.output, [Action::Forget(id(1)), Action::Start(2)]);
-    }
-
-    #[test]
-    fn the_newest_unready_replica_is_stopped_first() {
-        let replicas = [
-            replica(1, 500, Phase::Ready),
-            replica(2, 600, Phase::Loading),
-            replica(3, 700, Phase::Ready),
-        ];
-        assert_eq!(
-            decide(NOW, 2, &replicas, &Memory::default()).output,
-            [Action::Stop(id(2))]
-        );
-        assert_eq!(
-            decide(NOW, 1, &replicas, &Memory::default()).output,
-            [Action::Stop(id(2)), Action::Stop(id(3))]
-        );
-    }
-
-    #[test]
-    fn a_draining_replica_is_replaced_and_not_stopped_again() {
-        let leaving = Replica {
-            stopping: true,
-            ..replica(1, 500, Phase::Ready)
-        };
-        assert_eq!(
-            decide(NOW, 1, std::slice::from_ref(&leaving), &Memory::default()).output,
-            [Action::Start(1)]
-        );
-        assert_eq!(decide(NOW, 0, &[leaving], &Memory::default()).output, []);
-    }
-
-    #[test]
-    fn a_pause_holds_starts_back_and_says_why() {
-        let memory = learn(NOW, &[replica(1, 500, crashed())], &Memory::default()).memory;
-        let decision = decide(NOW, 1, &[], &memory);
-        assert_eq!((decision.output, decision.wake_at), (vec![], Some(NOW.plus(1_000))));
-        assert_eq!(
-            decision.why.to_string(),
-            "backing off after 1 failure, next in 1 s: killed by signal 9"
-        );
-        assert_eq!(decide(NOW.plus(1_000), 1, &[], &memory).output, [Action::Start(1)]);
     }
 }
