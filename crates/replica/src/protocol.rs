@@ -232,10 +232,10 @@ mod tests {
     fn frames_travel_as_both_ends_expect() {
         let mut meta = Vec::new();
         put_meta(&mut meta, b"x-baseten-request-id", b"r1");
-        insta::assert_snapshot!(hex_of(Kind::Request, flag::BINARY, 0, &meta, b"{}"), @"0700000001010000180000000200000078");
-        insta::assert_snapshot!(hex_of(Kind::Response, 0, 200, b"", b"null"), @"");
-        insta::assert_snapshot!(hex_of(Kind::End, 0, 1000, b"", b""), @"");
-        insta::assert_snapshot!(hex::encode(Block { offset: 1 << 20, length: 300_000 }.to_wire()), @"");
+        insta::assert_snapshot!(hex_of(Kind::Request, flag::BINARY, 0, &meta, b"{}"), @"07000000010100001800000002000000782d6261736574656e2d726571756573742d6964007231007b7d");
+        insta::assert_snapshot!(hex_of(Kind::Response, 0, 200, b"", b"null"), @"070000001000c80000000000040000006e756c6c");
+        insta::assert_snapshot!(hex_of(Kind::End, 0, 1000, b"", b""), @"070000001300e8030000000000000000");
+        insta::assert_snapshot!(hex::encode(Block { offset: 1 << 20, length: 300_000 }.to_wire()), @"0000100000000000e0930400");
     }
 
     #[test]
