@@ -11,7 +11,7 @@ use std::{
 
 use api::{
     id::DeploymentId,
-    internal::routes::{Availability, DeploymentRoute, Load},
+    internal::routes::{Availability, DeploymentRoute, Endpoint, Load},
 };
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -46,12 +46,14 @@ pub(crate) struct Deployment {
 pub(crate) struct Seats {
     pub(crate) route: Arc<DeploymentRoute>,
     pub(crate) replicas: Vec<Arc<Replica>>,
+    /// Whether requests may wait here and be sent on.
+    pub(crate) open: Result<(), Closed>,
 }
 
 /// Waiting requests by their place; the smallest goes first.
 #[derive(Default)]
 struct Queue {
-    waiting: BTreeMap<i64, oneshot::Sender<Permit>>,
+    waiting: BTreeMap<i64, oneshot::Sender<Result<Permit, Closed>>>,
     next: i64,
     /// The last place given at the front, below all others.
     front: i64,
@@ -64,8 +66,21 @@ pub(crate) enum NotAdmitted {
     Full { waiting: u32, limit: u32, in_flight: u32 },
     /// Its deadline passed.
     Late,
-    /// The deployment takes no requests any more; its route says why.
-    Closed,
+    /// The deployment takes no requests any more.
+    Closed(Closed),
+}
+
+/// Why a deployment takes no requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Closed {
+    /// It has never been ready.
+    NotReady,
+    /// It was deactivated.
+    Inactive,
+    /// It failed.
+    Unhealthy,
+    /// The newest table does not have it.
+    Gone,
 }
 
 /// Where a request enters the queue.
@@ -83,11 +98,15 @@ impl Deployment {
         let replicas = route
             .replicas
             .iter()
-            .map(|endpoint| Arc::new(Replica::new(endpoint.clone())))
-            .collect();
+            .cloned()
+            .map(|endpoint| Arc::new(Replica::new(endpoint)));
         Self {
             id: route.id.clone(),
-            seats: ArcSwap::from_pointee(Seats { route, replicas }),
+            seats: ArcSwap::from_pointee(Seats {
+                replicas: replicas.collect(),
+                open: openness(route.availability),
+                route,
+            }),
             queue: Mutex::default(),
             queued: AtomicU32::new(0),
             admitted: AtomicU64::new(0),
@@ -114,39 +133,40 @@ impl Deployment {
         if before.route == *route {
             return;
         }
-        let keep = |endpoint| {
-            before
-                .replicas
-                .iter()
-                .find(|replica| replica.endpoint() == endpoint)
-                .cloned()
+        let keep = |endpoint: &Endpoint| {
+            let kept = before.replicas.iter().find(|replica| replica.endpoint() == endpoint);
+            kept.cloned()
+                .unwrap_or_else(|| Arc::new(Replica::new(endpoint.clone())))
         };
-        let replicas: Vec<_> = route
-            .replicas
-            .iter()
-            .map(|endpoint| keep(endpoint).unwrap_or_else(|| Arc::new(Replica::new(endpoint.clone()))))
-            .collect();
-        self.seats.store(Arc::new(Seats {
+        self.replace(Seats {
             route: route.clone(),
-            replicas,
-        }));
-        before
-            .replicas
-            .iter()
-            .filter(|replica| !route.replicas.contains(replica.endpoint()))
-            .for_each(|it| it.retire());
-        match route.availability {
-            Availability::Serve => self.serve_waiting(),
-            Availability::NotReady | Availability::Inactive | Availability::Unhealthy => self.dismiss_waiting(),
-        }
+            replicas: route.replicas.iter().map(keep).collect(),
+            open: openness(route.availability),
+        });
     }
 
     /// Ends all use of a deployment that the newest table does not have.
     pub(crate) fn close(self: &Arc<Self>) {
-        let mut route = DeploymentRoute::clone(&self.seats.load().route);
-        route.availability = Availability::Inactive;
-        route.replicas.clear();
-        self.update(&Arc::new(route));
+        self.replace(Seats {
+            route: self.seats.load().route.clone(),
+            replicas: vec![],
+            open: Err(Closed::Gone),
+        });
+    }
+
+    fn replace(self: &Arc<Self>, seats: Seats) {
+        let after = Arc::new(seats);
+        let before = self.seats.swap(after.clone());
+        let is_gone = |replica: &&Arc<Replica>| !after.replicas.iter().any(|other| Arc::ptr_eq(other, replica));
+        before
+            .replicas
+            .iter()
+            .filter(is_gone)
+            .for_each(|replica| replica.retire());
+        match after.open {
+            Ok(()) => self.serve_waiting(),
+            Err(closed) => self.dismiss_waiting(closed),
+        }
     }
 
     /// A slot on the least loaded replica: at once when one is free and nobody waits, else after waiting in line, at most until
@@ -154,7 +174,7 @@ impl Deployment {
     pub(crate) async fn admit(self: &Arc<Self>, turn: Turn, deadline: Instant) -> Result<Permit, NotAdmitted> {
         if turn == Turn::New && self.queued.load(Ordering::SeqCst) == 0 {
             let seats = self.seats.load();
-            if seats.route.availability == Availability::Serve
+            if seats.open.is_ok()
                 && let Some(permit) = self.reserve(&seats)
             {
                 return Ok(permit);
@@ -162,8 +182,9 @@ impl Deployment {
         }
         let mut place = self.enqueue(turn)?;
         match timeout_at(deadline, &mut place.slot).await {
-            Ok(Ok(permit)) => Ok(permit),
-            Ok(Err(_dismissed)) => Err(NotAdmitted::Closed),
+            Ok(Ok(result)) => result.map_err(NotAdmitted::Closed),
+            // Whoever takes a waiting request out of the queue answers it.
+            Ok(Err(_unanswered)) => Err(NotAdmitted::Closed(Closed::Gone)),
             Err(_elapsed) => Err(NotAdmitted::Late),
         }
     }
@@ -196,20 +217,22 @@ impl Deployment {
         drop(left_over);
     }
 
-    fn dismiss_waiting(&self) {
+    fn dismiss_waiting(&self, closed: Closed) {
         let mut queue = self.queue.lock();
         let dismissed = std::mem::take(&mut queue.waiting);
         self.gave_up.fetch_add(dismissed.len() as u64, Ordering::SeqCst);
         self.queued.store(0, Ordering::SeqCst);
+        // One that has left meanwhile does not need to hear it.
+        dismissed
+            .into_values()
+            .for_each(|waiter| drop(waiter.send(Err(closed))));
     }
 
     fn enqueue(self: &Arc<Self>, turn: Turn) -> Result<Place, NotAdmitted> {
         let mut queue = self.queue.lock();
         // Read under the lock: whoever closes the deployment empties the queue under it afterwards.
         let seats = self.seats.load();
-        if seats.route.availability != Availability::Serve {
-            return Err(NotAdmitted::Closed);
-        }
+        seats.open.map_err(NotAdmitted::Closed)?;
         let (waiting, limit) = (queue.waiting.len() as u32, seats.route.limits.max_queued);
         if turn == Turn::New && waiting >= limit {
             return Err(NotAdmitted::Full {
@@ -249,7 +272,7 @@ impl Deployment {
                 .waiting
                 .pop_first()
                 .expect("the queue was not empty under its lock");
-            permit = waiter.send(free).err();
+            permit = waiter.send(Ok(free)).err().and_then(Result::ok);
         }
         self.queued.store(queue.waiting.len() as u32, Ordering::SeqCst);
         permit
@@ -270,6 +293,15 @@ impl Deployment {
             deployment: self.clone(),
             replica: replica.clone(),
         })
+    }
+}
+
+fn openness(availability: Availability) -> Result<(), Closed> {
+    match availability {
+        Availability::Serve => Ok(()),
+        Availability::NotReady => Err(Closed::NotReady),
+        Availability::Inactive => Err(Closed::Inactive),
+        Availability::Unhealthy => Err(Closed::Unhealthy),
     }
 }
 
@@ -329,7 +361,7 @@ impl Queue {
 struct Place {
     deployment: Arc<Deployment>,
     number: i64,
-    slot: oneshot::Receiver<Permit>,
+    slot: oneshot::Receiver<Result<Permit, Closed>>,
 }
 
 impl Drop for Place {

@@ -39,7 +39,7 @@ pub(crate) struct Connection {
 #[derive(Debug)]
 pub(crate) enum SendError {
     /// Not a byte of it was sent: here it is, to be sent elsewhere.
-    NotSent(Request<Upload>),
+    NotSent(Box<Request<Upload>>),
     /// The replica may have seen it.
     Broken(hyper::Error),
 }
@@ -90,7 +90,7 @@ impl Connection {
             answer.as_mut().poll(context)
         });
         answer.await.map_err(|mut error| match error.take_message() {
-            Some(request) => SendError::NotSent(request),
+            Some(request) => SendError::NotSent(Box::new(request)),
             None => SendError::Broken(error.into_error()),
         })
     }

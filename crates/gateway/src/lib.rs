@@ -9,6 +9,7 @@ mod download;
 mod errors;
 mod gateway;
 mod headers;
+mod linger;
 mod proxy;
 mod replica;
 mod request_id;

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use api::internal::routes::{Availability, RequestLimits};
+use api::internal::routes::RequestLimits;
 use http::{HeaderValue, Method, Request, Response, StatusCode, uri::PathAndQuery};
 use http_body::Body;
 use hyper::{
@@ -17,7 +17,7 @@ use tokio::{
 
 use crate::{
     Gateway,
-    admission::{Deployment, NotAdmitted, Permit, Turn},
+    admission::{Closed, Deployment, NotAdmitted, Permit, Turn},
     auth,
     connection::{Connection, SendError},
     download::{Download, Exchange, Payload},
@@ -100,11 +100,11 @@ fn plan(gateway: &Gateway, id: RequestId, request: &Request<Incoming>) -> Result
         return Err(Refusal::WrongMethod(request.method().clone(), allowed));
     }
     let deployment = routes.resolve(&model, &target, id.chance())?;
-    let can_wake = matches!(action, Action::Wake);
-    match deployment.seats().route.availability {
-        Availability::Serve => {}
-        Availability::NotReady if can_wake => {}
-        unavailable => return Err(unavailability(unavailable, deployment)),
+    match deployment.seats().open {
+        Ok(()) => {}
+        // It is on its way: a wake call has what it wants.
+        Err(Closed::NotReady) if matches!(action, Action::Wake) => {}
+        Err(closed) => return Err(unavailability(closed, deployment)),
     }
     let query = request.uri().query();
     let target = match action {
@@ -131,11 +131,15 @@ fn onward(path: &str, query: Option<&str>) -> Result<PathAndQuery, Refusal> {
 }
 
 /// What a client hears of a deployment that takes no requests.
-fn unavailability(availability: Availability, deployment: &Deployment) -> Refusal {
-    match availability {
-        Availability::NotReady => Refusal::NotReady,
-        Availability::Inactive => Refusal::Inactive(deployment.id().to_string()),
-        Availability::Unhealthy | Availability::Serve => Refusal::Unhealthy,
+fn unavailability(closed: Closed, deployment: &Deployment) -> Refusal {
+    match closed {
+        Closed::NotReady => Refusal::NotReady,
+        Closed::Inactive => Refusal::Inactive(deployment.id().to_string()),
+        Closed::Unhealthy => Refusal::Unhealthy,
+        Closed::Gone => Refusal::UnknownDeployment {
+            model: deployment.seats().route.model_id.to_string(),
+            deployment: deployment.id().to_string(),
+        },
     }
 }
 
@@ -199,7 +203,7 @@ async fn send(
                 if is_new {
                     search.set_aside(&permit, "it closed a new connection");
                 }
-                request = unsent;
+                request = *unsent;
             }
             Ok(Err(SendError::Broken(error))) => {
                 return Err(Upload::refusal(&error).cloned().unwrap_or_else(|| {
@@ -296,7 +300,7 @@ impl<'a> Search<'a> {
             },
             NotAdmitted::Late if self.is_upgrade => Refusal::ParkedUpgrade(self.limits.queue_ms),
             NotAdmitted::Late => Refusal::Parked(self.limits.queue_ms),
-            NotAdmitted::Closed => unavailability(self.deployment.seats().route.availability, self.deployment),
+            NotAdmitted::Closed(closed) => unavailability(closed, self.deployment),
         }
     }
 }

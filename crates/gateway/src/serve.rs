@@ -33,6 +33,7 @@ use tower::ServiceExt;
 use crate::{
     Gateway, Settings,
     download::{BoxError, Payload},
+    linger::Lingering,
     proxy,
 };
 
@@ -40,7 +41,12 @@ use crate::{
 const OUT_OF_SOCKETS_PAUSE: Duration = Duration::from_millis(50);
 /// How long a connection that was told to go may take.
 const FAREWELL: Duration = Duration::from_secs(1);
-const SWEEP_PERIOD: Duration = Duration::from_secs(10);
+/// How long a closed connection is listened to, so that a client that still sends can read its answer.
+const LINGER: Duration = Duration::from_secs(10);
+/// How long a client may say nothing before the kernel asks whether it still exists.
+const KEEP_ALIVE_SECONDS: u32 = 30;
+/// A timer needs some period.
+const SHORTEST_SWEEP: Duration = Duration::from_millis(1);
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
 
@@ -65,7 +71,7 @@ pub async fn serve<F, B>(
         fallback,
         tasks: tasks.clone(),
     });
-    let mut sweep = interval(SWEEP_PERIOD);
+    let mut sweep = interval(server.gateway.settings().replica_idle_timeout.max(SHORTEST_SWEEP));
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut shutdown = pin!(shutdown);
     loop {
@@ -170,7 +176,8 @@ where
                 )
             }
         });
-        let mut connection = pin!(self.http.serve_connection_with_upgrades(TokioIo::new(stream), service));
+        let stream = TokioIo::new(Lingering::new(stream, LINGER));
+        let mut connection = pin!(self.http.serve_connection_with_upgrades(stream, service));
         let mut seen = 0;
         let mut is_leaving = false;
         let mut watch = pin!(sleep(settings.header_timeout));
@@ -221,6 +228,10 @@ fn set_options(stream: &TcpStream, settings: &Settings) {
     // A client that stops reading its answer holds a slot: the kernel ends the connection when nothing could be sent for so long.
     let limit_ms = u32::try_from(settings.write_timeout.as_millis()).unwrap_or(u32::MAX);
     let _ = setsockopt(stream, sockopt::TcpUserTimeout, &limit_ms);
+    // A client whose machine is gone holds one too, while the model thinks.
+    let _ = setsockopt(stream, sockopt::KeepAlive, &true);
+    let _ = setsockopt(stream, sockopt::TcpKeepIdle, &KEEP_ALIVE_SECONDS);
+    let _ = setsockopt(stream, sockopt::TcpKeepInterval, &KEEP_ALIVE_SECONDS);
 }
 
 /// The requests of one connection.

@@ -17,7 +17,7 @@ pub struct Settings {
     pub write_timeout: Duration,
     /// How long connecting to a replica may take before another one is tried.
     pub connect_timeout: Duration,
-    /// How long an unused connection to a replica is kept.
+    /// How long an unused connection to a replica is kept; at most twice as long.
     pub replica_idle_timeout: Duration,
     /// The longest silence, in both directions together, on an upgraded connection (websocket).
     pub tunnel_idle_timeout: Duration,

@@ -130,19 +130,22 @@ mod tests {
         })
     }
 
-    /// A model with the given environments and development deployment; deployments 1 to 4 exist, 4 belongs to another model.
-    fn routes(development: Option<u128>, environments: &[(&str, Option<(u128, Option<(u128, u8)>)>)]) -> Routes {
+    fn split(stable: u128, candidate: Option<(u128, u8)>) -> Option<Split> {
         let id = DeploymentId::from_entropy;
-        let split = |(stable, candidate): (u128, Option<(u128, u8)>)| Split {
+        Some(Split {
             stable: id(stable),
             candidate: candidate.map(|(candidate, share)| (id(candidate), share)),
-        };
+        })
+    }
+
+    /// A model with the given environments and development deployment; deployments 1 to 4 exist, 4 belongs to another model.
+    fn routes(development: Option<u128>, environments: &[(&str, Option<Split>)]) -> Routes {
         let environments: BTreeMap<_, _> = environments
             .iter()
-            .map(|(name, side)| ((*name).to_owned(), side.map(split)))
+            .map(|(name, split)| ((*name).to_owned(), split.clone()))
             .collect();
         let model = ModelRoutes {
-            development: development.map(id),
+            development: development.map(DeploymentId::from_entropy),
             environments,
         };
         let deployments = (1..=3)
@@ -176,7 +179,7 @@ mod tests {
         );
         assert_eq!(
             resolves(
-                &routes(Some(1), &[("production", Some((2, None)))]),
+                &routes(Some(1), &[("production", split(2, None))]),
                 environment("production"),
                 0
             ),
@@ -195,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_candidate_gets_its_share_and_no_more() {
-        let routes = routes(None, &[("production", Some((1, Some((2, 30)))))]);
+        let routes = routes(None, &[("production", split(1, Some((2, 30))))]);
         let candidate = Ok(DeploymentId::from_entropy(2));
         let taken = (0..1000)
             .filter(|chance| resolves(&routes, environment("production"), *chance) == candidate)

@@ -242,13 +242,17 @@ async fn a_replica_that_left_finishes_what_it_has_and_gets_nothing_more() {
 
 #[tokio::test]
 async fn a_deployment_that_stops_serving_dismisses_its_queue() {
-    for availability in [Availability::NotReady, Availability::Inactive, Availability::Unhealthy] {
+    for (availability, closed) in [
+        (Availability::NotReady, Closed::NotReady),
+        (Availability::Inactive, Closed::Inactive),
+        (Availability::Unhealthy, Closed::Unhealthy),
+    ] {
         let deployment = deployment(&[]);
         let mut waiting = ask(&deployment);
         assert!(now(&mut waiting).is_none());
         deployment.update(&route(&[], SLOTS, availability));
-        assert_eq!(waiting.await.unwrap_err(), NotAdmitted::Closed);
-        assert_eq!(ask(&deployment).await.unwrap_err(), NotAdmitted::Closed);
+        assert_eq!(waiting.await.unwrap_err(), NotAdmitted::Closed(closed));
+        assert_eq!(ask(&deployment).await.unwrap_err(), NotAdmitted::Closed(closed));
         assert_eq!(deployment.load(), load(0, 0, 1));
     }
 }

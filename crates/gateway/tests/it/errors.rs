@@ -6,6 +6,10 @@ use api::internal::routes::{Availability, DeploymentRoute};
 use gateway::Settings;
 use http::{Request, Response};
 use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use crate::support::*;
 
@@ -204,6 +208,28 @@ async fn a_body_over_the_limit_is_refused_before_it_is_read() {
 }
 
 #[tokio::test]
+async fn a_client_that_sends_all_before_it_listens_still_hears_why_it_is_refused() {
+    let mut route = route(&[]);
+    route.limits.max_body_bytes = 1000;
+    let stage = Stage::new(route).await;
+    let mut stream = TcpStream::connect(stage.address).await.unwrap();
+    let body = vec![b'x'; 50_000_000];
+    let head = format!(
+        "POST /models/{}/production/predict HTTP/1.1\r\nhost: x\r\nauthorization: {KEY}\r\ncontent-length: {}\r\n\r\n",
+        model(),
+        body.len()
+    );
+    soon(stream.write_all(head.as_bytes())).await.unwrap();
+    soon(stream.write_all(&body)).await.unwrap();
+    let mut answer = String::new();
+    soon(stream.read_to_string(&mut answer)).await.unwrap();
+    assert!(
+        answer.starts_with("HTTP/1.1 413 ") && answer.contains("payload size of 50000000 bytes"),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
 async fn a_body_that_grows_over_the_limit_is_cut() {
     let mut scripted = Scripted::start(1);
     let mut route = route(&[&scripted.replica]);
@@ -310,7 +336,8 @@ async fn requests_that_wait_hear_when_their_deployment_fails_or_goes() {
     let waiting = stage.predict();
     stage.has(0, 1).await;
     stage.gateway.publish(Default::default());
-    assert_eq!(soon(waiting).await.unwrap().status, 404);
+    let answer = soon(waiting).await.unwrap();
+    is_error(&answer, 404, "model_does_not_exist", "gateway", "no deployment");
 }
 
 #[tokio::test]

@@ -173,6 +173,48 @@ async fn a_shutdown_lets_requests_finish_and_takes_no_new_ones() {
 }
 
 #[tokio::test]
+async fn unused_connections_to_a_replica_are_closed() {
+    struct Open(Arc<AtomicUsize>);
+    impl Drop for Open {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+    let open = Arc::new(AtomicUsize::new(0));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("replica.sock");
+    let listener = tokio::net::UnixListener::bind(&path).unwrap();
+    let counter = open.clone();
+    let answering = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            counter.fetch_add(1, Ordering::SeqCst);
+            let open = Open(counter.clone());
+            tokio::spawn(async move {
+                let mut head = [0; 4096];
+                while tokio::io::AsyncReadExt::read(&mut stream, &mut head).await.unwrap_or(0) > 0 {
+                    let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+                    tokio::io::AsyncWriteExt::write_all(&mut stream, answer).await.unwrap();
+                }
+                drop(open);
+            });
+        }
+    });
+    let settings = Settings {
+        replica_idle_timeout: Duration::from_millis(50),
+        ..Settings::default()
+    };
+    let stage = Stage::with(settings).await;
+    let mut route = route(&[]);
+    route.replicas = vec![endpoint(1, path)];
+    stage.publish(route);
+    assert_eq!(stage.call(predict(full("{}"))).await.status, 200);
+    assert_eq!(open.load(Ordering::SeqCst), 1);
+    eventually("the connection is closed", || open.load(Ordering::SeqCst) == 0).await;
+    answering.abort();
+}
+
+#[tokio::test]
 async fn a_shutdown_has_an_end() {
     let mut scripted = Scripted::start(1);
     let limit = Duration::from_millis(50);

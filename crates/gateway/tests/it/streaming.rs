@@ -9,6 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use gateway::Settings;
 use http::Response;
 use http_body_util::BodyExt;
 use hyper::body::Frame;
@@ -207,8 +208,8 @@ async fn a_replica_that_dies_in_a_stream_cuts_it() {
     stage.has(0, 0).await;
 }
 
-#[tokio::test]
-async fn a_client_that_reads_slowly_slows_the_model_instead_of_filling_memory() {
+/// A replica that sends without end, and how much it has been able to send.
+fn endless() -> (Replica, Arc<AtomicUsize>) {
     const CHUNK: usize = 64 * 1024;
     let produced = Arc::new(AtomicUsize::new(0));
     let counter = produced.clone();
@@ -216,15 +217,19 @@ async fn a_client_that_reads_slowly_slows_the_model_instead_of_filling_memory() 
         let (mut pieces, body) = piecewise();
         let counter = counter.clone();
         tokio::spawn(async move {
-            while futures::SinkExt::send(&mut pieces, Frame::data(Bytes::from(vec![b'x'; CHUNK])))
-                .await
-                .is_ok()
-            {
+            let chunk = || Frame::data(Bytes::from(vec![b'x'; CHUNK]));
+            while futures::SinkExt::send(&mut pieces, chunk()).await.is_ok() {
                 counter.fetch_add(CHUNK, Ordering::SeqCst);
             }
         });
         async { Response::new(body) }
     });
+    (replica, produced)
+}
+
+#[tokio::test]
+async fn a_client_that_reads_slowly_slows_the_model_instead_of_filling_memory() {
+    let (replica, produced) = endless();
     let stage = Stage::new(route(&[&replica])).await;
     let mut client = stage.connect().await;
     let mut body = client.send(predict(full("{}"))).await.into_body();
@@ -240,4 +245,19 @@ async fn a_client_that_reads_slowly_slows_the_model_instead_of_filling_memory() 
         "{before} bytes were taken from the model and nobody has read them"
     );
     assert!(!chunk(&mut body).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_client_that_reads_nothing_loses_its_slot_in_the_end() {
+    let (replica, _) = endless();
+    let settings = Settings {
+        write_timeout: Duration::from_millis(100),
+        ..Settings::default()
+    };
+    let stage = Stage::with(settings).await;
+    stage.publish(route(&[&replica]));
+    let mut client = stage.connect().await;
+    let _unread = client.send(predict(full("{}"))).await;
+    assert_eq!(stage.load().in_flight, 1);
+    stage.has(0, 0).await;
 }
