@@ -169,7 +169,11 @@ impl<R: Read> Walk<'_, R> {
 
     fn next_header(&mut self) -> Result<Option<Header>, Error> {
         let mut block = [0; BLOCK_BYTES as usize];
-        self.fill(&mut block)?;
+        self.fill(&mut block).map_err(|error| match error {
+            // Less than one header: nothing says that this was ever meant to be an archive.
+            Error::Truncated(Place::AtStart) => Error::NotAnArchive,
+            other => other,
+        })?;
         if block.iter().all(|byte| *byte == 0) {
             return Ok(None);
         }

@@ -39,10 +39,21 @@ pub(super) struct Work {
 }
 
 impl Place {
+    /// The place `root/kind/key`, with its lock among the others.
     pub fn new(root: &Path, kind: &str, key: &str, marker: &'static str) -> Self {
+        let lock = root.join("locks").join(format!("{kind}-{key}"));
         Self {
             folder: root.join(kind).join(key),
-            lock: root.join("locks").join(format!("{kind}-{key}")),
+            lock,
+            marker,
+        }
+    }
+
+    /// A folder anywhere, with its lock beside it.
+    pub fn at(folder: &Path, marker: &'static str) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            lock: folder.with_extension("lock"),
             marker,
         }
     }

@@ -12,6 +12,7 @@ use super::{
     Local,
     command::{Finished, Say, run},
     make_private_folder,
+    place::{Claim, Place},
     python::find_program,
 };
 use crate::BuildError;
@@ -25,6 +26,9 @@ const NETWORK_TROUBLE: &[&str] = &[
     "connection refused",
     "timed out",
 ];
+
+/// The longest explanation that goes into an error; the log has all of it.
+const REASON_CHARACTERS: usize = 400;
 
 impl Local {
     /// The `uv` program. The first call on a machine without one installs it.
@@ -47,16 +51,29 @@ impl Local {
         if let Some(found) = find_program(settings.path_folders(), "uv") {
             return Ok(found);
         }
-        let own = settings.tools.join("bin/uv");
-        if own.is_file() {
-            return Ok(own);
+        let tools = Place::at(&settings.tools, "installed");
+        if let Some(parent) = settings.tools.parent() {
+            make_private_folder(parent).map_err(BuildError::Machine)?;
         }
-        say.info(format!("Installing uv into {} (once)", settings.tools.display()));
-        make_private_folder(&settings.tools).map_err(BuildError::Machine)?;
-        let python = find_program(settings.path_folders(), "python3")
-            .ok_or_else(|| machine("neither uv nor python3 is on the PATH: install Python 3".into()))?;
-        let venv = self.tool(&python, [OsStr::new("-m"), "venv".as_ref(), settings.tools.as_os_str()]);
+        let own = settings.tools.join("bin/uv");
+        if let Claim::Mine(work) = tools
+            .claim(say, "tools", |_| own.is_file())
+            .await
+            .map_err(BuildError::Machine)?
+        {
+            say.info(format!("Installing uv into {} (once)", settings.tools.display()));
+            self.install_uv(say).await?;
+            work.finish(b"").map_err(BuildError::Machine)?;
+        }
+        Ok(own)
+    }
+
+    async fn install_uv(&self, say: &Say) -> Result<(), BuildError> {
+        let settings = &self.settings;
         let advice = "install uv, or Python's venv module (python3-venv), or set the path of uv in the configuration";
+        let python = find_program(settings.path_folders(), "python3")
+            .ok_or_else(|| machine(format!("neither uv nor python3 is on the PATH: {advice}")))?;
+        let venv = self.tool(&python, [OsStr::new("-m"), "venv".as_ref(), settings.tools.as_os_str()]);
         require(
             run(venv, say).await,
             &format!("cannot make a virtual environment for uv: {advice}"),
@@ -65,8 +82,7 @@ impl Local {
             &settings.tools.join("bin/python"),
             ["-m", "pip", "install", "--disable-pip-version-check", "uv"],
         );
-        require(run(pip, say).await, &format!("cannot install uv: {advice}"))?;
-        Ok(own)
+        require(run(pip, say).await, &format!("cannot install uv: {advice}"))
     }
 
     /// Runs `uv` in a folder. When an index cannot be reached, tries once more with what the cache has.
@@ -118,20 +134,23 @@ fn is_network_trouble(lines: &[String]) -> bool {
     })
 }
 
-/// The line in which a tool says why it failed, as far as one can tell.
+/// What a tool says about why it failed, as far as one can tell: the explanation where there is one, else the complaint.
 pub(super) fn reason(lines: &[String]) -> String {
-    let explains = |line: &&String| line.contains("╰─▶");
-    let complains = |line: &&String| {
-        let start = line.trim_start();
-        start.starts_with("error") || start.starts_with("ERROR") || start.starts_with('×')
-    };
-    let line = lines
+    let starts = |line: &String, words: &[&str]| words.iter().any(|word| line.trim_start().starts_with(word));
+    let explanation = lines.iter().position(|line| starts(line, &["cause:", "╰─▶"]));
+    let complaint = lines.iter().position(|line| starts(line, &["error", "ERROR", "×"]));
+    let first = explanation.or(complaint).unwrap_or(lines.len().saturating_sub(1));
+    let words = lines[first.min(lines.len())..]
         .iter()
-        .rfind(explains)
-        .or_else(|| lines.iter().find(complains))
-        .or_else(|| lines.last());
-    line.map(|line| line.trim_matches([' ', '╰', '─', '▶', '×']).to_owned())
-        .unwrap_or_default()
+        .flat_map(|line| line.split_whitespace());
+    let text = words
+        .filter(|word| !["cause:", "╰─▶", "×"].contains(word))
+        .collect::<Vec<_>>()
+        .join(" ");
+    match text.char_indices().nth(REASON_CHARACTERS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
 }
 
 fn require(result: io::Result<Finished>, what: &str) -> Result<(), BuildError> {
@@ -144,4 +163,26 @@ fn require(result: io::Result<Finished>, what: &str) -> Result<(), BuildError> {
 
 pub(super) fn machine(message: String) -> BuildError {
     BuildError::Machine(io::Error::other(message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::reason;
+
+    fn check(output: &str, expected: &str) {
+        let lines: Vec<String> = output.lines().map(str::to_owned).collect();
+        assert_eq!(reason(&lines), expected);
+    }
+
+    #[test]
+    fn the_reason_is_the_explanation_or_the_complaint_or_the_last_word() {
+        check(
+            "Using x\nerror: No solution\n  cause: Because a\n    and b\n  cause: c",
+            "Because a and b c",
+        );
+        check("  × No solution:\n  ╰─▶ Because a", "Because a");
+        check("ok\nerror: bad", "error: bad");
+        check("one\ntwo", "two");
+        check("", "");
+    }
 }
