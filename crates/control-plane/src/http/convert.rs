@@ -35,9 +35,7 @@ pub fn deployment(view: View) -> Deployment {
             .has_been_active
             .then(|| autoscaling_settings(&view.deployment.autoscaling)),
         request_backpressure_settings: RequestBackpressureSettings::default(),
-        status_reason: failure
-            .map(|reason| reason.message.clone())
-            .or_else(|| view.trouble().map(str::to_owned)),
+        status_reason: view.reason,
         failure_reason: failure.map(|reason| FailureReason {
             message: reason.message.clone(),
             hint: reason.hint.clone(),

@@ -50,21 +50,14 @@ pub struct View {
     pub environment: Option<String>,
     /// Whether it has been active, so that its settings have a meaning.
     pub has_been_active: bool,
+    /// Why it stands there, in a sentence; none when it serves as it should.
+    pub reason: Option<String>,
 }
 
 impl View {
     /// Whether production serves it.
     pub fn is_production(&self) -> bool {
         self.environment.as_deref() == Some(PRODUCTION)
-    }
-
-    /// Why replicas do not come up, while that is so.
-    pub fn trouble(&self) -> Option<&str> {
-        self.deployment
-            .replica_memory
-            .last_failure
-            .as_deref()
-            .filter(|_| self.ready_replicas == 0)
     }
 }
 
@@ -425,6 +418,7 @@ fn view(deployment: Deployment, environments: &[Environment], replicas: &[Replic
     View {
         status: observed::status(&deployment.lifecycle, replicas),
         ready_replicas: observed::ready(replicas),
+        reason: observed::reason(&deployment, replicas),
         has_been_active: environment.is_some() || deployment.lifecycle.first_ready.is_some(),
         environment,
         deployment,

@@ -5,7 +5,7 @@ use planner::{
     lifecycle::{self, Lifecycle, Observed, Status},
     replica_set::{self, Phase},
 };
-use store::domain::Replica;
+use store::domain::{Deployment, Replica};
 
 /// Where a deployment stands.
 pub fn status(lifecycle: &Lifecycle, replicas: &[Replica]) -> Status {
@@ -15,6 +15,11 @@ pub fn status(lifecycle: &Lifecycle, replicas: &[Replica]) -> Status {
 /// How many replicas are ready.
 pub fn ready(replicas: &[Replica]) -> u32 {
     observe(replicas).ready
+}
+
+/// Why a deployment stands where it does, in a sentence; none when it serves as it should.
+pub fn reason(deployment: &Deployment, replicas: &[Replica]) -> Option<String> {
+    planner::deployment::explain(&deployment.lifecycle, &observe(replicas), &deployment.replica_memory)
 }
 
 /// Whether a replica is gone.
