@@ -47,6 +47,13 @@ const STOP_PATIENCE: Duration = Duration::from_secs(5);
 /// How long clients may take to read the last answers.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 
+/// Listens on the socket in `directory`, however deep that lies: a socket's address has room for 107 bytes, and an open folder
+/// has a short name.
+fn bind(directory: &Path) -> std::io::Result<UnixListener> {
+    let folder = std::fs::File::open(directory)?;
+    UnixListener::bind(format!("/proc/self/fd/{}/{}", folder.as_raw_fd(), file::SOCKET))
+}
+
 /// Runs a replica from its start to its end, inside a local set.
 pub async fn run(directory: &Path, spec: Spec, secrets: Secrets) -> Result<(), Error> {
     let log = Log::open(&directory.join(file::LOG)).map_err(|source| Error::file(directory.join(file::LOG), source))?;
@@ -58,7 +65,7 @@ pub async fn run(directory: &Path, spec: Spec, secrets: Secrets) -> Result<(), E
     }
     let socket = directory.join(file::SOCKET);
     let _ = std::fs::remove_file(&socket);
-    let listener = UnixListener::bind(&socket).map_err(|source| Error::file(socket.clone(), source))?;
+    let listener = bind(directory).map_err(|source| Error::file(socket.clone(), source))?;
     let (drain, drains) = watch::channel(None);
     let (program, model) = Model::new(directory, &spec, environment_file)?;
     let app = Rc::new(App {
