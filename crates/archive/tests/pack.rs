@@ -1,4 +1,5 @@
 //! What a packed folder contains.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
     fs,

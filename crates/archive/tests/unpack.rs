@@ -1,5 +1,6 @@
 //! What archives may contain, and what happens to those that try more. Archives are made header by header here, because a
 //! decent library refuses to make them.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
     fs,
