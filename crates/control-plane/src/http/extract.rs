@@ -71,21 +71,19 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for InPath<
             Ok(Path(value)) => return Ok(Self(value)),
             Err(rejection) => rejection,
         };
-        match &rejection {
-            PathRejection::FailedToDeserializePathParams(failure) => match failure.kind() {
-                ErrorKind::DeserializeError { key, value, message } => {
-                    let kind = key.trim_end_matches("_id");
+        if let PathRejection::FailedToDeserializePathParams(failure) = &rejection {
+            match failure.kind() {
+                ErrorKind::Message(why) | ErrorKind::DeserializeError { message: why, .. } => {
                     return Err(Error::new(
                         Code::NotFound,
-                        format!("there is no {kind} {value}: {message}"),
+                        format!("there is nothing at {}: {why}", parts.uri.path()),
                     ));
                 }
                 ErrorKind::InvalidUtf8InPathParam { key } => {
                     return Err(Error::invalid(format!("path.{key}: it is not UTF-8")));
                 }
                 _ => {}
-            },
-            _ => {}
+            }
         }
         tracing::error!(error = %rejection, "a route and its handler disagree on the path");
         Err(Error::internal())

@@ -13,6 +13,7 @@ mod health;
 mod instance_types;
 mod logs;
 mod models;
+mod organizations;
 mod paths;
 mod rate_limit;
 mod regions;
@@ -73,6 +74,7 @@ fn routes() -> OpenApiRouter<ControlPlane> {
         .merge(api_keys::routes())
         .merge(teams::routes())
         .merge(users::routes())
+        .merge(organizations::routes())
         .merge(instance_types::routes())
         .merge(regions::routes())
         .merge(audit::routes())

@@ -322,7 +322,11 @@ pub async fn update_autoscaling(
         })
         .await?;
     for mut environment in store.environments(Some(&model.id)).await? {
-        if environment.current.as_ref() == Some(&after.id) && environment.autoscaling != after.autoscaling {
+        // What is on its way to an empty environment will have that one's settings.
+        let is_first_there =
+            environment.current.is_none() && after.target_environment.as_ref() == Some(&environment.name);
+        let is_there = environment.current.as_ref() == Some(&after.id);
+        if (is_there || is_first_there) && environment.autoscaling != after.autoscaling {
             environment.autoscaling = after.autoscaling.clone();
             store.save_environment(&mut environment, None).await?;
         }

@@ -92,19 +92,18 @@ pub async fn push(
     let store = control_plane.store();
     let event = event(caller, &plan, &new, now);
     let deployment = if plan.is_new {
-        store
-            .create_model(
-                &plan.model,
-                &environment(&plan.model, PRODUCTION, now),
-                &new,
-                Some(&event),
-            )
-            .await?
+        let mut production = environment(&plan.model, PRODUCTION, now);
+        if plan.target_environment.as_deref() == Some(PRODUCTION) {
+            production.autoscaling = plan.autoscaling.clone();
+        }
+        store.create_model(&plan.model, &production, &new, Some(&event)).await?
     } else {
         if let Some(name) = &plan.missing_environment {
-            store
-                .create_environment(&environment(&plan.model, name, now), None)
-                .await?;
+            let missing = Environment {
+                autoscaling: plan.autoscaling.clone(),
+                ..environment(&plan.model, name, now)
+            };
+            store.create_environment(&missing, None).await?;
         }
         store.add_deployment(&new, Some(&event)).await?
     };

@@ -1,9 +1,10 @@
 //! People, and who the caller is.
 
 use api::id::UserId;
-use store::domain::User;
+use planner::Timestamp;
+use store::domain::{Organization, User};
 
-use super::{Caller, ControlPlane, Error};
+use super::{Caller, ControlPlane, Error, teams};
 
 /// A page of people.
 pub struct Page {
@@ -46,4 +47,11 @@ pub async fn workspace_name(control_plane: &ControlPlane) -> Result<Option<Strin
         .organization()
         .await?
         .map(|organization| organization.name))
+}
+
+/// The organization, and when it was set up: its default team is as old as it is.
+pub async fn organization(control_plane: &ControlPlane, caller: &Caller) -> Result<(Organization, Timestamp), Error> {
+    let organization = control_plane.store().organization().await?;
+    let organization = organization.ok_or_else(|| Error::internal("find the organization", "there is none"))?;
+    Ok((organization, teams::default_of(control_plane, caller).await?.created_at))
 }

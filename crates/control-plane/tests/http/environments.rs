@@ -1,0 +1,217 @@
+//! Environments: made, changed, deleted; and pushes that go to one.
+
+use serde_json::{Value, json};
+
+use crate::support::{TestApp, pushed, redacted};
+
+#[tokio::test]
+async fn production_is_there_from_the_start() {
+    let app = TestApp::start().await;
+    let one = app.push_model("iris").await;
+    let environments = app.get(&one.model_path("/environments")).await.ok();
+    assert_eq!(
+        redacted(environments),
+        json!({ "environments": [{
+            "name": "production", "created_at": "2026-01-02T03:04:05.678+00:00", "model_id": "[model_id]",
+            "current_deployment": null, "candidate_deployment": null, "in_progress_promotion": null,
+            "autoscaling_settings": {
+                "min_replica": 0, "max_replica": 1, "autoscaling_window": 60, "scale_down_delay": 900, "concurrency_target": 1,
+                "target_utilization_percentage": 70, "target_in_flight_tokens": null, "max_scale_down_rate": 50
+            },
+            "promotion_settings": {
+                "redeploy_on_promotion": false, "rolling_deploy": false, "promotion_cleanup_strategy": "SCALE_TO_ZERO",
+                "rolling_deploy_config": null, "ramp_up_while_promoting": false, "ramp_up_duration_seconds": 600
+            },
+            "instance_type": {
+                "id": "1x2", "name": "1x2", "memory_limit_mib": 2048, "millicpu_limit": 1000,
+                "gpu_count": 0, "gpu_type": null, "gpu_memory_limit_mib": null
+            },
+            "request_backpressure_settings": { "policy": null }
+        }] })
+    );
+}
+
+#[tokio::test]
+async fn an_environment_has_a_name_of_its_own() {
+    let app = TestApp::start().await;
+    let all = app.push_model("iris").await.model_path("/environments");
+    app.post(&all, json!({ "name": "staging" })).await.ok();
+    app.post(&all, json!({ "name": "staging" }))
+        .await
+        .is_invalid("\"staging\"");
+    for name in ["production", "development", "", "Staging", "-a", "a_b", &"a".repeat(41)] {
+        app.post(&all, json!({ "name": name }))
+            .await
+            .is_invalid("environment name");
+    }
+    app.post(&all, json!({})).await.is_invalid("missing field `name`");
+    let names: Vec<Value> = app.get(&all).await.ok()["environments"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["name"].clone())
+        .collect();
+    assert_eq!(names, ["production", "staging"]);
+    app.get(&format!("{all}/nonesuch"))
+        .await
+        .refuses(404, "NOT_FOUND", "there is no environment nonesuch");
+}
+
+#[tokio::test]
+async fn settings_that_make_no_sense_are_refused_and_nothing_is_made() {
+    let app = TestApp::start().await;
+    let all = app.push_model("iris").await.model_path("/environments");
+    for (settings, message) in [
+        (json!({ "autoscaling_settings": { "min_replica": 2 } }), "min_replica 2"),
+        (json!({ "autoscaling_settings": { "nonsense": 2 } }), "nonsense"),
+        (
+            json!({ "promotion_settings": { "ramp_up_duration_seconds": 0 } }),
+            "ramp_up_duration_seconds",
+        ),
+        (
+            json!({ "promotion_settings": { "rolling_deploy_config": { "max_surge_percent": 0 } } }),
+            "exactly one",
+        ),
+        (
+            json!({ "promotion_settings": { "promotion_cleanup_strategy": "BURN" } }),
+            "promotion_cleanup_strategy",
+        ),
+        (
+            json!({ "request_backpressure_settings": { "policy": "REJECT_ON_FULL" } }),
+            "REJECT_ON_FULL",
+        ),
+    ] {
+        let mut request = settings;
+        request["name"] = "staging".into();
+        app.post(&all, request).await.is_invalid(message);
+    }
+    assert_eq!(app.get(&all).await.ok()["environments"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_change_of_settings_reaches_what_is_served() {
+    let app = TestApp::start().await;
+    let one = app.push_model("iris").await;
+    app.make_active(&one).await;
+    let production = one.model_path("/environments/production");
+    let change =
+        json!({ "autoscaling_settings": { "max_replica": 5 }, "promotion_settings": { "rolling_deploy": true } });
+    let answer = app.patch(&production, change.clone()).await.ok();
+    assert_eq!(answer["status"], "ACCEPTED");
+    assert_eq!(answer["environment"]["autoscaling_settings"]["max_replica"], 5);
+    assert_eq!(answer["environment"]["promotion_settings"]["rolling_deploy"], true);
+    assert_eq!(
+        app.get(&one.path("")).await.ok()["autoscaling_settings"]["max_replica"],
+        5
+    );
+    assert_eq!(app.patch(&production, change).await.ok()["status"], "UNCHANGED");
+    app.patch(&production, json!({ "autoscaling": {} }))
+        .await
+        .is_invalid("unknown field `autoscaling`");
+    app.patch(&production, json!({ "autoscaling_settings": { "min_replica": 6 } }))
+        .await
+        .is_invalid("min_replica 6");
+}
+
+#[tokio::test]
+async fn a_push_to_an_environment_is_served_there_once_it_has_been_active() {
+    let app = TestApp::start().await;
+    let one = app.push_model("iris").await;
+    app.make_active(&one).await;
+    let to_staging = json!({ "config": {}, "environment_name": "staging" });
+    app.push(&one.model, to_staging.clone())
+        .await
+        .refuses(404, "NOT_FOUND", "there is no environment staging");
+    app.post(
+        &one.model_path("/environments"),
+        json!({ "name": "staging", "autoscaling_settings": { "max_replica": 3 } }),
+    )
+    .await
+    .ok();
+    let two = pushed(app.push(&one.model, to_staging).await.ok());
+    let staging = one.model_path("/environments/staging");
+    assert_eq!(app.get(&staging).await.ok()["current_deployment"], Value::Null);
+    app.make_active(&two).await;
+    let environment = app.get(&staging).await.ok();
+    assert_eq!(environment["current_deployment"]["id"], two.deployment);
+    assert_eq!(
+        environment["current_deployment"]["autoscaling_settings"]["max_replica"],
+        3
+    );
+    let logs = app.get(&format!("{staging}/logs")).await.ok();
+    assert!(
+        logs["logs"][0]["message"]
+            .as_str()
+            .unwrap()
+            .contains("environment staging"),
+        "{logs}"
+    );
+
+    let new = json!({ "config": {}, "environment_name": "canary", "create_environment_if_missing": true });
+    app.push(&one.model, new).await.ok();
+    app.get(&one.model_path("/environments/canary")).await.ok();
+}
+
+#[tokio::test]
+async fn a_push_keeps_the_instance_type_of_its_environment_unless_told_otherwise() {
+    let app = TestApp::start().await;
+    let one = app.push_model("iris").await;
+    app.make_active(&one).await;
+    let large = |preserve: bool| {
+        json!({
+            "config": { "resources": { "cpu": "4" } }, "environment_name": "production", "preserve_env_instance_type": preserve
+        })
+    };
+    let instance_type = |answer: Value| answer["deployment"]["instance_type_name"].as_str().unwrap().to_owned();
+    assert_eq!(instance_type(app.push(&one.model, large(true)).await.ok()), "1x2");
+    assert_eq!(instance_type(app.push(&one.model, large(false)).await.ok()), "4x16");
+}
+
+#[tokio::test]
+async fn a_deleted_environment_leaves_its_deployment_asleep() {
+    let app = TestApp::start().await;
+    let one = app.push_model("iris").await;
+    app.make_active(&one).await;
+    app.post(
+        &one.model_path("/environments"),
+        json!({ "name": "staging", "autoscaling_settings": { "min_replica": 1 } }),
+    )
+    .await
+    .ok();
+    let two = pushed(
+        app.push(&one.model, json!({ "config": {}, "environment_name": "staging" }))
+            .await
+            .ok(),
+    );
+    app.make_active(&two).await;
+    let staging = one.model_path("/environments/staging");
+    let tombstone = json!({ "name": "staging", "model_id": one.model, "deleted": true });
+    assert_eq!(app.delete(&staging).await.ok(), tombstone);
+    app.get(&staging).await.refuses(404, "NOT_FOUND", "staging");
+    let left = app.get(&two.path("")).await.ok();
+    assert_eq!(
+        (&left["status"], &left["environment"]),
+        (&json!("SCALED_TO_ZERO"), &Value::Null)
+    );
+    app.delete(&one.model_path("/environments/production"))
+        .await
+        .is_invalid("production cannot be deleted");
+}
+
+#[tokio::test]
+async fn activation_of_an_environment_is_that_of_what_it_serves() {
+    let app = TestApp::start().await;
+    let one = app.push_model("iris").await;
+    let production = one.model_path("/environments/production");
+    app.post(&format!("{production}/activate"), json!({}))
+        .await
+        .is_invalid("serves no deployment");
+    app.post(&format!("{production}/deactivate"), json!({}))
+        .await
+        .is_invalid("serves no deployment");
+    app.make_active(&one).await;
+    app.post(&format!("{production}/deactivate"), json!({})).await.ok();
+    assert_eq!(app.get(&one.path("")).await.ok()["status"], "DEACTIVATING");
+    app.post(&format!("{production}/activate"), json!({})).await.ok();
+    assert_ne!(app.get(&one.path("")).await.ok()["status"], "DEACTIVATING");
+}

@@ -1,0 +1,380 @@
+//! A server to test against, and what tests do with it again and again.
+
+use std::{
+    num::NonZeroU32,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use api::{
+    id::{DeploymentId, ReplicaId, TeamId},
+    internal::replica::{Phase, StartTimes, Status},
+};
+use axum::{
+    Router,
+    body::{Body, Bytes, to_bytes},
+    http::{HeaderMap, Method, Request, StatusCode, header},
+};
+use control_plane::{ControlPlane, RateLimits, Settings, ops};
+use futures::stream;
+use planner::{
+    Timestamp,
+    lifecycle::{Build, Lifecycle, Reason, Run},
+    placement,
+};
+use serde_json::{Value, json};
+use store::{Blobs, Location, Options, SecretKey, Store, domain::Replica, sqlite_url};
+use tempfile::TempDir;
+use tower::ServiceExt;
+use uploads::Issuer;
+
+/// The moment at which every test begins: 2026-01-02T03:04:05.678Z.
+pub const START: Timestamp = Timestamp(1_767_323_045_678);
+const LONGEST_ANSWER: usize = 4 << 20;
+
+/// A server without a network.
+pub struct TestApp {
+    pub store: Store,
+    pub key: String,
+    blobs: Blobs,
+    router: Router,
+    now: Arc<AtomicU64>,
+    _folder: TempDir,
+}
+
+/// What it answers.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Value,
+}
+
+impl Answer {
+    /// The body of a success.
+    #[track_caller]
+    pub fn ok(self) -> Value {
+        assert_eq!(self.status, StatusCode::OK, "{:#}", self.body);
+        self.body
+    }
+
+    /// Checks an error: its status, its code, and how its message begins.
+    #[track_caller]
+    pub fn refuses(&self, status: u16, code: &str, message: &str) {
+        let found = self.body["message"].as_str().unwrap_or_default();
+        assert_eq!(
+            (self.status.as_u16(), self.body["code"].as_str()),
+            (status, Some(code)),
+            "{:#}",
+            self.body
+        );
+        assert!(found.contains(message), "expected {message:?} in {found:?}");
+    }
+
+    /// Checks a 400.
+    #[track_caller]
+    pub fn is_invalid(&self, message: &str) {
+        self.refuses(400, "VALIDATION_ERROR", message);
+    }
+}
+
+/// A model with a deployment.
+#[derive(Debug, Clone)]
+pub struct Pushed {
+    pub model: String,
+    pub deployment: String,
+}
+
+impl Pushed {
+    /// The deployment's address.
+    pub fn path(&self, rest: &str) -> String {
+        format!("/v1/models/{}/deployments/{}{rest}", self.model, self.deployment)
+    }
+
+    /// The model's address.
+    pub fn model_path(&self, rest: &str) -> String {
+        format!("/v1/models/{}{rest}", self.model)
+    }
+
+    pub fn deployment_id(&self) -> DeploymentId {
+        self.deployment.parse().unwrap()
+    }
+}
+
+impl TestApp {
+    pub async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// A server with other settings.
+    pub async fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let secret_key = SecretKey::new([7; 32]);
+        let url = sqlite_url(&folder.path().join("greenroom.db"));
+        let store = Store::open(&Options {
+            url,
+            secret_key: secret_key.clone(),
+        })
+        .await
+        .unwrap();
+        let blobs = Blobs::open(&Location::Folder(folder.path().join("blobs"))).unwrap();
+        let now = Arc::new(AtomicU64::new(START.0));
+        let key = ops::bootstrap(&store, START, None).await.unwrap().unwrap();
+        let mut settings = Settings::new("http://localhost:8000/", placement::cpu_catalogue());
+        // Tests are faster than people.
+        settings.rate_limits = RateLimits {
+            requests_per_second: NonZeroU32::new(100_000).unwrap(),
+            ..RateLimits::default()
+        };
+        change(&mut settings);
+        let clock = {
+            let now = now.clone();
+            Arc::new(move || Timestamp(now.load(Ordering::Relaxed)))
+        };
+        let issuer = Issuer::new(&secret_key);
+        let router = control_plane::router(ControlPlane::new(settings, store.clone(), blobs.clone(), issuer, clock));
+        Self {
+            store,
+            key,
+            blobs,
+            router,
+            now,
+            _folder: folder,
+        }
+    }
+
+    pub fn now(&self) -> Timestamp {
+        Timestamp(self.now.load(Ordering::Relaxed))
+    }
+
+    pub fn pass(&self, millis: u64) {
+        self.now.fetch_add(millis, Ordering::Relaxed);
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.call(Method::GET, path, None).await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
+        self.call(Method::POST, path, Some(body)).await
+    }
+
+    pub async fn patch(&self, path: &str, body: Value) -> Answer {
+        self.call(Method::PATCH, path, Some(body)).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.call(Method::DELETE, path, None).await
+    }
+
+    /// A call with the administrator's key.
+    pub async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Answer {
+        self.call_as(Some(&self.key), method, path, body).await
+    }
+
+    /// A call with any key, or none.
+    pub async fn call_as(&self, key: Option<&str>, method: Method, path: &str, body: Option<Value>) -> Answer {
+        let authorization = key.map(|key| format!("Api-Key {key}"));
+        let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
+        self.send(method, path, authorization.as_deref(), body).await
+    }
+
+    /// A call with everything as it is given.
+    pub async fn send(&self, method: Method, path: &str, authorization: Option<&str>, body: Body) -> Answer {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::CONTENT_TYPE, "application/json");
+        if let Some(value) = authorization {
+            request = request.header(header::AUTHORIZATION, value);
+        }
+        let response = self.router.clone().oneshot(request.body(body).unwrap()).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = to_bytes(body, LONGEST_ANSWER).await.unwrap();
+        let body = serde_json::from_slice(&bytes).unwrap_or_else(|_| String::from_utf8_lossy(&bytes).into());
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body,
+        }
+    }
+
+    /// The only team there is.
+    pub async fn team(&self) -> TeamId {
+        self.store.teams().await.unwrap().remove(0).id
+    }
+
+    /// Puts an archive where an upload would have put it.
+    pub async fn upload(&self, archive: Vec<u8>) -> String {
+        let key = uploads::object_key(&self.team().await, rand::random());
+        self.upload_as(&key, archive).await;
+        key
+    }
+
+    pub async fn upload_as(&self, key: &str, archive: Vec<u8>) {
+        let content = stream::iter([Ok::<_, std::io::Error>(Bytes::from(archive))]);
+        self.blobs.put(key, content, u64::MAX).await.unwrap();
+    }
+
+    /// Makes a model with a first deployment.
+    pub async fn push_model(&self, name: &str) -> Pushed {
+        let s3_key = self.upload(model_archive()).await;
+        let source = json!({ "kind": "model_archive", "name": name, "deployment": { "config": {} }, "s3_key": s3_key });
+        pushed(self.post("/v1/models", json!({ "source": source })).await.ok())
+    }
+
+    /// Adds a deployment to a model.
+    pub async fn push(&self, model: &str, deployment: Value) -> Answer {
+        let s3_key = self.upload(model_archive()).await;
+        let source = json!({ "kind": "model_archive", "deployment": deployment, "s3_key": s3_key });
+        self.post(&format!("/v1/models/{model}/deployments"), json!({ "source": source }))
+            .await
+    }
+
+    /// Does what tasks would do: gives the deployment a build, a ready replica, and the stage it was pushed for.
+    pub async fn make_active(&self, pushed: &Pushed) -> ReplicaId {
+        let now = self.now();
+        self.change(pushed, |lifecycle| Lifecycle {
+            build: Build::Succeeded {
+                at: now,
+                artifact: "artifact".into(),
+            },
+            run: Run::Serving { since: now },
+            first_ready: Some(now),
+            ..lifecycle
+        })
+        .await;
+        let deployment = self.store.deployment(&pushed.deployment_id()).await.unwrap();
+        if let Some(environment) = &deployment.target_environment {
+            self.store.stage(&deployment.id, environment, None).await.unwrap();
+        }
+        self.add_replica(pushed, Phase::Ready).await
+    }
+
+    pub async fn add_replica(&self, pushed: &Pushed, phase: Phase) -> ReplicaId {
+        let id = ReplicaId::from_entropy(rand::random());
+        let status = Status {
+            sequence: 1,
+            phase,
+            in_flight: 0,
+            start: StartTimes::default(),
+            pid: 1,
+        };
+        let replica = Replica {
+            id: id.clone(),
+            deployment_id: pushed.deployment_id(),
+            created_at: self.now(),
+            stopping_since: None,
+            status: Some(status),
+            seen_at: Some(self.now()),
+            log_cursor: 0,
+        };
+        self.store.add_replica(&replica).await.unwrap();
+        id
+    }
+
+    /// Lets the build fail.
+    pub async fn fail_build(&self, pushed: &Pushed) {
+        let at = self.now();
+        let reason = Reason {
+            message: "requirements: no version of nonesuch".into(),
+            hint: Some("correct the name".into()),
+            detail: None,
+        };
+        self.change(pushed, |lifecycle| Lifecycle {
+            build: Build::Failed {
+                at,
+                reason: reason.clone(),
+            },
+            ..lifecycle
+        })
+        .await;
+    }
+
+    async fn change(&self, pushed: &Pushed, change: impl Fn(Lifecycle) -> Lifecycle) {
+        self.store
+            .change_deployment(&pushed.deployment_id(), None, |deployment| {
+                deployment.lifecycle = change(deployment.lifecycle.clone());
+                Ok::<_, store::Error>(())
+            })
+            .await
+            .unwrap();
+    }
+
+    /// The names of all models, to see that nothing was left behind.
+    pub async fn model_names(&self) -> Vec<String> {
+        let models = self.get("/v1/models").await.ok();
+        models["models"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|model| model["name"].as_str().unwrap().into())
+            .collect()
+    }
+
+    /// A key of this type, made through the API.
+    pub async fn make_key(&self, kind: &str) -> String {
+        let answer = self.post("/v1/api_keys", json!({ "type": kind })).await.ok();
+        answer["api_key"].as_str().unwrap().to_owned()
+    }
+}
+
+/// The ids in the answer to a push.
+pub fn pushed(answer: Value) -> Pushed {
+    let id = |part: &str| answer[part]["id"].as_str().unwrap().to_owned();
+    Pushed {
+        model: id("model"),
+        deployment: id("deployment"),
+    }
+}
+
+/// The archive of a model that could run.
+pub fn model_archive() -> Vec<u8> {
+    archive_of(&[
+        ("config.yaml", "model_name: iris\n"),
+        ("model/model.py", "class Model: ...\n"),
+    ])
+}
+
+/// An archive of these files.
+pub fn archive_of(files: &[(&str, &str)]) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (path, content) in files {
+        let mut header = tar::Header::new_gnu();
+        // The name is set as bytes, so that a test can write one that a well-behaved program would not.
+        header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        header.set_cksum();
+        builder.append(&header, content.as_bytes()).unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+/// Replaces what differs from run to run.
+pub fn redacted(mut body: Value) -> Value {
+    redact(&mut body);
+    body
+}
+
+fn redact(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                match name.as_str() {
+                    "id" | "model_id" | "deployment_id" | "user_id" if field.is_string() => {
+                        *field = format!("[{name}]").into();
+                    }
+                    name if name.ends_with("_deployment_id") && field.is_string() => *field = "[deployment_id]".into(),
+                    // These are named by what they are.
+                    "instance_type" => {}
+                    _ => redact(field),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(redact),
+        _ => {}
+    }
+}
