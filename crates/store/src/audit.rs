@@ -5,7 +5,8 @@ use sqlx::any::AnyRow;
 
 use crate::{
     Error, Store,
-    database::{Columns, Write, bigint, json},
+    columns::{Columns, bigint, json},
+    database::Write,
     domain::{AuditEntry, AuditEvent},
 };
 

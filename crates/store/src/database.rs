@@ -1,13 +1,11 @@
-//! Opening the database, transactions, and reading columns. One SQL text serves SQLite and PostgreSQL (TEXT and BIGINT columns,
+//! Opening the database, transactions, announcements. One SQL text serves SQLite and PostgreSQL (TEXT and BIGINT columns,
 //! `$1` placeholders), so every query stands once, in the file of its resource.
 
-use std::{borrow::Cow, path::Path, str::FromStr, sync::Arc, time::Duration};
+use std::{borrow::Cow, fmt, path::Path, sync::Arc, time::Duration};
 
-use planner::Timestamp;
-use serde::{Serialize, de::DeserializeOwned};
 use sqlx::{
-    Any, AnyConnection, AnyPool, AssertSqlSafe, Row, SqlSafeStr, Transaction,
-    any::{AnyPoolOptions, AnyRow},
+    Any, AnyConnection, AnyPool, AssertSqlSafe, SqlSafeStr, Transaction,
+    any::AnyPoolOptions,
     migrate::{MigrateError, Migration, MigrationType, Migrator},
     postgres::PgListener,
 };
@@ -21,12 +19,20 @@ use crate::{
 };
 
 /// How to open a store.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Options {
     /// `sqlite:/path/to/file.db` (made if absent; see [`sqlite_url`]) or `postgres://user@host/database`.
     pub url: String,
     /// Secrets at rest are sealed with a key derived from it.
     pub secret_key: SecretKey,
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("url", &without_password(&self.url))
+            .finish_non_exhaustive()
+    }
 }
 
 /// The URL of a SQLite database in a file.
@@ -285,131 +291,15 @@ async fn listen(url: &str, notifier: Notifier) -> Result<AbortHandle, Error> {
 }
 
 fn configuration(url: &str, reason: impl ToString) -> Error {
-    let shown = match (url.find("://"), url.rfind('@')) {
-        (Some(scheme), Some(at)) if scheme < at => format!("{}://…{}", &url[..scheme], &url[at..]),
-        _ => url.into(),
-    };
     Error::Configuration {
-        url: shown,
+        url: without_password(url),
         reason: reason.to_string(),
     }
 }
 
-/// Reading columns as what they mean.
-pub(crate) trait Columns {
-    fn maybe_text(&self, column: &str) -> Result<Option<String>, Error>;
-    fn maybe_number(&self, column: &str) -> Result<Option<u64>, Error>;
-    fn signed(&self, column: &str) -> Result<i64, Error>;
-
-    fn text(&self, column: &str) -> Result<String, Error> {
-        self.maybe_text(column)?
-            .ok_or_else(|| Error::damaged(column, "it is null"))
-    }
-
-    fn number(&self, column: &str) -> Result<u64, Error> {
-        self.maybe_number(column)?
-            .ok_or_else(|| Error::damaged(column, "it is null"))
-    }
-
-    fn small_number(&self, column: &str) -> Result<u32, Error> {
-        self.number(column)?
-            .try_into()
-            .map_err(|error| Error::damaged(column, error))
-    }
-
-    fn flag(&self, column: &str) -> Result<bool, Error> {
-        Ok(self.number(column)? != 0)
-    }
-
-    fn time(&self, column: &str) -> Result<Timestamp, Error> {
-        self.number(column).map(Timestamp)
-    }
-
-    fn maybe_time(&self, column: &str) -> Result<Option<Timestamp>, Error> {
-        Ok(self.maybe_number(column)?.map(Timestamp))
-    }
-
-    fn id<T: FromStr<Err = api::id::InvalidId>>(&self, column: &str) -> Result<T, Error> {
-        self.text(column)?
-            .parse()
-            .map_err(|error| Error::damaged(column, error))
-    }
-
-    fn maybe_id<T: FromStr<Err = api::id::InvalidId>>(&self, column: &str) -> Result<Option<T>, Error> {
-        self.maybe_text(column)?
-            .map(|text| text.parse().map_err(|error| Error::damaged(column, error)))
-            .transpose()
-    }
-
-    fn json<T: DeserializeOwned>(&self, column: &str) -> Result<T, Error> {
-        serde_json::from_str(&self.text(column)?).map_err(|error| Error::damaged(column, error))
-    }
-
-    fn maybe_json<T: DeserializeOwned>(&self, column: &str) -> Result<Option<T>, Error> {
-        let parse = |text: String| serde_json::from_str(&text).map_err(|error| Error::damaged(column, error));
-        self.maybe_text(column)?.map(parse).transpose()
-    }
-
-    /// An enum without data that is written as a bare word.
-    fn word<T: DeserializeOwned>(&self, column: &str) -> Result<T, Error> {
-        serde_json::from_value(self.text(column)?.into()).map_err(|error| Error::damaged(column, error))
-    }
-}
-
-impl Columns for AnyRow {
-    fn maybe_text(&self, column: &str) -> Result<Option<String>, Error> {
-        Ok(self.try_get(column)?)
-    }
-
-    fn maybe_number(&self, column: &str) -> Result<Option<u64>, Error> {
-        let number: Option<i64> = self.try_get(column)?;
-        number
-            .map(|number| number.try_into().map_err(|error| Error::damaged(column, error)))
-            .transpose()
-    }
-
-    fn signed(&self, column: &str) -> Result<i64, Error> {
-        Ok(self.try_get(column)?)
-    }
-}
-
-/// A number as a BIGINT; what is beyond its range is as good as infinite.
-pub(crate) fn bigint(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-pub(crate) fn maybe_bigint(time: Option<Timestamp>) -> Option<i64> {
-    time.map(|time| bigint(time.0))
-}
-
-pub(crate) fn json<T: Serialize + ?Sized>(value: &T) -> String {
-    serde_json::to_string(value).expect("our types have string keys and no failing Serialize")
-}
-
-pub(crate) fn maybe_json<T: Serialize>(value: &Option<T>) -> Option<String> {
-    value.as_ref().map(json)
-}
-
-/// The bare word for an enum without data.
-pub(crate) fn word<T: Serialize>(value: &T) -> String {
-    json(value).trim_matches('"').to_owned()
-}
-
-/// For an insert or update that may run into another's name.
-pub(crate) fn or_name_taken<'a>(kind: &'static str, name: &'a str) -> impl FnOnce(sqlx::Error) -> Error + 'a {
-    move |error| match error.as_database_error() {
-        Some(cause) if cause.is_unique_violation() => Error::NameTaken {
-            kind,
-            name: name.into(),
-        },
-        _ => error.into(),
-    }
-}
-
-/// For a delete that may leave somebody pointing at nothing.
-pub(crate) fn or_in_use<'a>(kind: &'static str, id: &'a str) -> impl FnOnce(sqlx::Error) -> Error + 'a {
-    move |error| match error.as_database_error() {
-        Some(cause) if cause.is_foreign_key_violation() => Error::InUse { kind, id: id.into() },
-        _ => error.into(),
+fn without_password(url: &str) -> String {
+    match (url.find("://"), url.rfind('@')) {
+        (Some(scheme), Some(at)) if scheme < at => format!("{}://…{}", &url[..scheme], &url[at..]),
+        _ => url.into(),
     }
 }

@@ -10,7 +10,8 @@ use sqlx::any::AnyRow;
 
 use crate::{
     Error, Store, Topic, audit,
-    database::{Columns, Write, bigint, json, maybe_json, or_in_use, or_name_taken, word},
+    columns::{Columns, bigint, json, maybe_json, or_in_use, or_name_taken, word},
+    database::Write,
     domain::{Archive, AuditEvent, Component, Deployment, DeploymentKind, LogRecord},
     logs,
 };
@@ -211,9 +212,9 @@ pub(crate) async fn push(write: &mut Write, new: &NewDeployment) -> Result<Deplo
         DeploymentKind::Development => development(write, &new.model_id).await?,
         DeploymentKind::Published => None,
     };
-    let (id, name, generation) = match overwritten {
-        Some(old) => (old.id, old.name, old.generation + 1),
-        None => (new.id.clone(), choose_name(write, new, last_number).await?, 1),
+    let (sql, id, name, generation) = match overwritten {
+        Some(old) => (OVERWRITE, old.id, old.name, old.generation + 1),
+        None => (INSERT, new.id.clone(), choose_name(write, new, last_number).await?, 1),
     };
     let deployment = Deployment {
         id,
@@ -235,7 +236,7 @@ pub(crate) async fn push(write: &mut Write, new: &NewDeployment) -> Result<Deplo
         replica_memory: replica_set::Memory::default(),
         generation,
     };
-    put(write, &deployment).await?;
+    put(write, sql, &deployment).await?;
     let line = LogLine {
         timestamp_ns: new.created_at.as_nanos(),
         level: Some(Level::Info),
@@ -297,43 +298,46 @@ async fn name_exists(write: &mut Write, model: &ModelId, name: &str) -> Result<b
     Ok(row.is_some())
 }
 
-/// Inserts a deployment, or replaces everything of the one with its id.
-async fn put(write: &mut Write, deployment: &Deployment) -> Result<(), Error> {
-    sqlx::query(
-        "INSERT INTO deployments (id, model_id, name, created_at, kind, labels, config, raw_config, user_env, archive_key,
-             archive_bytes, deploy_timeout_ms, instance_type, autoscaling, target_environment, lifecycle, target_replicas,
-             replica_memory, generation)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
-         ON CONFLICT (id) DO UPDATE SET created_at = excluded.created_at, labels = excluded.labels, config = excluded.config,
-             raw_config = excluded.raw_config, user_env = excluded.user_env, archive_key = excluded.archive_key,
-             archive_bytes = excluded.archive_bytes, deploy_timeout_ms = excluded.deploy_timeout_ms,
-             instance_type = excluded.instance_type, autoscaling = excluded.autoscaling,
-             target_environment = excluded.target_environment, lifecycle = excluded.lifecycle,
-             target_replicas = excluded.target_replicas, replica_memory = excluded.replica_memory,
-             generation = excluded.generation
-         WHERE deployments.kind = 'development' AND deployments.model_id = excluded.model_id",
-    )
-    .bind(deployment.id.as_str())
-    .bind(deployment.model_id.as_str())
-    .bind(&deployment.name)
-    .bind(bigint(deployment.created_at.0))
-    .bind(word(&deployment.kind))
-    .bind(maybe_json(&deployment.labels))
-    .bind(json(&deployment.config))
-    .bind(&deployment.raw_config)
-    .bind(maybe_json(&deployment.user_env))
-    .bind(&deployment.archive.key)
-    .bind(bigint(deployment.archive.bytes))
-    .bind(bigint(deployment.deploy_timeout_ms))
-    .bind(&deployment.instance_type)
-    .bind(json(&deployment.autoscaling))
-    .bind(&deployment.target_environment)
-    .bind(json(&deployment.lifecycle))
-    .bind(i64::from(deployment.target_replicas))
-    .bind(json(&deployment.replica_memory))
-    .bind(bigint(deployment.generation))
-    .execute(write.on())
-    .await?;
+const INSERT: &str =
+    "INSERT INTO deployments (id, model_id, name, created_at, kind, labels, config, raw_config, user_env, archive_key,
+         archive_bytes, deploy_timeout_ms, instance_type, autoscaling, target_environment, lifecycle, target_replicas,
+         replica_memory, generation)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)";
+
+const OVERWRITE: &str =
+    "UPDATE deployments SET name = $3, created_at = $4, kind = $5, labels = $6, config = $7, raw_config = $8, user_env = $9,
+         archive_key = $10, archive_bytes = $11, deploy_timeout_ms = $12, instance_type = $13, autoscaling = $14,
+         target_environment = $15, lifecycle = $16, target_replicas = $17, replica_memory = $18, generation = $19
+     WHERE id = $1 AND model_id = $2";
+
+async fn put(write: &mut Write, sql: &'static str, deployment: &Deployment) -> Result<(), Error> {
+    sqlx::query(sql)
+        .bind(deployment.id.as_str())
+        .bind(deployment.model_id.as_str())
+        .bind(&deployment.name)
+        .bind(bigint(deployment.created_at.0))
+        .bind(word(&deployment.kind))
+        .bind(maybe_json(&deployment.labels))
+        .bind(json(&deployment.config))
+        .bind(&deployment.raw_config)
+        .bind(maybe_json(&deployment.user_env))
+        .bind(&deployment.archive.key)
+        .bind(bigint(deployment.archive.bytes))
+        .bind(bigint(deployment.deploy_timeout_ms))
+        .bind(&deployment.instance_type)
+        .bind(json(&deployment.autoscaling))
+        .bind(&deployment.target_environment)
+        .bind(json(&deployment.lifecycle))
+        .bind(i64::from(deployment.target_replicas))
+        .bind(json(&deployment.replica_memory))
+        .bind(bigint(deployment.generation))
+        .execute(write.on())
+        .await
+        .map_err(|error| match error.as_database_error() {
+            // Names are known to be free here.
+            Some(cause) if cause.is_unique_violation() => Error::conflict("deployment", &deployment.id),
+            _ => error.into(),
+        })?;
     Ok(())
 }
 

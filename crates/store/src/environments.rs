@@ -6,7 +6,9 @@ use sqlx::any::AnyRow;
 
 use crate::{
     Error, Store, Topic, audit,
-    database::{Columns, Write, bigint, json, or_name_taken},
+    columns::{Columns, bigint, json, or_name_taken},
+    database::Write,
+    deployments,
     domain::{AuditEvent, Environment},
 };
 
@@ -103,13 +105,13 @@ impl Store {
     /// `NotFound` when the environment or the deployment is gone.
     pub async fn stage(&self, id: &DeploymentId, name: &str, audit: Option<&AuditEvent>) -> Result<(), Error> {
         let mut write = self.write(&[Topic::Environments, Topic::Deployments]).await?;
-        let row = sqlx::query(
-            "UPDATE deployments SET target_environment = NULL, generation = generation + 1 WHERE id = $1 RETURNING model_id",
-        )
-        .bind(id.as_str())
-        .fetch_optional(write.on())
-        .await?;
+        let row = sqlx::query("SELECT model_id FROM deployments WHERE id = $1")
+            .bind(id.as_str())
+            .fetch_optional(write.on())
+            .await?;
         let model: ModelId = row.ok_or_else(|| Error::not_found("deployment", id))?.id("model_id")?;
+        // Two deployments on their way to one stage go one after the other.
+        deployments::lock_model(&mut write, &model).await?;
         let row = sqlx::query("SELECT * FROM environments WHERE model_id = $1 AND name = $2")
             .bind(model.as_str())
             .bind(name)
@@ -124,11 +126,16 @@ impl Store {
         .bind(name)
         .execute(write.on())
         .await?;
-        sqlx::query("UPDATE deployments SET autoscaling = $1 WHERE id = $2")
-            .bind(json(&before.autoscaling))
-            .bind(id.as_str())
-            .execute(write.on())
-            .await?;
+        let staged = sqlx::query(
+            "UPDATE deployments SET target_environment = NULL, autoscaling = $1, generation = generation + 1 WHERE id = $2",
+        )
+        .bind(json(&before.autoscaling))
+        .bind(id.as_str())
+        .execute(write.on())
+        .await?;
+        if staged.rows_affected() == 0 {
+            return Err(Error::not_found("deployment", id));
+        }
         if let Some(previous) = before.current.filter(|previous| previous != id) {
             retire(&mut write, &previous).await?;
         }

@@ -4,7 +4,8 @@ use sqlx::any::AnyRow;
 
 use crate::{
     Error, Store, Topic, audit,
-    database::{Columns, Write, bigint, maybe_json, or_name_taken, word},
+    columns::{Columns, bigint, maybe_json, or_name_taken, word},
+    database::Write,
     domain::{ApiKey, AuditEvent, KeyOwner},
 };
 

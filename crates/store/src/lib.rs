@@ -8,6 +8,7 @@ mod audit;
 mod blobs;
 mod changes;
 mod cipher;
+mod columns;
 mod database;
 mod deployments;
 pub mod domain;

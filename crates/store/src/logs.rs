@@ -8,7 +8,8 @@ use sqlx::{AssertSqlSafe, any::AnyRow};
 
 use crate::{
     Error, Store, Topic,
-    database::{Columns, Write, bigint, word},
+    columns::{Columns, bigint, word},
+    database::Write,
     domain::{Component, LogRecord},
 };
 

@@ -5,7 +5,7 @@ use sqlx::any::AnyRow;
 
 use crate::{
     Error, NewDeployment, Store, Topic, audit,
-    database::{Columns, bigint, or_name_taken},
+    columns::{Columns, bigint, or_name_taken},
     deployments,
     domain::{AuditEvent, Deployment, Environment, Model},
     environments,

@@ -5,7 +5,7 @@ use sqlx::any::AnyRow;
 
 use crate::{
     Error, Store, Topic,
-    database::{Columns, bigint},
+    columns::{Columns, bigint},
     domain::{ApiKey, Organization, Team, User},
     keys,
 };

@@ -10,7 +10,7 @@ use sqlx::any::AnyRow;
 
 use crate::{
     Error, Store, Topic,
-    database::{Columns, bigint, json, maybe_bigint, maybe_json},
+    columns::{Columns, bigint, json, maybe_bigint, maybe_json},
     domain::Replica,
 };
 

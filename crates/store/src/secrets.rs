@@ -6,7 +6,7 @@ use sqlx::any::AnyRow;
 
 use crate::{
     Error, Store, Topic, audit,
-    database::{Columns, bigint, or_name_taken},
+    columns::{Columns, bigint, or_name_taken},
     domain::{AuditEvent, Secret, SecretValues, fold_secret_name},
 };
 

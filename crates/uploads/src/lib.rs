@@ -63,19 +63,26 @@ impl Default for Limits {
 /// the same. `NotFound` when nothing was uploaded under `key`, or the upload has been swept.
 pub async fn claim(blobs: &Blobs, key: &str) -> Result<Archive, store::Error> {
     let archive_key = archive_key(key).ok_or_else(|| not_uploaded(key))?;
-    let found = match blobs.head(&archive_key).await {
-        Err(store::Error::NotFound { .. }) => {
-            blobs.rename(key, &archive_key).await.map_err(|error| match error {
+    let missing_is_fine = |error| {
+        matches!(error, store::Error::NotFound { .. })
+            .then_some(())
+            .ok_or(error)
+    };
+    let claimed = match blobs.head(&archive_key).await {
+        Ok(claimed) => claimed,
+        Err(error) => {
+            missing_is_fine(error)?;
+            // Missing here too when somebody else is claiming it at this moment.
+            blobs.rename(key, &archive_key).await.or_else(missing_is_fine)?;
+            blobs.head(&archive_key).await.map_err(|error| match error {
                 store::Error::NotFound { .. } => not_uploaded(key),
                 other => other,
-            })?;
-            blobs.head(&archive_key).await?
+            })?
         }
-        found => found?,
     };
     Ok(Archive {
         key: archive_key,
-        bytes: found.bytes,
+        bytes: claimed.bytes,
     })
 }
 

@@ -1,3 +1,5 @@
+//! The audit log.
+
 use store::{AuditQuery, Error, domain::KeyOwner};
 
 use crate::{fixtures::*, support::Database};

@@ -1,3 +1,5 @@
+//! Deployments: names, generations, overwriting.
+
 use futures::future::join_all;
 use planner::lifecycle::Wanted;
 use serde_json::json;

@@ -1,3 +1,5 @@
+//! Environments and what is on stage in them.
+
 use serde_json::json;
 use store::{Error, domain::PRODUCTION};
 
@@ -21,6 +23,40 @@ pub async fn putting_a_deployment_on_stage_clears_its_target(database: Database)
     let unknown = store.stage(&deployment.id, "staging", None).await;
     assert_eq!(unknown.unwrap_err().to_string(), "there is no environment \"staging\"");
     assert_eq!(store.deployment(&deployment.id).await.unwrap(), staged);
+}
+
+pub async fn who_leaves_the_stage_goes_to_zero_and_who_enters_takes_its_settings(database: Database) {
+    let store = database.open().await;
+    let (model, first) = with_model(&store).await;
+    let mut production = store.environment(&model.id, PRODUCTION).await.unwrap();
+    production.autoscaling.min_replica = 2;
+    production.autoscaling.max_replica = 5;
+    store.save_environment(&mut production, None).await.unwrap();
+    store.stage(&first.id, PRODUCTION, None).await.unwrap();
+    assert_eq!(
+        store.deployment(&first.id).await.unwrap().autoscaling,
+        production.autoscaling
+    );
+    let mut first = store.deployment(&first.id).await.unwrap();
+    first.target_replicas = 2;
+    store.save_deployment(&mut first, None).await.unwrap();
+
+    let second = store.add_deployment(&push(&model, 2), None).await.unwrap();
+    store.stage(&second.id, PRODUCTION, None).await.unwrap();
+    assert_eq!(
+        store.deployment(&second.id).await.unwrap().autoscaling,
+        production.autoscaling
+    );
+    let left = store.deployment(&first.id).await.unwrap();
+    assert_eq!(
+        (
+            left.target_replicas,
+            left.autoscaling.min_replica,
+            left.autoscaling.max_replica
+        ),
+        (0, 0, 5)
+    );
+    assert!(left.generation > first.generation);
 }
 
 pub async fn a_deleted_environment_is_nobodys_target(database: Database) {

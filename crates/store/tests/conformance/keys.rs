@@ -1,3 +1,5 @@
+//! API keys.
+
 use store::{Error, domain::KeyOwner};
 
 use crate::{fixtures::*, support::Database};

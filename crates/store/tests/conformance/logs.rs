@@ -1,3 +1,5 @@
+//! Log lines: order, search, exactly once, pruning.
+
 use api::{
     id::{DeploymentId, ReplicaId},
     internal::replica::{Level, LogLine},

@@ -52,6 +52,7 @@ on_every_store! {
         everything_reads_back_as_written;
     environments:
         putting_a_deployment_on_stage_clears_its_target,
+        who_leaves_the_stage_goes_to_zero_and_who_enters_takes_its_settings,
         a_deleted_environment_is_nobodys_target,
         names_are_unique_within_a_model,
         a_save_of_an_older_generation_is_refused;

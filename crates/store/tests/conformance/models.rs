@@ -1,3 +1,5 @@
+//! Models.
+
 use store::{
     AuditQuery, Error, LogQuery, ModelFilter,
     domain::{Component, PRODUCTION},

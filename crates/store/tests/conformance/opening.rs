@@ -1,3 +1,5 @@
+//! Opening a database, and announcements of changes.
+
 use std::time::Duration;
 
 use store::{Error, Store, Topic};

@@ -1,3 +1,5 @@
+//! The first start.
+
 use crate::{fixtures::*, support::Database};
 
 pub async fn the_first_start_makes_it_and_later_ones_do_not(database: Database) {

@@ -1,3 +1,5 @@
+//! Replicas.
+
 use api::{
     id::ReplicaId,
     internal::replica::{Phase, StartTimes, Status},

@@ -1,3 +1,5 @@
+//! Secrets.
+
 use api::id::{SecretId, TeamId};
 use secrecy::ExposeSecret;
 use store::{Error, SecretKey, Store, domain::Secret};

@@ -1,16 +1,40 @@
-//! Blobs in a folder: whole or not at all.
+//! What every blob store does: each case runs on a folder and on a bucket.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod place;
+
+use std::path::Path;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
+use place::Place;
 use planner::Timestamp;
-use store::{Blobs, Error, Location};
-use tempfile::TempDir;
+use store::{Blobs, Error};
 
-fn blobs() -> (TempDir, Blobs) {
-    let folder = tempfile::tempdir().unwrap();
-    let blobs = Blobs::open(&Location::Folder(folder.path().join("blobs"))).unwrap();
-    (folder, blobs)
+macro_rules! on_every_place {
+    ($($case:ident),+ $(,)?) => {
+        mod folder {
+            $(#[tokio::test]
+            async fn $case() {
+                super::$case(super::Place::folder().await).await;
+            })+
+        }
+        mod bucket {
+            $(#[tokio::test]
+            async fn $case() {
+                super::$case(super::Place::bucket().await).await;
+            })+
+        }
+    };
+}
+
+on_every_place! {
+    a_blob_reads_back_as_it_was_written,
+    a_large_blob_reads_back_as_it_was_written,
+    what_is_too_large_or_breaks_off_is_not_there,
+    a_deleted_or_renamed_blob_is_gone,
+    a_key_has_one_spelling_and_never_leaves_the_place,
+    a_sweep_takes_old_blobs_that_nobody_keeps,
 }
 
 fn chunks(chunks: &[&'static str]) -> impl futures::Stream<Item = Result<Bytes, std::io::Error>> + Unpin + use<> {
@@ -26,8 +50,8 @@ async fn content(blobs: &Blobs, key: &str) -> String {
     String::from_utf8(chunks.concat()).unwrap()
 }
 
-fn files(folder: &TempDir) -> usize {
-    let mut folders = vec![folder.path().to_owned()];
+fn files(folder: &Path) -> usize {
+    let mut folders = vec![folder.to_owned()];
     let mut files = 0;
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
@@ -38,25 +62,23 @@ fn files(folder: &TempDir) -> usize {
     files
 }
 
-#[tokio::test]
-async fn a_blob_reads_back_as_it_was_written() {
-    let (folder, blobs) = blobs();
+async fn a_blob_reads_back_as_it_was_written(place: Place) {
+    let blobs = &place.blobs;
     assert_eq!(blobs.put("a/b", chunks(&["one ", "two"]), 7).await.unwrap(), 7);
-    assert_eq!(content(&blobs, "a/b").await, "one two");
+    assert_eq!(content(blobs, "a/b").await, "one two");
     assert_eq!(blobs.head("a/b").await.unwrap().bytes, 7);
     let part = blobs.get("a/b", Some(4..6)).await.unwrap();
     assert_eq!((part.info.bytes, part.range.clone()), (7, 4..6));
     assert_eq!(part.chunks.try_collect::<Vec<_>>().await.unwrap().concat(), b"tw");
     blobs.put("a/b", chunks(&["three"]), 7).await.unwrap();
-    assert_eq!(content(&blobs, "a/b").await, "three");
-    let file = folder.path().join("copy");
+    assert_eq!(content(blobs, "a/b").await, "three");
+    let file = place.path().join("copy");
     blobs.copy_to_file("a/b", &file).await.unwrap();
     assert_eq!(std::fs::read(file).unwrap(), b"three");
 }
 
-#[tokio::test]
-async fn a_large_blob_reads_back_as_it_was_written() {
-    let (_folder, blobs) = blobs();
+async fn a_large_blob_reads_back_as_it_was_written(place: Place) {
+    let blobs = &place.blobs;
     let megabyte = |number: u8| Ok::<_, std::io::Error>(Bytes::from(vec![number; 1 << 20]));
     blobs
         .put("large", stream::iter((0..23).map(megabyte)), u64::MAX)
@@ -75,9 +97,8 @@ async fn a_large_blob_reads_back_as_it_was_written() {
     assert!(read.iter().enumerate().all(|(at, byte)| *byte == (at >> 20) as u8));
 }
 
-#[tokio::test]
-async fn what_is_too_large_or_breaks_off_is_not_there() {
-    let (folder, blobs) = blobs();
+async fn what_is_too_large_or_breaks_off_is_not_there(place: Place) {
+    let blobs = &place.blobs;
     blobs.put("kept", chunks(&["old"]), 10).await.unwrap();
     let too_large = blobs.put("kept", chunks(&["12345", "678901"]), 10).await;
     assert!(
@@ -89,47 +110,39 @@ async fn what_is_too_large_or_breaks_off_is_not_there() {
     let large = stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from(vec![0; 1 << 20]))).take(30);
     let too_large = blobs.put("kept", large, 25 << 20).await;
     assert!(matches!(too_large, Err(Error::TooLarge { .. })), "{too_large:?}");
-    assert_eq!(content(&blobs, "kept").await, "old");
-    assert_eq!(files(&folder), 1, "no leftovers");
+    assert_eq!(content(blobs, "kept").await, "old");
 }
 
-#[tokio::test]
-async fn a_deleted_or_renamed_blob_is_gone() {
-    let (_folder, blobs) = blobs();
+async fn a_deleted_or_renamed_blob_is_gone(place: Place) {
+    let blobs = &place.blobs;
     blobs.put("a/b", chunks(&["x"]), 1).await.unwrap();
     blobs.rename("a/b", "c/d").await.unwrap();
     assert!(matches!(blobs.head("a/b").await, Err(Error::NotFound { .. })));
     assert!(matches!(blobs.rename("a/b", "c/e").await, Err(Error::NotFound { .. })));
-    assert_eq!(content(&blobs, "c/d").await, "x");
+    assert_eq!(content(blobs, "c/d").await, "x");
     blobs.delete("c/d").await.unwrap();
     blobs.delete("c/d").await.unwrap();
     assert!(blobs.list("c").await.unwrap().is_empty());
 }
 
-#[tokio::test]
-async fn a_key_never_leaves_the_folder() {
-    let (folder, blobs) = blobs();
+async fn a_key_has_one_spelling_and_never_leaves_the_place(place: Place) {
+    let blobs = &place.blobs;
     for key in ["../escaped", "a/../../escaped", "/etc/escaped", "a//b", ""] {
         assert!(blobs.put(key, chunks(&["x"]), 1).await.is_err(), "{key}");
         assert!(blobs.get(key, None).await.is_err(), "{key}");
     }
-    assert_eq!(files(&folder), 0);
+    assert_eq!(files(place.path()), 0);
 }
 
-#[tokio::test]
-async fn a_sweep_takes_old_blobs_that_nobody_keeps() {
-    let (folder, blobs) = blobs();
+async fn a_sweep_takes_old_blobs_that_nobody_keeps(place: Place) {
+    let blobs = &place.blobs;
     blobs.put("a/kept", chunks(&["x"]), 1).await.unwrap();
     blobs.put("a/swept", chunks(&["x"]), 1).await.unwrap();
     blobs.put("b/elsewhere", chunks(&["x"]), 1).await.unwrap();
-    let interrupted = folder.path().join("blobs/a/half#1");
-    std::fs::write(&interrupted, "x").unwrap();
     let written = blobs.head("a/kept").await.unwrap().modified_at;
     assert_eq!(blobs.sweep("a", written, |_| false).await.unwrap(), 0);
-    assert_eq!(blobs.sweep_interrupted(written).await.unwrap(), 0);
     let later = written.plus(60_000);
     assert_eq!(blobs.sweep("a", later, |key| key == "a/kept").await.unwrap(), 1);
-    assert_eq!(blobs.sweep_interrupted(later).await.unwrap(), 1);
     let left: Vec<String> = blobs
         .list("a")
         .await
@@ -138,7 +151,28 @@ async fn a_sweep_takes_old_blobs_that_nobody_keeps() {
         .map(|blob| blob.key)
         .collect();
     assert_eq!(left, ["a/kept"]);
-    assert!(!interrupted.exists());
     assert_eq!(blobs.list("b").await.unwrap().len(), 1);
     assert_eq!(blobs.sweep("a", Timestamp(0), |_| false).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn an_interrupted_write_to_a_folder_is_invisible_and_swept_when_it_is_old() {
+    let place = Place::folder().await;
+    let blobs = &place.blobs;
+    blobs.put("a/whole", chunks(&["x"]), 1).await.unwrap();
+    let interrupted = place.path().join("blobs/a/half#1");
+    std::fs::write(&interrupted, "x").unwrap();
+    assert_eq!(blobs.list("a").await.unwrap().len(), 1);
+    let written = blobs.head("a/whole").await.unwrap().modified_at;
+    assert_eq!(blobs.sweep_interrupted(written).await.unwrap(), 0);
+    assert_eq!(blobs.sweep_interrupted(written.plus(60_000)).await.unwrap(), 1);
+    assert_eq!(files(place.path()), 1);
+}
+
+#[tokio::test]
+async fn a_refused_write_to_a_folder_leaves_no_file() {
+    let place = Place::folder().await;
+    let large = stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from(vec![0; 1 << 20]))).take(30);
+    assert!(place.blobs.put("large", large, 25 << 20).await.is_err());
+    assert_eq!(files(place.path()), 0);
 }
