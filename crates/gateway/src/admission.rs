@@ -93,7 +93,7 @@ pub(crate) enum Turn {
 }
 
 impl Deployment {
-    /// A deployment seen for the first time. `demand` is told when a request meets a deployment without replicas.
+    /// A deployment seen for the first time. `demand` is told when replicas are wanted.
     pub(crate) fn new(route: Arc<DeploymentRoute>, demand: Arc<Notify>) -> Self {
         let replicas = route
             .replicas
@@ -192,6 +192,11 @@ impl Deployment {
     /// Records a wake call.
     pub(crate) fn wake(&self) {
         self.wakes.fetch_add(1, Ordering::Relaxed);
+        self.call_attention();
+    }
+
+    /// Asks whoever starts replicas to look.
+    pub(crate) fn call_attention(&self) {
         self.demand.notify_one();
     }
 
@@ -250,7 +255,7 @@ impl Deployment {
         drop(queue);
         drop(left_over);
         if seats.replicas.is_empty() {
-            self.demand.notify_one();
+            self.call_attention();
         }
         Ok(Place {
             deployment: self.clone(),

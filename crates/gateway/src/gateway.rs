@@ -10,7 +10,7 @@ use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 
-use crate::{Settings, request_id::RequestIds, table::Routes};
+use crate::{Settings, request_id::RequestIds, table::Routes, upload::ReadAhead};
 
 /// One gateway. Cheap to clone; all clones are the same gateway.
 #[derive(Clone)]
@@ -22,13 +22,16 @@ struct Inner {
     publishing: Mutex<()>,
     demand: Arc<Notify>,
     request_ids: RequestIds,
+    read_ahead: Arc<ReadAhead>,
 }
 
 impl Gateway {
     /// A gateway without routes: until the first [`Gateway::publish`] it answers 503 to every request for a model.
     pub fn new(settings: Settings) -> Self {
+        let read_ahead = Arc::new(ReadAhead::new(settings.read_ahead_bytes));
         Self(Arc::new(Inner {
             settings,
+            read_ahead,
             routes: ArcSwapOption::empty(),
             publishing: Mutex::new(()),
             demand: Arc::default(),
@@ -64,14 +67,18 @@ impl Gateway {
             .collect()
     }
 
-    /// Completes when somebody asks for a deployment that has no replica, by a request or by a wake call, since the last time
-    /// this completed. For one listener: a demand wakes one of several.
+    /// Completes when somebody asks for a deployment that has no replica, by a request or by a wake call, or when a replica
+    /// turns out to be gone, since the last time this completed. For one listener: a demand wakes one of several.
     pub async fn activity(&self) {
         self.0.demand.notified().await;
     }
 
     pub(crate) fn routes(&self) -> arc_swap::Guard<Option<Arc<Routes>>> {
         self.0.routes.load()
+    }
+
+    pub(crate) fn read_ahead(&self) -> &Arc<ReadAhead> {
+        &self.0.read_ahead
     }
 
     pub(crate) fn request_ids(&self) -> &RequestIds {

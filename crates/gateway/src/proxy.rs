@@ -57,12 +57,23 @@ pub(crate) async fn answer<B>(
             }
         }
     };
+    let unanswered = Unanswered(id);
     let mut response = answer.await.unwrap_or_else(|refusal: Refusal| {
         tracing::debug!(request.id = %id, %refusal, "refused");
         refusal.into_response().map(|body| Payload::Whole(Some(body)))
     });
+    std::mem::forget(unanswered);
     response.headers_mut().insert(headers::REQUEST_ID, name);
     response
+}
+
+/// A request that is being worked on. Dropped only when its client leaves, which nobody is left to be told.
+struct Unanswered(RequestId);
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        tracing::debug!(request.id = %self.0, status = 499, "the client left before the answer");
+    }
 }
 
 /// What is to be done for a request that may be served.
@@ -172,6 +183,8 @@ async fn forward<B>(
     let search = Search::new(gateway, deployment, limits, upgrade.is_some());
     let (response, exchange, attempts) = send(search, Request::from_parts(head, body)).await?;
     let (mut head, body) = response.into_parts();
+    let replica = &exchange.permit.replica().endpoint().replica_id;
+    tracing::debug!(request.id = ?id, deployment.id = %deployment.id(), replica.id = %replica, status = %head.status, attempts, "answered");
     let is_upgraded = head.status == StatusCode::SWITCHING_PROTOCOLS;
     headers::to_client(&mut head, attempts);
     let body = match upgrade {
@@ -192,8 +205,13 @@ async fn send(
     mut request: Request<Upload>,
 ) -> Result<(Response<Incoming>, Exchange, u32), Refusal> {
     let first_byte = Duration::from_millis(search.limits.first_byte_ms);
+    let read_ahead = search.gateway.read_ahead();
     loop {
-        let permit = search.next().await?;
+        let permit = tokio::select! {
+            biased;
+            permit = search.next() => permit?,
+            refusal = request.body_mut().read_ahead(read_ahead) => return Err(refusal),
+        };
         let Some((mut connection, is_new)) = search.connect(&permit).await else {
             continue;
         };
@@ -209,6 +227,7 @@ async fn send(
                 return Err(Upload::refusal(&error).cloned().unwrap_or_else(|| {
                     let replica = &permit.replica().endpoint().replica_id;
                     tracing::warn!(replica.id = %replica, %error, "a replica broke off");
+                    search.deployment.call_attention();
                     Refusal::Crashed
                 }));
             }

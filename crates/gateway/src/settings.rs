@@ -15,6 +15,9 @@ pub struct Settings {
     pub body_timeout: Duration,
     /// How long a client may take nothing of an answer that is there for it; then its connection is closed.
     pub write_timeout: Duration,
+    /// How many bytes of request bodies are held for requests that wait for a replica, all of them together. Beyond it clients
+    /// wait with their bytes.
+    pub read_ahead_bytes: u64,
     /// How long connecting to a replica may take before another one is tried.
     pub connect_timeout: Duration,
     /// How long an unused connection to a replica is kept; at most twice as long.
@@ -35,6 +38,7 @@ impl Default for Settings {
             idle_timeout: Duration::from_secs(120),
             body_timeout: Duration::from_secs(60),
             write_timeout: Duration::from_secs(120),
+            read_ahead_bytes: 128 << 20,
             connect_timeout: Duration::from_secs(5),
             replica_idle_timeout: Duration::from_secs(60),
             tunnel_idle_timeout: Duration::from_secs(3600),

@@ -1,8 +1,13 @@
 //! The body of a request on its way to a replica: counted against the limit, and not waited for without end.
 
 use std::{
-    future::Future,
+    collections::VecDeque,
+    future::{Future, pending, poll_fn},
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -63,6 +68,31 @@ impl Patience {
     }
 }
 
+/// How many bytes of bodies may be held for requests that wait, all of them together.
+#[derive(Debug)]
+pub(crate) struct ReadAhead {
+    free: AtomicU64,
+}
+
+impl ReadAhead {
+    pub(crate) fn new(bytes: u64) -> Self {
+        Self {
+            free: AtomicU64::new(bytes),
+        }
+    }
+
+    /// Takes up to `bytes`; what it returns has to be given back.
+    fn take(&self, bytes: u64) -> u64 {
+        let take = |free: u64| Some(free.saturating_sub(bytes));
+        let free = self.free.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
+        free.unwrap_or_default().min(bytes)
+    }
+
+    fn give_back(&self, bytes: u64) {
+        self.free.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
 /// A request body as it arrives from a client.
 #[derive(Debug)]
 pub(crate) struct Upload {
@@ -70,6 +100,23 @@ pub(crate) struct Upload {
     limit: u64,
     seen: u64,
     patience: Patience,
+    ahead: Option<Ahead>,
+}
+
+/// What was read before anybody wanted it.
+#[derive(Debug)]
+struct Ahead {
+    frames: VecDeque<Frame<Bytes>>,
+    bytes: u64,
+    /// Taken from the budget.
+    taken: u64,
+    budget: Arc<ReadAhead>,
+}
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        self.budget.give_back(self.taken);
+    }
 }
 
 impl Upload {
@@ -79,20 +126,44 @@ impl Upload {
             limit,
             seen: 0,
             patience: Patience::new(patience),
+            ahead: None,
         }
+    }
+
+    /// Reads while the request waits, as far as the budget allows, and returns only to refuse it. A connection shows that its
+    /// client has gone only to those who read from it.
+    pub(crate) async fn read_ahead(&mut self, budget: &Arc<ReadAhead>) -> Refusal {
+        let ahead = || Ahead {
+            frames: VecDeque::new(),
+            bytes: 0,
+            taken: 0,
+            budget: budget.clone(),
+        };
+        while !self.incoming.is_end_stream() {
+            let frame = match poll_fn(|context| self.poll_incoming(context)).await {
+                Some(Ok(frame)) => frame,
+                Some(Err(refusal)) => return refusal,
+                None => break,
+            };
+            let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+            let ahead = self.ahead.get_or_insert_with(ahead);
+            ahead.frames.push_back(frame);
+            ahead.bytes += bytes;
+            let taken = budget.take(bytes);
+            ahead.taken += taken;
+            if taken < bytes {
+                break;
+            }
+        }
+        pending().await
     }
 
     /// The refusal that ended a body, found among the causes of an error of the connection it was sent on.
     pub(crate) fn refusal<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e Refusal> {
         std::iter::successors(Some(error), |error| error.source()).find_map(|error| error.downcast_ref())
     }
-}
 
-impl Body for Upload {
-    type Data = Bytes;
-    type Error = Refusal;
-
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Refusal>>> {
+    fn poll_incoming(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Refusal>>> {
         let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(context) else {
             ready!(self.patience.poll_spent(context));
             return Poll::Ready(Some(Err(Refusal::SlowBody(self.patience.limit().as_millis()))));
@@ -111,12 +182,36 @@ impl Body for Upload {
             }
         })
     }
+}
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = Refusal;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Refusal>>> {
+        if let Some(ahead) = &mut self.ahead {
+            if let Some(frame) = ahead.frames.pop_front() {
+                ahead.bytes -= frame.data_ref().map_or(0, |data| data.len() as u64);
+                return Poll::Ready(Some(Ok(frame)));
+            }
+            self.ahead = None;
+        }
+        self.poll_incoming(context)
+    }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.ahead.as_ref().is_none_or(|ahead| ahead.frames.is_empty()) && self.incoming.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        let (mut hint, ahead) = (
+            self.incoming.size_hint(),
+            self.ahead.as_ref().map_or(0, |ahead| ahead.bytes),
+        );
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper + ahead);
+        }
+        hint.set_lower(hint.lower() + ahead);
+        hint
     }
 }

@@ -17,6 +17,13 @@ use tokio::{io::AsyncWriteExt, net::TcpStream, sync::mpsc};
 
 use crate::support::*;
 
+/// A replica that returns each body as it comes.
+fn echo() -> Replica {
+    Replica::start(1, |request| async move {
+        Response::new(request.into_body().map_err(|_| unreachable!()).boxed_unsync())
+    })
+}
+
 async fn chunk(body: &mut hyper::body::Incoming) -> Bytes {
     soon(body.frame()).await.unwrap().unwrap().into_data().unwrap()
 }
@@ -49,9 +56,7 @@ async fn server_sent_events_arrive_one_by_one() {
 
 #[tokio::test]
 async fn an_upload_arrives_piece_by_piece_while_the_answer_comes_back() {
-    let replica = Replica::start(1, |request| async move {
-        Response::new(request.into_body().map_err(|_| unreachable!()).boxed_unsync())
-    });
+    let replica = echo();
     let stage = Stage::new(route(&[&replica])).await;
     let mut client = stage.connect().await;
     let (mut pieces, body) = piecewise();
@@ -68,9 +73,7 @@ async fn an_upload_arrives_piece_by_piece_while_the_answer_comes_back() {
 
 #[tokio::test]
 async fn large_bodies_pass_whole() {
-    let replica = Replica::start(1, |request| async move {
-        Response::new(request.into_body().map_err(|_| unreachable!()).boxed_unsync())
-    });
+    let replica = echo();
     let stage = Stage::new(route(&[&replica])).await;
     let body: Vec<u8> = (0..20_000_000_u32).map(|number| (number % 251) as u8).collect();
     let answer = stage.call(predict(full(body.clone()))).await;
@@ -145,6 +148,46 @@ async fn a_client_that_leaves_the_queue_is_never_sent_to_the_model() {
     assert_eq!(soon(first).await.unwrap().text(), "done");
     stage.has(0, 0).await;
     assert!(!scripted.is_called());
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_the_queue_is_noticed_however_much_it_has_sent() {
+    let stage = Stage::new(route(&[])).await;
+    let mut client = stage.connect().await;
+    let mut answer = client.try_send(predict(full(vec![b'x'; 5_000_000])));
+    tokio::select! {
+        _ = &mut answer => panic!("there is no replica"),
+        () = stage.has(0, 1) => {}
+    }
+    drop(answer);
+    drop(client);
+    stage.has(0, 0).await;
+}
+
+#[tokio::test]
+async fn what_was_sent_while_waiting_arrives_whole() {
+    for read_ahead_bytes in [0, 100_000, 128 << 20] {
+        let settings = Settings {
+            read_ahead_bytes,
+            ..Settings::default()
+        };
+        let stage = Stage::with(settings).await;
+        stage.publish(route(&[]));
+        for round in 0..3 {
+            let body: Vec<u8> = (0..1_000_000_u32 + round).map(|number| (number % 251) as u8).collect();
+            let mut client = stage.connect().await;
+            let mut answer = client.try_send(predict(full(body.clone())));
+            tokio::select! {
+                _ = &mut answer => panic!("there is no replica"),
+                () = stage.has(0, 1) => {}
+            }
+            let replica = echo();
+            stage.publish(route(&[&replica]));
+            let answer = Answer::read(answer.await.unwrap()).await;
+            assert!(answer.body == body, "{} bytes came back", answer.body.len());
+            stage.publish(route(&[]));
+        }
+    }
 }
 
 #[tokio::test]
