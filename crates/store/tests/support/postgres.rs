@@ -3,7 +3,10 @@
 
 use std::{
     fs,
-    os::unix::{fs::chown, process::CommandExt},
+    os::unix::{
+        fs::{MetadataExt, chown},
+        process::CommandExt,
+    },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -28,39 +31,10 @@ impl Server {
     pub async fn start(folder: &Path) -> Self {
         let programs = programs();
         let data = folder.join("data");
-        let is_root = fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
-        let run = |program: &str| {
-            let mut command = Command::new(program);
-            command.current_dir(folder).stdout(Stdio::null()).stderr(Stdio::null());
-            if is_root {
-                command.uid(UNPRIVILEGED).gid(UNPRIVILEGED);
-            }
-            command
-        };
-        if is_root {
-            chown(folder, Some(UNPRIVILEGED), Some(UNPRIVILEGED)).unwrap();
-        }
-        let initdb = programs.join("initdb");
-        let made = run(initdb.to_str().unwrap())
-            .args([
-                "--no-sync",
-                "--auth=trust",
-                "--username=greenroom",
-                "--no-locale",
-                "--encoding=UTF8",
-                "--wal-segsize=1",
-            ])
-            .arg(&data)
-            .stderr(fs::File::create(folder.join("initdb.log")).unwrap())
-            .status()
-            .unwrap();
-        assert!(
-            made.success(),
-            "initdb: {}",
-            fs::read_to_string(folder.join("initdb.log")).unwrap()
-        );
+        copy(&empty_cluster(&programs), &data);
+        give_away(folder);
         let log = folder.join("postgres.log");
-        let guard = run("sh")
+        let guard = unprivileged("sh", folder)
             .args(["-c", GUARD])
             .arg(programs.join("postgres"))
             .args([
@@ -76,6 +50,7 @@ impl Server {
             .arg("-D")
             .arg(&data)
             .stdin(Stdio::piped())
+            .stdout(Stdio::null())
             .stderr(fs::File::create(&log).unwrap())
             .spawn()
             .unwrap();
@@ -136,4 +111,69 @@ fn programs() -> PathBuf {
         .into_iter()
         .find(|bin| bin.join("initdb").exists() && bin.join("postgres").exists())
         .expect(REMEDY)
+}
+
+/// A freshly made cluster to copy, which is quicker than making one. The first test that needs it makes it, others wait.
+fn empty_cluster(programs: &Path) -> PathBuf {
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let initdb = programs.join("initdb");
+    let version = String::from_utf8(Command::new(&initdb).arg("--version").output().unwrap().stdout).unwrap();
+    let cluster = cache.join(
+        version
+            .trim()
+            .replace(|letter: char| !letter.is_ascii_alphanumeric(), "-"),
+    );
+    let lock = fs::File::create(cluster.with_extension("lock")).unwrap();
+    lock.lock().unwrap();
+    if !cluster.exists() {
+        let folder = tempfile::tempdir().unwrap();
+        give_away(folder.path());
+        let data = folder.path().join("data");
+        let made = unprivileged(&initdb, folder.path())
+            .args([
+                "--no-sync",
+                "--auth=trust",
+                "--username=greenroom",
+                "--no-locale",
+                "--encoding=UTF8",
+            ])
+            .arg("--wal-segsize=1")
+            .arg(&data)
+            .output()
+            .unwrap();
+        assert!(
+            made.status.success(),
+            "initdb: {}",
+            String::from_utf8_lossy(&made.stderr)
+        );
+        let unfinished = cluster.with_extension("unfinished");
+        fs::remove_dir_all(&unfinished).ok();
+        copy(&data, &unfinished);
+        fs::rename(&unfinished, &cluster).unwrap();
+    }
+    cluster
+}
+
+fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
+    assert!(copied.success(), "cannot copy {} to {}", from.display(), to.display());
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
+}
+
+fn give_away(folder: &Path) {
+    if is_root() {
+        chown(folder, Some(UNPRIVILEGED), Some(UNPRIVILEGED)).unwrap();
+    }
+}
+
+fn unprivileged(program: impl AsRef<std::ffi::OsStr>, folder: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir(folder);
+    if is_root() {
+        command.uid(UNPRIVILEGED).gid(UNPRIVILEGED);
+    }
+    command
 }
