@@ -195,7 +195,8 @@ mod tests {
 
     /// A task that does what its script says, one entry a pass, and then nothing.
     struct Scripted {
-        script: std::vec::IntoIter<fn() -> Result<Next, Error>>,
+        script: std::vec::IntoIter<fn(&Bell) -> Result<Next, Error>>,
+        bell: Bell,
         passes: watch::Sender<usize>,
     }
 
@@ -204,12 +205,11 @@ mod tests {
 
         async fn pass(&mut self, _now: Timestamp) -> Result<Next, Error> {
             self.passes.send_modify(|passes| *passes += 1);
-            self.script.next().map_or(Ok(Next::IDLE), |step| step())
+            self.script.next().map_or(Ok(Next::IDLE), |step| step(&self.bell))
         }
     }
 
     struct Running {
-        bell: Bell,
         board: Board,
         passes: watch::Receiver<usize>,
         stop: watch::Sender<bool>,
@@ -222,7 +222,7 @@ mod tests {
         }
     }
 
-    fn start(script: Vec<fn() -> Result<Next, Error>>) -> Running {
+    fn start(script: Vec<fn(&Bell) -> Result<Next, Error>>) -> Running {
         let (passes_sender, passes) = watch::channel(0);
         let (stop, stopped) = watch::channel(false);
         let board = Board::default();
@@ -234,18 +234,17 @@ mod tests {
             stop: stopped,
         };
         let bell = Bell::default();
-        let task = Scripted { script: script.into_iter(), passes: passes_sender };
-        let run = tokio::spawn(driver.run(task, bell.clone()));
-        Running { bell, board, passes, stop, run }
+        let task = Scripted { script: script.into_iter(), bell: bell.clone(), passes: passes_sender };
+        let run = tokio::spawn(driver.run(task, bell));
+        Running { board, passes, stop, run }
     }
 
     #[tokio::test(start_paused = true)]
     async fn rings_during_a_pass_are_one_more_pass() {
-        let mut running = start(vec![]);
-        running.passes(1).await;
-        for _ in 0..3 {
-            running.bell.ring();
-        }
+        let mut running = start(vec![|bell| {
+            (0..3).for_each(|_| bell.ring());
+            Ok(Next::IDLE)
+        }]);
         running.passes(2).await;
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert_eq!(*running.passes.borrow(), 2);
@@ -253,7 +252,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_task_is_woken_at_the_moment_it_asked_for() {
-        let mut running = start(vec![|| Ok(Next::IDLE.by(Some(Timestamp(5_000))))]);
+        let mut running = start(vec![|_| Ok(Next::IDLE.by(Some(Timestamp(5_000))))]);
         let before = Instant::now();
         running.passes(2).await;
         assert_eq!(before.elapsed().as_secs(), 5);
@@ -261,7 +260,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_panic_is_a_failed_pass_and_the_next_one_looks_again() {
-        let mut running = start(vec![|| panic!("boom")]);
+        let mut running = start(vec![|_| panic!("boom")]);
         running.passes(1).await;
         running.passes(2).await;
         running.stop.send(true).unwrap();
@@ -272,7 +271,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn failing_passes_pause_longer_and_longer() {
-        let fail: fn() -> Result<Next, Error> = || Err(Error::Panic("again".into()));
+        let fail: fn(&Bell) -> Result<Next, Error> = |_| Err(Error::Panic("again".into()));
         let mut running = start(vec![fail; 3]);
         let before = Instant::now();
         running.passes(4).await;
@@ -281,8 +280,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn losing_a_race_is_not_a_failure() {
-        let conflict: fn() -> Result<Next, Error> =
-            || Err(store::Error::Conflict { kind: "deployment", id: "abc1234".into() }.into());
+        let conflict: fn(&Bell) -> Result<Next, Error> =
+            |_| Err(store::Error::Conflict { kind: "deployment", id: "abc1234".into() }.into());
         let mut running = start(vec![conflict]);
         let before = Instant::now();
         running.passes(2).await;

@@ -19,6 +19,13 @@ fn exit(cause: ExitCause, message: &str, detail: Option<&str>) -> Exit {
     Exit { cause, message: message.into(), detail: detail.map(Into::into) }
 }
 
+async fn until_counted(world: &World, id: &DeploymentId) {
+    world.eventually("the failure is counted", || async {
+        (world.deployment(id).await.replica_memory.failures == 1).then_some(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_failing_load_is_a_failed_deployment_whose_log_has_the_traceback() {
     let world = World::new().await;
@@ -171,10 +178,7 @@ async fn a_start_that_fails_for_the_machines_sake_is_tried_again() {
         deploy.iter().any(|message| message.contains("out of processes")).then_some(())
     })
     .await;
-    world.eventually("it is counted", || async {
-        (world.deployment(&pushed.id).await.replica_memory.failures == 1).then_some(())
-    })
-    .await;
+    until_counted(&world, &pushed.id).await;
     world.advance(Duration::from_secs(1));
     world.until_active(&pushed.id).await;
 }
@@ -225,6 +229,7 @@ async fn a_replica_that_vanished_is_told_and_replaced() {
         deploy.iter().any(|message| message.contains("its process and its folder are gone")).then_some(())
     })
     .await;
+    until_counted(&world, &pushed.id).await;
     world.advance(Duration::from_secs(1));
     let second = world.until_started(&pushed.id, &[first]).await;
     world.backend.ready(&second);

@@ -101,6 +101,8 @@ pub struct World {
 
 impl World {
     pub async fn new() -> World {
+        // Shown with a failing test. Another test of this process may have done it.
+        tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_test_writer().try_init().ok();
         let folder = tempfile::tempdir().unwrap();
         let work_dir = folder.path().join("work");
         std::fs::create_dir(&work_dir).unwrap();
@@ -269,9 +271,8 @@ impl World {
     }
 
     pub async fn logs(&self, id: &DeploymentId) -> Vec<LogRecord> {
-        let query =
-            LogQuery { deployments: vec![id.clone()], end_ms: u64::MAX, limit: 1000, ..LogQuery::default() };
-        self.store.logs(&query).await.unwrap()
+        let deployments = vec![id.clone()];
+        self.store.logs(&LogQuery { deployments, end_ms: u64::MAX, limit: 10_000, ..LogQuery::default() }).await.unwrap()
     }
 
     /// Messages of one component, oldest first.
