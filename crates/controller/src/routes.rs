@@ -160,3 +160,167 @@ fn may_invoke(kind: ApiKeyKind) -> bool {
         ApiKeyKind::WorkspaceExportMetrics | ApiKeyKind::WorkspaceManageApiKeys => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use api::id::UserId;
+    use planner::{Timestamp, autoscale, lifecycle::Lifecycle, replica_set};
+    use store::domain::Archive;
+
+    use super::*;
+
+    const MODEL: u128 = 1;
+
+    fn model(n: u128, team: u128) -> Model {
+        Model {
+            id: ModelId::from_entropy(n),
+            team_id: TeamId::from_entropy(team),
+            name: format!("model-{n}"),
+            created_at: Timestamp(1),
+            archive_download_disabled: false,
+        }
+    }
+
+    fn deployment(n: u64, kind: DeploymentKind, target: Option<&str>) -> Deployment {
+        Deployment {
+            id: DeploymentId::from_entropy(n.into()),
+            model_id: ModelId::from_entropy(MODEL),
+            name: format!("deployment-{n}"),
+            created_at: Timestamp(n),
+            kind,
+            labels: None,
+            config: serde_json::json!({}),
+            raw_config: None,
+            user_env: None,
+            archive: Archive { key: "archives/a".into(), bytes: 1 },
+            deploy_timeout_ms: 1,
+            instance_type: "1x2".into(),
+            autoscaling: autoscale::Settings::default(),
+            target_environment: target.map(Into::into),
+            lifecycle: Lifecycle::pushed(Timestamp(n)),
+            target_replicas: 0,
+            replica_memory: replica_set::Memory::default(),
+            generation: 1,
+        }
+    }
+
+    fn production(current: Option<u64>) -> Environment {
+        Environment {
+            model_id: ModelId::from_entropy(MODEL),
+            name: PRODUCTION.into(),
+            created_at: Timestamp(1),
+            current: current.map(|n| DeploymentId::from_entropy(n.into())),
+            autoscaling: autoscale::Settings::default(),
+            promotion_settings: serde_json::json!({}),
+            generation: 1,
+        }
+    }
+
+    fn deployed(deployment: &Deployment, status: Status) -> Deployed<'_> {
+        let limits =
+            RequestLimits { queue_ms: 1, first_byte_ms: 1, idle_ms: 1, max_body_bytes: 1, max_queued: 1 };
+        Deployed { deployment, status, endpoints: Vec::new(), slots_per_replica: 1, limits }
+    }
+
+    /// Who answers for production, given its current deployment and others as (number, kind, target, status).
+    #[track_caller]
+    fn check_production(
+        current: Option<u64>,
+        others: &[(u64, DeploymentKind, Option<&str>, Status)],
+        expected: Option<u64>,
+    ) {
+        let stored: Vec<Deployment> = others.iter().map(|(n, kind, target, _)| deployment(*n, *kind, *target)).collect();
+        let deployments: Vec<Deployed<'_>> =
+            stored.iter().zip(others).map(|(stored, (.., status))| deployed(stored, *status)).collect();
+        let models = [model(MODEL, 1)];
+        let environments = [production(current)];
+        let picture =
+            Picture { models: &models, environments: &environments, deployments: &deployments, keys: &[] };
+        let table = table(&picture, None).expect("a first table is always new");
+        let split = table.models[&models[0].id].environments[PRODUCTION].clone();
+        let expected = expected.map(|n| DeploymentId::from_entropy(n.into()));
+        assert_eq!(split.map(|split| split.stable), expected);
+    }
+
+    #[test]
+    fn production_is_answered_by_its_current_deployment_or_by_the_best_stand_in() {
+        use DeploymentKind::{Development, Published};
+        const FOR_PRODUCTION: Option<&str> = Some(PRODUCTION);
+        check_production(None, &[], None);
+        check_production(Some(1), &[(1, Published, None, Status::Active), (2, Published, None, Status::Building)], Some(1));
+        check_production(None, &[(1, Published, FOR_PRODUCTION, Status::LoadingModel)], Some(1));
+        check_production(None, &[(1, Published, None, Status::Building), (2, Development, None, Status::Active)], Some(2));
+        check_production(None, &[(1, Published, Some("staging"), Status::Active)], None);
+        check_production(
+            None,
+            &[
+                (1, Published, FOR_PRODUCTION, Status::Building),
+                (2, Published, FOR_PRODUCTION, Status::BuildFailed),
+            ],
+            Some(1),
+        );
+        check_production(
+            None,
+            &[
+                (1, Published, FOR_PRODUCTION, Status::BuildFailed),
+                (2, Published, FOR_PRODUCTION, Status::DeployFailed),
+            ],
+            Some(2),
+        );
+    }
+
+    #[test]
+    fn an_unchanged_picture_is_no_new_table_and_unchanged_deployments_are_shared() {
+        let (first, second) = (deployment(1, DeploymentKind::Published, None), deployment(2, DeploymentKind::Published, None));
+        let models = [model(MODEL, 1)];
+        let of = |status| [deployed(&first, Status::Active), deployed(&second, status)];
+        let (before, after) = (of(Status::Building), of(Status::Active));
+        let picture = |deployments| Picture { models: &models, environments: &[], deployments, keys: &[] };
+        let published = table(&picture(&before), None).unwrap();
+        assert!(table(&picture(&before), Some(&published)).is_none());
+
+        let next = table(&picture(&after), Some(&published)).unwrap();
+        assert_eq!(next.version, published.version + 1);
+        assert!(Arc::ptr_eq(&next.deployments[&first.id], &published.deployments[&first.id]));
+        assert_eq!(next.deployments[&second.id].availability, Availability::Serve);
+    }
+
+    fn key(owner: KeyOwner, kind: ApiKeyKind, models: Option<&[u128]>) -> ApiKey {
+        ApiKey {
+            prefix: "prefix".into(),
+            hash: [1; 32],
+            name: None,
+            kind,
+            owner,
+            model_ids: models.map(|models| models.iter().map(|n| ModelId::from_entropy(*n)).collect()),
+            created_at: Timestamp(1),
+        }
+    }
+
+    #[track_caller]
+    fn check_grant(models: &[Model], key: ApiKey, expected: Option<&[u128]>, may_invoke: bool) {
+        let keys = [key];
+        let picture = Picture { models, environments: &[], deployments: &[], keys: &keys };
+        let grant = table(&picture, None).unwrap().keys.remove(&keys[0].hash).unwrap();
+        let expected: Option<Vec<ModelId>> =
+            expected.map(|models| models.iter().map(|n| ModelId::from_entropy(*n)).collect());
+        assert_eq!((grant.models.map(|models| models.to_vec()), grant.may_invoke), (expected, may_invoke));
+    }
+
+    #[test]
+    fn a_key_calls_the_models_it_names_and_a_teams_key_only_those_of_its_team() {
+        use ApiKeyKind::{Personal, WorkspaceExportMetrics, WorkspaceInvoke, WorkspaceManageApiKeys};
+        let user = || KeyOwner::User(UserId::from_entropy(1));
+        let team = |n| KeyOwner::Team(TeamId::from_entropy(n));
+        let one_team = [model(1, 1), model(2, 1)];
+        let two_teams = [model(1, 1), model(2, 2), model(3, 1)];
+        check_grant(&two_teams, key(user(), Personal, None), None, true);
+        check_grant(&one_team, key(team(1), WorkspaceInvoke, None), None, true);
+        check_grant(&two_teams, key(team(1), WorkspaceInvoke, None), Some(&[1, 3]), true);
+        check_grant(&two_teams, key(team(1), WorkspaceInvoke, Some(&[2, 3])), Some(&[3]), true);
+        check_grant(&two_teams, key(team(9), WorkspaceInvoke, None), Some(&[]), true);
+        check_grant(&one_team, key(team(9), WorkspaceInvoke, None), Some(&[]), true);
+        check_grant(&one_team, key(team(1), WorkspaceExportMetrics, None), None, false);
+        check_grant(&one_team, key(team(1), WorkspaceManageApiKeys, None), None, false);
+    }
+}
