@@ -17,88 +17,7 @@ const IGNORE_FILE: &str = ".truss_ignore";
 const CONFIG_FILE: &str = "config.yaml";
 
 /// What is left out where the folder does not say: caches, build products, virtual environments, editors' and tools' leavings.
-const DEFAULT_IGNORE: &[&str] = &[
-    "__pycache__/",
-    "__pypackages__/",
-    "*.py[cod]",
-    "*$py.class",
-    "*.so",
-    "*.sage.py",
-    "*.py,cover",
-    ".Python",
-    "build/",
-    "develop-eggs/",
-    "dist/",
-    "downloads/",
-    "eggs/",
-    ".eggs/",
-    "lib/",
-    "lib64/",
-    "parts/",
-    "sdist/",
-    "var/",
-    "wheels/",
-    "share/python-wheels/",
-    "*.egg-info/",
-    "*.egg",
-    ".installed.cfg",
-    "MANIFEST",
-    "*.manifest",
-    "*.spec",
-    "pip-log.txt",
-    "pip-delete-this-directory.txt",
-    "htmlcov/",
-    ".tox/",
-    ".nox/",
-    ".coverage",
-    ".coverage.*",
-    ".cache",
-    "nosetests.xml",
-    "coverage.xml",
-    "*.cover",
-    "cover/",
-    ".hypothesis/",
-    ".pytest_cache/",
-    "*.mo",
-    "*.pot",
-    "*.log",
-    "*.tmp",
-    "*.swp",
-    "local_settings.py",
-    "db.sqlite3",
-    "db.sqlite3-journal",
-    "instance/",
-    ".webassets-cache",
-    ".scrapy",
-    "docs/_build/",
-    ".pybuilder/",
-    "target/",
-    ".ipynb_checkpoints",
-    "profile_default/",
-    "ipython_config.py",
-    ".pdm.toml",
-    "celerybeat-schedule",
-    "celerybeat.pid",
-    ".env",
-    ".venv",
-    "env/",
-    "venv/",
-    "ENV/",
-    "env.bak/",
-    "venv.bak/",
-    ".spyderproject",
-    ".spyproject",
-    ".ropeproject",
-    ".mypy_cache/",
-    ".dmypy.json",
-    "dmypy.json",
-    ".ruff_cache/",
-    ".pyre/",
-    ".pytype/",
-    "cython_debug/",
-    ".git",
-    ".DS_Store",
-];
+const DEFAULT_IGNORE: &str = include_str!("default_ignore.txt");
 
 /// What to pack.
 #[derive(Debug, Clone, Copy)]
@@ -258,21 +177,21 @@ type Files<'a> = BTreeMap<String, Source<'a>>;
 
 fn collect<'a>(what: &Pack<'a>) -> Result<Files<'a>, PackError> {
     let own = what.folder.join(IGNORE_FILE);
-    let rules = if own.is_file() {
-        own_rules(&own)?
+    let own_rules = if own.is_file() {
+        read_rules(&own)?
     } else {
-        default_rules()?
+        rules(DEFAULT_IGNORE)?
     };
     let mut files = Files::new();
-    let is_left_out = |path: &str, is_dir| rules.matched(path, is_dir).is_ignore();
+    let is_left_out = |path: &str, is_dir| own_rules.matched(path, is_dir).is_ignore();
     gather(what.folder, "", &is_left_out, &mut Vec::new(), &mut files)?;
     if !what.external_package_dirs.is_empty() {
         // The format filters such folders by its own list first, and by the model's where they end up.
-        let default_rules = default_rules()?;
+        let default_rules = rules(DEFAULT_IGNORE)?;
         let packages = what.packages_dir.trim_matches('/');
         let is_left_out = |path: &str, is_dir| {
             let inner = path[packages.len()..].trim_start_matches('/');
-            default_rules.matched(inner, is_dir).is_ignore() || rules.matched(path, is_dir).is_ignore()
+            default_rules.matched(inner, is_dir).is_ignore() || own_rules.matched(path, is_dir).is_ignore()
         };
         for folder in what.external_package_dirs {
             gather(
@@ -290,23 +209,16 @@ fn collect<'a>(what: &Pack<'a>) -> Result<Files<'a>, PackError> {
     Ok(files)
 }
 
-/// The rules' patterns see paths as the archive has them, whatever the folder is called.
-fn own_rules(file: &Path) -> Result<Gitignore, PackError> {
-    let mut builder = GitignoreBuilder::new("");
-    let text = fs::read_to_string(file).map_err(|source| PackError::Read {
-        path: file.to_owned(),
-        source,
-    })?;
-    for line in text.lines() {
-        builder.add_line(None, line.trim()).map_err(PackError::Pattern)?;
-    }
-    builder.build().map_err(PackError::Pattern)
+fn read_rules(file: &Path) -> Result<Gitignore, PackError> {
+    let text = fs::read_to_string(file).map_err(|source| read_error(file, source))?;
+    rules(&text)
 }
 
-fn default_rules() -> Result<Gitignore, PackError> {
+/// The patterns see paths as the archive has them, whatever the folder is called.
+fn rules(text: &str) -> Result<Gitignore, PackError> {
     let mut builder = GitignoreBuilder::new("");
-    for pattern in DEFAULT_IGNORE {
-        builder.add_line(None, pattern).map_err(PackError::Pattern)?;
+    for line in text.lines() {
+        builder.add_line(None, line.trim()).map_err(PackError::Pattern)?;
     }
     builder.build().map_err(PackError::Pattern)
 }

@@ -9,7 +9,9 @@ mod build;
 mod check;
 mod command;
 mod download;
+mod ending;
 mod environment;
+mod log;
 mod place;
 mod process;
 mod python;
@@ -49,8 +51,8 @@ pub struct Local {
     run_folder: PathBuf,
     /// `uv`, once it was found or installed.
     uv: OnceCell<PathBuf>,
-    /// Interpreters found so far, by minor version.
-    interpreters: Mutex<BTreeMap<u8, Interpreter>>,
+    /// Interpreters found so far, by the name they were found under.
+    interpreters: Mutex<BTreeMap<PathBuf, Interpreter>>,
     /// Replicas whose process is being started right now: not there yet, and not lost.
     starting: Mutex<BTreeSet<ReplicaId>>,
     /// Replicas that a task of ours is ending, and by when at the latest.
@@ -99,6 +101,12 @@ impl Local {
 
     fn replica_folder(&self, replica: &ReplicaId) -> PathBuf {
         self.settings.root.join("replicas").join(replica.as_str())
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        runfolder::remove(&self.run_folder);
     }
 }
 

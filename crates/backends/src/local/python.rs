@@ -71,12 +71,19 @@ impl Local {
 
     async fn installed(&self, minor: u8) -> Option<Interpreter> {
         let known = || self.interpreters.lock().expect("no holder of this lock panics");
-        if let Some(found) = known().get(&minor).filter(|found| found.path.is_file()) {
-            return Some(found.clone());
-        }
         for candidate in self.candidates(minor) {
-            if let Some(found) = self.probe(&candidate).await.filter(|found| found.minor == minor) {
-                known().insert(minor, found.clone());
+            let before = known().get(&candidate).filter(|found| found.path.is_file()).cloned();
+            let found = match before {
+                Some(found) => found,
+                None => {
+                    let Some(found) = self.probe(&candidate).await else {
+                        continue;
+                    };
+                    known().insert(candidate, found.clone());
+                    found
+                }
+            };
+            if found.minor == minor {
                 return Some(found);
             }
         }

@@ -4,47 +4,34 @@
 use std::{
     fs::{self, File},
     io::{self, Read, Seek, SeekFrom},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     process::Stdio,
-    time::Duration,
 };
 
 use api::{
     id::{DeploymentId, ReplicaId},
     internal::{
-        replica::{Drain, Exit, ExitCause, LogLine, Phase, Program, Secrets, Spec, StartTimes, Status, file},
+        replica::{Exit, ExitCause, Phase, Program, Secrets, Spec, StartTimes, Status, file},
         routes::Address,
     },
 };
-use http_body_util::Full;
-use hyper::{Request, body::Bytes, client::conn::http1};
-use hyper_util::rt::TokioIo;
-use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
-use tokio::{io::AsyncWriteExt, net::UnixStream, process::Command, time::Instant};
+use tokio::{io::AsyncWriteExt, process::Command};
 
 use super::{Local, app, process};
-use crate::{Artifact, BackendError, LogChunk, Observed, StartError, StartReplica};
+use crate::{Artifact, BackendError, Observed, StartError, StartReplica};
 
 /// What this backend notes down about a replica, beside what the replica writes itself.
 const OWNER_FILE: &str = "owner.json";
 /// The process id, noted down as soon as it is known.
 const PID_FILE: &str = "pid";
 /// Present when we have asked the replica to end.
-const STOPPED_FILE: &str = "stopped";
+pub(super) const STOPPED_FILE: &str = "stopped";
 /// The replica process's own output: what it says when it cannot even start.
 const OUTPUT_FILE: &str = "output.txt";
 /// How much of that is shown.
 const OUTPUT_BYTES: u64 = 4096;
-/// The most of a log that is read at once.
-const LOG_BYTES: u64 = 1 << 20;
-/// How long a replica may take to answer that it will drain.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
-/// On top of the grace that a replica was given: to end its model and write its last status.
-const END_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often an ending replica is looked at.
-const END_POLL: Duration = Duration::from_millis(50);
 
 /// Content of [`OWNER_FILE`].
 #[derive(Debug, Serialize, Deserialize)]
@@ -174,75 +161,6 @@ impl Local {
         Ok(())
     }
 
-    pub(super) fn stop_replica(&self, id: &ReplicaId, grace_ms: u64) {
-        if !self.replica_folder(id).exists() {
-            return;
-        }
-        let deadline = Instant::now() + Duration::from_millis(grace_ms) + END_TIMEOUT;
-        {
-            let mut stopping = self.stopping.lock().expect("no holder of this lock panics");
-            if stopping.get(id).is_some_and(|earlier| *earlier <= deadline) {
-                return;
-            }
-            stopping.insert(id.clone(), deadline);
-        }
-        let (Some(local), id) = (self.me.upgrade(), id.clone()) else {
-            return;
-        };
-        tokio::spawn(async move {
-            local.end(&id, grace_ms, deadline).await;
-            local
-                .stopping
-                .lock()
-                .expect("no holder of this lock panics")
-                .remove(&id);
-            local.bump();
-        });
-    }
-
-    /// Asks politely, then less so.
-    async fn end(&self, id: &ReplicaId, grace_ms: u64, deadline: Instant) {
-        let folder = self.replica_folder(id);
-        if self.is_alive(id) {
-            // From here on its end is what was asked for, however it comes.
-            if let Err(error) = write_private(&folder.join(STOPPED_FILE), b"") {
-                tracing::warn!(replica.id = %id, %error, "cannot note down that a replica is stopped");
-            }
-            let asked = tokio::time::timeout(DRAIN_TIMEOUT, self.ask_to_drain(id, grace_ms)).await;
-            if !matches!(asked, Ok(Ok(()))) {
-                self.pid(id)
-                    .into_iter()
-                    .for_each(|pid| process::signal(pid, Signal::SIGTERM));
-            }
-            while self.is_alive(id) && Instant::now() < deadline {
-                tokio::time::sleep(END_POLL).await;
-            }
-        }
-        if let Some(pid) = self.pid(id) {
-            process::kill_session(pid, id);
-        }
-    }
-
-    async fn ask_to_drain(&self, id: &ReplicaId, timeout_ms: u64) -> io::Result<()> {
-        let stream = UnixStream::connect(self.run_folder.join(id.as_str()).join(file::SOCKET)).await?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-        let body = serde_json::to_vec(&Drain { timeout_ms })?;
-        let request = Request::post("/_greenroom/drain")
-            .header("host", "replica")
-            .header("content-type", "application/json")
-            .body(Full::new(Bytes::from(body)))
-            .map_err(io::Error::other)?;
-        let answer = tokio::select! {
-            answer = sender.send_request(request) => answer.map_err(io::Error::other)?,
-            ended = connection => return Err(io::Error::other(format!("the connection ended: {ended:?}"))),
-        };
-        if answer.status().is_success() {
-            Ok(())
-        } else {
-            Err(io::Error::other(answer.status().to_string()))
-        }
-    }
-
     pub(super) fn list_replicas(&self) -> Result<Vec<Observed>, BackendError> {
         let failed = |source| BackendError {
             what: "cannot list replicas".into(),
@@ -315,22 +233,6 @@ impl Local {
         }
     }
 
-    pub(super) fn read_replica_log(&self, id: &ReplicaId, cursor: u64) -> Result<LogChunk, BackendError> {
-        let path = self.replica_folder(id).join(file::LOG);
-        let is_alive = self.is_alive(id) || self.is_starting(id);
-        match read_log(&path, cursor, is_alive) {
-            Ok(chunk) => Ok(chunk),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(LogChunk {
-                cursor,
-                ..LogChunk::default()
-            }),
-            Err(source) => Err(BackendError {
-                what: format!("cannot read the log of replica {id}"),
-                source,
-            }),
-        }
-    }
-
     /// Artifacts that replicas on disk were started from.
     pub(super) fn artifacts_of_replicas(&self) -> impl Iterator<Item = String> {
         let ids = self.replica_ids().unwrap_or_default();
@@ -345,7 +247,7 @@ impl Local {
         self.pid(id).is_some_and(|pid| process::serves(pid, id))
     }
 
-    fn is_starting(&self, id: &ReplicaId) -> bool {
+    pub(super) fn is_starting(&self, id: &ReplicaId) -> bool {
         self.starting
             .lock()
             .expect("no holder of this lock panics")
@@ -353,7 +255,7 @@ impl Local {
     }
 
     /// The process id, as noted down by us or by the replica. When a crash came before either, it is looked for.
-    fn pid(&self, id: &ReplicaId) -> Option<u32> {
+    pub(super) fn pid(&self, id: &ReplicaId) -> Option<u32> {
         let folder = self.replica_folder(id);
         let noted = fs::read_to_string(folder.join(PID_FILE))
             .ok()
@@ -431,47 +333,7 @@ fn tail(path: &Path) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&text).trim().to_owned())
 }
 
-/// Whole lines from `cursor` on. A last line without an end is waited for while its writer lives.
-fn read_log(path: &Path, cursor: u64, is_alive: bool) -> io::Result<LogChunk> {
-    let mut file = File::open(path)?;
-    let metadata = file.metadata()?;
-    // A line that makes no sense still belongs somewhere in time.
-    let written_ns = metadata
-        .mtime()
-        .saturating_mul(1_000_000_000)
-        .saturating_add(metadata.mtime_nsec());
-    file.seek(SeekFrom::Start(cursor))?;
-    let mut bytes = Vec::new();
-    file.take(LOG_BYTES).read_to_end(&mut bytes)?;
-    let is_full = bytes.len() as u64 == LOG_BYTES;
-    let whole = match bytes.iter().rposition(|byte| *byte == b'\n') {
-        Some(last) if is_alive || is_full => last + 1,
-        None if is_alive && !is_full => 0,
-        // The end of a log that nobody writes any more, or a line longer than all that is read at once.
-        _ => bytes.len(),
-    };
-    let lines = bytes[..whole]
-        .split(|byte| *byte == b'\n')
-        .filter(|line| !line.is_empty());
-    let lines = lines.map(|line| parse_line(line, written_ns)).collect();
-    let cursor = cursor + whole as u64;
-    Ok(LogChunk {
-        lines,
-        cursor,
-        more: whole > 0 && cursor < metadata.len(),
-    })
-}
-
-fn parse_line(line: &[u8], written_ns: i64) -> LogLine {
-    serde_json::from_slice(line).unwrap_or_else(|_| LogLine {
-        timestamp_ns: written_ns,
-        level: None,
-        request_id: None,
-        message: String::from_utf8_lossy(line).into_owned(),
-    })
-}
-
-fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
+pub(super) fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
     let temporary: PathBuf = path.with_extension("new");
     let mut file = File::options()
         .write(true)
@@ -485,75 +347,4 @@ fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
 
 fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Option<T> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(content: &str, cursor: u64, is_alive: bool, expected: &[&str], expected_cursor: u64) {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("log.jsonl");
-        fs::write(&path, content).unwrap();
-        let chunk = read_log(&path, cursor, is_alive).unwrap();
-        let messages: Vec<&str> = chunk.lines.iter().map(|line| line.message.as_str()).collect();
-        assert_eq!(
-            (messages.as_slice(), chunk.cursor),
-            (expected, expected_cursor),
-            "{content:?}"
-        );
-        assert!(chunk.lines.iter().all(|line| line.timestamp_ns > 0));
-    }
-
-    const LINE: &str = r#"{"timestamp_ns":1,"level":"INFO","request_id":null,"message":"hello"}"#;
-
-    #[test]
-    fn a_log_is_read_by_whole_lines_and_damaged_ones_are_passed_on_as_text() {
-        let length = LINE.len() as u64;
-        check(
-            &format!("{LINE}\n{LINE}\n"),
-            0,
-            true,
-            &["hello", "hello"],
-            2 * length + 2,
-        );
-        check(
-            &format!("{LINE}\n{LINE}\n"),
-            length + 1,
-            true,
-            &["hello"],
-            2 * length + 2,
-        );
-        check(&format!("{LINE}\nhalf a l"), 0, true, &["hello"], length + 1);
-        check(
-            &format!("{LINE}\nhalf a l"),
-            0,
-            false,
-            &["hello", "half a l"],
-            length + 9,
-        );
-        check("not json\n", 0, true, &["not json"], 9);
-        check("", 0, true, &[], 0);
-    }
-
-    #[test]
-    fn a_long_log_is_read_in_pieces_that_leave_nothing_out() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("log.jsonl");
-        let count = 2 * LOG_BYTES as usize / LINE.len();
-        fs::write(&path, format!("{LINE}\n").repeat(count)).unwrap();
-        let (mut cursor, mut lines) = (0, 0);
-        loop {
-            let chunk = read_log(&path, cursor, true).unwrap();
-            lines += chunk.lines.len();
-            cursor = chunk.cursor;
-            if !chunk.more {
-                break;
-            }
-        }
-        assert_eq!(lines, count);
-        fs::write(&path, "x".repeat(LOG_BYTES as usize + 5)).unwrap();
-        let first = read_log(&path, 0, true).unwrap();
-        assert_eq!((first.lines.len(), first.cursor, first.more), (1, LOG_BYTES, true));
-    }
 }

@@ -51,6 +51,14 @@ pub(super) fn restore(run_folder: &Path, settings: &Settings) -> io::Result<()> 
     }
 }
 
+/// Removes the link, where there is one. Replicas live on without it; the next server makes it again.
+pub(super) fn remove(run_folder: &Path) {
+    if run_folder.is_symlink() {
+        // Nothing depends on it being gone.
+        let _ = fs::remove_file(run_folder);
+    }
+}
+
 fn fits(folder: &Path) -> bool {
     folder.as_os_str().len() + REST_BYTES <= ADDRESS_BYTES
 }

@@ -167,11 +167,22 @@ pub(super) fn machine(message: String) -> BuildError {
 
 #[cfg(test)]
 mod tests {
-    use super::reason;
+    use super::{is_network_trouble, reason};
 
     fn check(output: &str, expected: &str) {
         let lines: Vec<String> = output.lines().map(str::to_owned).collect();
         assert_eq!(reason(&lines), expected);
+    }
+
+    #[test]
+    fn an_index_out_of_reach_is_told_from_a_package_that_is_not_there() {
+        let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+        assert!(is_network_trouble(&lines(
+            "error: Request failed after 3 retries\n  cause: Failed to fetch: http://x/simple"
+        )));
+        assert!(!is_network_trouble(&lines(
+            "error: No solution found\n  cause: Because x was not found in the registry"
+        )));
     }
 
     #[test]

@@ -143,6 +143,60 @@ async fn a_models_own_pins_win_over_what_the_platform_offers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_the_platform_offers_gives_way_where_the_requirements_leave_no_room() {
+    let bench = Bench::new();
+    let local = bench.local();
+    let lines = Lines::new();
+    // No fastapi within the platform's bounds takes a starlette as old as this.
+    let config = format!("{PYTHON}requirements:\n- starlette==0.36.3\n");
+    let request = bench.request(&config, &[("model/model.py", MODEL)]);
+    local.build(request, lines.clone()).await.unwrap();
+    assert!(lines.messages().join("\n").contains(" + starlette==0.36.3"));
+    assert!(
+        lines.warnings().iter().any(|line| line.contains("do not agree")),
+        "{:?}",
+        lines.warnings()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_that_cannot_be_reached_matters_only_for_what_is_not_here() {
+    let bench = Bench::new();
+    let local = bench.local();
+    let config = with_server("requirements: [six==1.15.0]\n");
+    local.build(bench.request(&config, &[]), Lines::new()).await.unwrap();
+
+    let offline = Bench::new();
+    let mut settings = offline.settings();
+    for proxy in [
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "ALL_PROXY",
+        "http_proxy",
+        "https_proxy",
+        "all_proxy",
+    ] {
+        settings.variables.insert(proxy.into(), "http://127.0.0.1:9".into());
+    }
+    settings.variables.remove("NO_PROXY");
+    settings.variables.insert("UV_HTTP_RETRIES".into(), "0".into());
+    let offline_backend = Local::open(settings).unwrap();
+    offline_backend
+        .build(offline.request(&config, &[]), Lines::new())
+        .await
+        .unwrap();
+    let config = with_server("requirements: [a-package-nobody-has-fetched-here]\n");
+    let failed = offline_backend.build(offline.request(&config, &[]), Lines::new()).await;
+    let Err(BuildError::Machine(error)) = failed else {
+        panic!("{failed:?}")
+    };
+    assert!(
+        error.to_string().starts_with("the package index cannot be reached"),
+        "{error}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn requirements_come_from_any_kind_of_file() {
     let bench = Bench::new();
     let local = bench.local();

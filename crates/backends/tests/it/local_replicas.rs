@@ -1,6 +1,6 @@
 //! Replicas as processes: what survives, what is noticed, what is cleaned up. The stand-in plays the replica.
 
-use std::{fs, os::unix::net::UnixStream, path::PathBuf, sync::Arc};
+use std::{fs, os::unix::net::UnixStream, sync::Arc};
 
 use api::{
     id::ReplicaId,
@@ -192,8 +192,18 @@ async fn sockets_can_be_reached_however_deep_the_data_folder_is() {
     UnixStream::connect(&path).unwrap();
     local.stop(&id, 1000).await;
     assert_eq!(wait_exit(&local, &id).await.cause, ExitCause::Stopped);
-    let link: PathBuf = path.ancestors().nth(2).unwrap().to_owned();
-    fs::remove_file(link).unwrap();
+    let link = path
+        .ancestors()
+        .nth(2)
+        .expect("the link, the replica, the socket")
+        .to_owned();
+    assert!(link.is_symlink());
+    let weak = Arc::downgrade(&local);
+    drop(local);
+    while weak.strong_count() > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!link.is_symlink(), "it goes with the server");
 }
 
 #[tokio::test(flavor = "multi_thread")]
