@@ -1,0 +1,273 @@
+//! How a replica starts, drains and ends, whatever its model does.
+
+use std::time::{Duration, Instant};
+
+use api::internal::replica::{ExitCause, Phase};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::json;
+
+use crate::support::{Draft, Replica, request};
+
+const ECHO: &str = "class Model:\n    def predict(self, inputs):\n        return inputs\n";
+
+/// Whether a process exists.
+fn lives(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    !stat.is_empty() && !stat.contains(") Z ")
+}
+
+/// The model process, by what it answers.
+async fn model_pid(replica: &Replica) -> i32 {
+    replica.predicted(json!("pid")).await.as_i64().unwrap() as i32
+}
+
+const PID: &str = r#"
+import os, signal, subprocess, time
+class Model:
+    def predict(self, inputs):
+        if inputs == "pid":
+            return os.getpid()
+        if inputs == "child":
+            return subprocess.Popen(["sleep", "600"]).pid
+        if inputs == "exit":
+            os._exit(7)
+        if inputs == "crash":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        time.sleep(inputs)
+        return "done"
+"#;
+
+#[tokio::test]
+async fn a_start_is_timed_and_told() {
+    let replica = Draft::model(ECHO).ready().await;
+    let status = replica.status().unwrap();
+    assert!(status.start.spawn_ms.is_some() && status.start.import_ms.is_some() && status.start.load_ms.is_some());
+    let (code, text) = replica.get("/_greenroom/status").await;
+    assert_eq!(code, 200);
+    assert_eq!(
+        serde_json::from_str::<api::internal::replica::Status>(&text)
+            .unwrap()
+            .phase,
+        Phase::Ready
+    );
+}
+
+#[tokio::test]
+async fn until_the_model_is_loaded_it_is_alive_but_not_ready() {
+    let source = format!(
+        "import os, time\n{ECHO}    def load(self):\n        while not os.path.exists('/app/data/go'): time.sleep(0.01)\n"
+    );
+    let replica = Draft::model(&source).start();
+    replica.phase("loading", |phase| matches!(phase, Phase::Loading)).await;
+    assert_eq!(replica.get("/").await, (200, "true".into()));
+    for path in ["/v1/models/model", "/v1/models/model/loaded", "/ping"] {
+        assert_eq!(
+            replica.get(path).await,
+            (503, "{\"error\":\"Model with name model is not ready.\"}".into()),
+            "{path}"
+        );
+    }
+    assert_eq!(replica.predict(json!(1)).await.0, 503);
+}
+
+#[tokio::test]
+async fn each_way_a_load_can_fail_is_named() {
+    let check = async |source: &str, message: &str, detail: &str| {
+        let exit = Draft::model(source).start().exit().await;
+        assert_eq!(exit.cause, ExitCause::LoadFailed, "{exit:?}");
+        assert!(exit.message.contains(message), "{exit:?}");
+        assert!(exit.detail.unwrap_or_default().contains(detail), "{message}");
+    };
+    check(
+        &format!("{ECHO}    def load(self):\n        raise ValueError('boom')\n"),
+        "`load` raised ValueError: boom",
+        "line 5",
+    )
+    .await;
+    check(
+        "import nonexistent_module\n",
+        "could not be imported: ModuleNotFoundError",
+        "nonexistent_module",
+    )
+    .await;
+    check("class Model\n", "SyntaxError", "class Model").await;
+    check("class Other: pass\n", "has no class `Model`", "").await;
+    check("class Model: pass\n", "needs a `predict` or a `websocket` method", "").await;
+    check(
+        &format!("{ECHO}    def __init__(self):\n        raise KeyError('k')\n"),
+        "`__init__` raised KeyError",
+        "",
+    )
+    .await;
+    check(
+        &format!("{ECHO}    def load(self):\n        import sys; sys.exit('no gpu')\n"),
+        "SystemExit: no gpu",
+        "",
+    )
+    .await;
+    check(
+        "class Model:\n    def predict(self, a, b): pass\n",
+        "second argument of `predict`",
+        "",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_load_is_tried_twice() {
+    let source = format!(
+        "{ECHO}    tries = 0\n    def load(self):\n        self.tries += 1\n        if self.tries < 2: raise ValueError('not yet')\n"
+    );
+    let replica = Draft::model(&source).ready().await;
+    replica.log_line("Failed to load model. Retrying...").await;
+}
+
+#[tokio::test]
+async fn a_load_that_hangs_ends_at_its_time_limit() {
+    let mut draft = Draft::model(&format!(
+        "import time\n{ECHO}    def load(self):\n        time.sleep(600)\n"
+    ));
+    draft.spec.start_timeout_ms = 400;
+    let start = Instant::now();
+    let replica = draft.start();
+    let exit = replica.exit().await;
+    assert_eq!(exit.cause, ExitCause::StartTimeout);
+    assert!(exit.message.contains("0.4 s"), "{}", exit.message);
+    assert!(start.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn the_end_of_a_model_process_is_explained() {
+    for (input, cause) in [
+        ("exit", ExitCause::Code { code: 7 }),
+        ("crash", ExitCause::Signal { signal: 11 }),
+    ] {
+        let mut replica = Draft::model(PID).ready().await;
+        let child = replica.predicted(json!("child")).await.as_i64().unwrap() as i32;
+        let (status, text) = replica.predict(json!(input)).await;
+        assert_eq!(
+            (status, text.as_str()),
+            (
+                502,
+                "{\"error\":\"Error making prediction\",\"error_code\":\"model_unavailable\"}"
+            )
+        );
+        assert_eq!(replica.exit().await.cause, cause);
+        assert!(replica.child.wait().unwrap().success());
+        assert!(!lives(child), "what the model started ends with it");
+    }
+}
+
+#[tokio::test]
+async fn too_much_memory_is_named_as_such() {
+    let source = "class Model:\n    def predict(self, n):\n        self.x = bytearray(n << 20)\n        import time; time.sleep(5)\n        return len(self.x)\n";
+    let mut draft = Draft::model(source);
+    draft.spec.limits.memory_bytes = Some(200 << 20);
+    let replica = draft.ready().await;
+    assert_eq!(replica.predict(json!(600)).await.0, 502);
+    let exit = replica.exit().await;
+    assert_eq!(exit.cause, ExitCause::OutOfMemory, "{exit:?}");
+    assert!(exit.message.contains("200 MiB"), "{}", exit.message);
+}
+
+#[tokio::test]
+async fn draining_finishes_what_was_accepted_and_takes_nothing_new() {
+    let mut replica = Draft::model(PID).ready().await;
+    let accepted = replica.predict(json!(0.5));
+    let drained = async {
+        replica
+            .until("a request in flight", || replica.directory.exists().then_some(()))
+            .await;
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        assert_eq!(
+            replica
+                .exchange(request("POST", "/_greenroom/drain", "{\"timeout_ms\": 10000}"))
+                .await
+                .0,
+            200
+        );
+        replica
+            .phase("draining", |phase| matches!(phase, Phase::Draining))
+            .await;
+        assert_eq!(replica.predict(json!(0)).await.0, 503);
+    };
+    let (answer, ()) = tokio::join!(accepted, drained);
+    assert_eq!(answer, (200, "\"done\"".into()));
+    assert_eq!(replica.exit().await.cause, ExitCause::Stopped);
+    assert!(replica.child.wait().unwrap().success());
+}
+
+#[tokio::test]
+async fn a_drain_ends_at_its_time_limit() {
+    let replica = Draft::model(PID).ready().await;
+    let stuck = replica.predict(json!(600));
+    let drained = async {
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        replica
+            .exchange(request("POST", "/_greenroom/drain", "{\"timeout_ms\": 100}"))
+            .await;
+    };
+    let (answer, ()) = tokio::join!(stuck, drained);
+    assert_eq!(answer.0, 502);
+    assert_eq!(replica.exit().await.cause, ExitCause::Stopped);
+}
+
+#[tokio::test]
+async fn sigterm_stops_a_replica() {
+    let replica = Draft::model(PID).ready().await;
+    let model = model_pid(&replica).await;
+    kill(Pid::from_raw(replica.child.id() as i32), Signal::SIGTERM).unwrap();
+    assert_eq!(replica.exit().await.cause, ExitCause::Stopped);
+    assert!(!lives(model));
+}
+
+#[tokio::test]
+async fn nothing_of_a_replica_survives_its_sudden_death() {
+    let mut replica = Draft::model(PID).ready().await;
+    let model = model_pid(&replica).await;
+    let child = replica.predicted(json!("child")).await.as_i64().unwrap() as i32;
+    replica.child.kill().unwrap();
+    replica.child.wait().unwrap();
+    replica
+        .until("end of all processes", || {
+            (!lives(model) && !lives(child)).then_some(())
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn events_tell_the_present_and_each_change() {
+    use http_body_util::BodyExt as _;
+    let replica = Draft::model(PID).ready().await;
+    let mut events = replica.send(request("GET", "/_greenroom/events", "")).await.into_body();
+    let mut phases = Vec::new();
+    kill(Pid::from_raw(replica.child.id() as i32), Signal::SIGTERM).unwrap();
+    while let Some(Ok(frame)) = events.frame().await {
+        let status: api::internal::replica::Status = serde_json::from_slice(&frame.into_data().unwrap()).unwrap();
+        phases.push(status.phase);
+    }
+    assert!(matches!(phases.last(), Some(Phase::Exited(_))), "{phases:?}");
+}
+
+#[tokio::test]
+async fn health_moves_the_phase_both_ways() {
+    let source = "class Model:\n    ok = True\n    def is_healthy(self):\n        return self.ok\n    def predict(self, inputs):\n        Model.ok = inputs\n        return inputs\n";
+    let replica = Draft::model(source).ready().await;
+    replica.predicted(json!(false)).await;
+    assert_eq!(replica.get("/v1/models/model").await.0, 503);
+    assert_eq!(replica.status().unwrap().phase, Phase::Unhealthy);
+    replica.predicted(json!(true)).await;
+    assert_eq!(replica.get("/v1/models/model").await.0, 200);
+    assert_eq!(replica.status().unwrap().phase, Phase::Ready);
+}
+
+#[tokio::test]
+async fn a_replica_outlives_who_started_it() {
+    let replica = Draft::model(ECHO).ready().await;
+    let pid = Pid::from_raw(replica.child.id() as i32);
+    let session = nix::unistd::getsid(Some(pid)).unwrap();
+    assert_ne!(session, nix::unistd::getsid(None).unwrap(), "a session of its own");
+}

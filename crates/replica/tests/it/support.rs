@@ -36,13 +36,25 @@ pub fn python() -> &'static Path {
         let (python, done) = (folder.join("bin/python"), folder.join("complete"));
         if std::fs::read_to_string(&done).unwrap_or_default() != REQUIREMENTS.join("\n") {
             let _ = std::fs::remove_dir_all(&folder);
-            let has_uv = Command::new("uv").arg("--version").output().is_ok_and(|output| output.status.success());
+            let has_uv = Command::new("uv")
+                .arg("--version")
+                .output()
+                .is_ok_and(|output| output.status.success());
             if has_uv {
                 succeed(Command::new("uv").args(["venv", "--quiet"]).arg(&folder));
-                succeed(Command::new("uv").args(["pip", "install", "--quiet", "--python"]).arg(&python).args(REQUIREMENTS));
+                succeed(
+                    Command::new("uv")
+                        .args(["pip", "install", "--quiet", "--python"])
+                        .arg(&python)
+                        .args(REQUIREMENTS),
+                );
             } else {
                 succeed(Command::new("python3").args(["-m", "venv"]).arg(&folder));
-                succeed(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(REQUIREMENTS));
+                succeed(
+                    Command::new(&python)
+                        .args(["-m", "pip", "install", "--quiet"])
+                        .args(REQUIREMENTS),
+                );
             }
             std::fs::write(&done, REQUIREMENTS.join("\n")).unwrap();
         }
@@ -73,7 +85,12 @@ impl Draft {
             "model_module_dir": "model", "model_class_filename": "model.py", "model_class_name": "Model",
             "secrets": {}, "runtime": {},
         });
-        let program = Program::Truss { python: python().to_owned(), app, packages: None, config };
+        let program = Program::Truss {
+            python: python().to_owned(),
+            app,
+            packages: None,
+            config,
+        };
         Self::new(folder, program)
     }
 
@@ -99,7 +116,9 @@ impl Draft {
 
     fn new(folder: tempfile::TempDir, program: Program) -> Self {
         let spec = Spec {
-            replica_id: ReplicaId::from_entropy(u128::from(std::process::id()) ^ folder.path().as_os_str().len() as u128),
+            replica_id: ReplicaId::from_entropy(
+                u128::from(std::process::id()) ^ folder.path().as_os_str().len() as u128,
+            ),
             deployment_id: DeploymentId::from_entropy(1),
             model_id: ModelId::from_entropy(2),
             environment: None,
@@ -110,9 +129,17 @@ impl Draft {
             request_timeout_ms: 20_000,
             start_timeout_ms: 20_000,
             max_body_bytes: 8 << 20,
-            limits: Limits { memory_bytes: None, millicpu: None, open_files: 1024 },
+            limits: Limits {
+                memory_bytes: None,
+                millicpu: None,
+                open_files: 1024,
+            },
         };
-        Self { folder, spec, secrets: BTreeMap::new() }
+        Self {
+            folder,
+            spec,
+            secrets: BTreeMap::new(),
+        }
     }
 
     /// Changes the config that the model gets.
@@ -140,7 +167,11 @@ impl Draft {
             .spawn()
             .unwrap();
         serde_json::to_writer(child.stdin.take().unwrap(), &self.secrets).unwrap();
-        Replica { directory, child, _folder: self.folder }
+        Replica {
+            directory,
+            child,
+            _folder: self.folder,
+        }
     }
 
     /// Starts it and waits until it is ready.
@@ -173,7 +204,8 @@ impl Replica {
 
     /// Waits for a phase.
     pub async fn phase(&self, label: &str, matches: impl Fn(&Phase) -> bool) -> Status {
-        self.until(label, || self.status().filter(|status| matches(&status.phase))).await
+        self.until(label, || self.status().filter(|status| matches(&status.phase)))
+            .await
     }
 
     /// Waits for the end.
@@ -192,7 +224,12 @@ impl Replica {
             if let Some(found) = look() {
                 return found;
             }
-            assert!(start.elapsed() < PATIENCE, "no {label}; status {:?}; log {:#?}", self.status(), self.log());
+            assert!(
+                start.elapsed() < PATIENCE,
+                "no {label}; status {:?}; log {:#?}",
+                self.status(),
+                self.log()
+            );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -205,15 +242,23 @@ impl Replica {
 
     /// Waits for a log line.
     pub async fn log_line(&self, part: &str) -> LogLine {
-        self.until(part, || self.log().into_iter().find(|line| line.message.contains(part))).await
+        self.until(part, || self.log().into_iter().find(|line| line.message.contains(part)))
+            .await
     }
 
     /// Sends a request over a connection of its own. The body of the answer has not been read.
     pub async fn send(&self, request: Request<Full<Bytes>>) -> Response<hyper::body::Incoming> {
-        let stream = tokio::net::UnixStream::connect(self.directory.join(file::SOCKET)).await.unwrap();
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        let stream = tokio::net::UnixStream::connect(self.directory.join(file::SOCKET))
+            .await
+            .unwrap();
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .unwrap();
         tokio::spawn(connection.with_upgrades());
-        let answer = tokio::time::timeout(PATIENCE, sender.send_request(request)).await.unwrap().unwrap();
+        let answer = tokio::time::timeout(PATIENCE, sender.send_request(request))
+            .await
+            .unwrap()
+            .unwrap();
         answer
     }
 
@@ -232,7 +277,8 @@ impl Replica {
 
     /// Calls `predict`.
     pub async fn predict(&self, body: Value) -> (u16, String) {
-        self.exchange(request("POST", "/v1/models/model:predict", body.to_string())).await
+        self.exchange(request("POST", "/v1/models/model:predict", body.to_string()))
+            .await
     }
 
     /// The JSON that `predict` answers.
@@ -245,5 +291,10 @@ impl Replica {
 
 /// A request with a body.
 pub fn request(method: &str, path: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
-    Request::builder().method(method).uri(path).header("host", "model").body(Full::new(body.into())).unwrap()
+    Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", "model")
+        .body(Full::new(body.into()))
+        .unwrap()
 }

@@ -85,7 +85,7 @@ class Model:
 
     def slowgen(self):
         yield "s0 "
-        time.sleep(3)
+        time.sleep(1.5)
         yield "s1 "
 
     def sse(self):
