@@ -281,6 +281,7 @@ async fn a_client_that_reads_slowly_slows_the_model_instead_of_filling_memory() 
     let mut before = usize::MAX;
     while before != produced.load(Ordering::SeqCst) {
         before = produced.load(Ordering::SeqCst);
+        // This polls for a condition: that no more is taken.
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert!(

@@ -81,6 +81,7 @@ pub async fn soon<F: Future>(future: F) -> F::Output {
 pub async fn eventually(what: &str, condition: impl Fn() -> bool) {
     let until_it_holds = async {
         while !condition() {
+            // Here every test polls for a condition.
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
