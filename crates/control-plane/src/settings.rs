@@ -1,6 +1,6 @@
 //! What the composition root decides for the management API.
 
-use std::{collections::BTreeMap, num::NonZeroU32};
+use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
 use planner::placement::InstanceType;
 
@@ -19,6 +19,8 @@ pub struct Settings {
     pub archive_limits: archive::Limits,
     /// The largest body of a request, in bytes. Archives do not come this way.
     pub max_body_bytes: usize,
+    /// How long a body may take to arrive.
+    pub body_timeout: Duration,
     /// How often one key may call one endpoint.
     pub rate_limits: RateLimits,
 }
@@ -33,6 +35,7 @@ impl Settings {
             replica_cap: 100,
             archive_limits: archive::Limits::default(),
             max_body_bytes: 4 << 20,
+            body_timeout: Duration::from_secs(60),
             rate_limits: RateLimits::default(),
         }
     }

@@ -72,7 +72,7 @@ async fn list(
     let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
     if !(1..=LARGEST_LIMIT).contains(&limit) {
         return Err(Error::invalid(format!(
-            "query.limit: {limit} is out of range: it needs to be from 1 to {LARGEST_LIMIT}"
+            "limit: {limit} is out of range: it needs to be from 1 to {LARGEST_LIMIT}"
         )));
     }
     let (oldest_first, after) = match query.cursor.as_deref() {
@@ -104,7 +104,7 @@ fn write_cursor(oldest_first: bool, last: u64) -> String {
 }
 
 fn read_cursor(cursor: &str) -> Result<(bool, Option<u64>), Error> {
-    let refuse = || Error::invalid("query.cursor: it is not one that an answer has given");
+    let refuse = || Error::invalid("cursor: it is not one that an answer has given");
     let (oldest_first, last) = match (cursor.strip_prefix('a'), cursor.strip_prefix('d')) {
         (Some(last), _) => (true, last),
         (_, Some(last)) => (false, last),

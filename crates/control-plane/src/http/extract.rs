@@ -9,15 +9,20 @@ use axum::{
 use serde::de::DeserializeOwned;
 
 use super::error::Error;
+use crate::ControlPlane;
 
 /// A JSON body, whatever the client calls its type.
 pub struct JsonBody<T>(pub T);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
+impl<T: DeserializeOwned> FromRequest<ControlPlane> for JsonBody<T> {
     type Rejection = Error;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
+    async fn from_request(request: Request, control_plane: &ControlPlane) -> Result<Self, Error> {
+        let limit = control_plane.settings().body_timeout;
+        let bytes = tokio::time::timeout(limit, Bytes::from_request(request, control_plane)).await;
+        let bytes =
+            bytes.map_err(|_| Error::invalid(format!("the body was not there after {} s", limit.as_secs_f32())))?;
+        let bytes = bytes.map_err(|rejection| {
             if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
                 Error::new(
                     Code::PayloadTooLarge,
@@ -90,9 +95,10 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for InPath<
     }
 }
 
-fn at(part: &str, path: &str, cause: &dyn std::fmt::Display) -> Error {
+/// Names the place; the whole of it where the place is not known.
+fn at(whole: &str, path: &str, cause: &dyn std::fmt::Display) -> Error {
     match path {
-        "" | "." | "?" => Error::invalid(format!("{part}: {cause}")),
-        path => Error::invalid(format!("{part}.{path}: {cause}")),
+        "" | "." | "?" => Error::invalid(format!("{whole}: {cause}")),
+        path => Error::invalid(format!("{path}: {cause}")),
     }
 }

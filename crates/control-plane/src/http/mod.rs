@@ -47,12 +47,18 @@ pub fn router(control_plane: ControlPlane) -> Router {
         .layer(from_fn_with_state(limiters, rate_limit::limit))
         .layer(from_fn_with_state(control_plane.clone(), auth::authenticate))
         .with_state(control_plane.clone());
-    Router::new()
+    let all = Router::new()
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .method_not_allowed_fallback(error::unknown_method)
         .with_state(control_plane)
-        .fallback_service(managed)
+        .fallback_service(managed);
+    guarded(all, max_body_bytes)
+}
+
+/// What surrounds every route, whoever calls it.
+fn guarded(router: Router, max_body_bytes: usize) -> Router {
+    router
         .layer(DefaultBodyLimit::max(max_body_bytes))
         .layer(CatchPanicLayer::custom(request_id::answer_panic))
         .layer(from_fn(request_id::assign))
@@ -79,4 +85,33 @@ fn routes() -> OpenApiRouter<ControlPlane> {
         .merge(regions::routes())
         .merge(audit::routes())
         .merge(spec::routes())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{
+        body::{Body, to_bytes},
+        http::{Request, StatusCode},
+    };
+    use tower::ServiceExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_like_any_other_and_says_nothing_of_our_insides() {
+        async fn fails() {
+            panic!("the secret is hunter2");
+        }
+        let router = guarded(Router::new().route("/", get(fails)), 1);
+        let answer = router
+            .oneshot(Request::new(Body::empty()))
+            .await
+            .expect("routers do not fail");
+        assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(answer.headers().contains_key(request_id::HEADER));
+        let body = to_bytes(answer.into_body(), 1000).await.expect("the body is short");
+        let body: serde_json::Value = serde_json::from_slice(&body).expect("errors are JSON");
+        assert_eq!(body["code"], "INTERNAL_ERROR");
+        assert!(!body.to_string().contains("hunter2"));
+    }
 }

@@ -20,7 +20,8 @@ pub async fn assign(request: Request, next: Next) -> Response {
     let id = hex::encode(rand::random::<[u8; 16]>());
     let span =
         tracing::info_span!("request", request.id = %id, method = %request.method(), path = request.uri().path());
-    let mut response = next.run(request).instrument(span).await;
+    let mut response = next.run(request).instrument(span.clone()).await;
+    span.in_scope(|| tracing::debug!(status = response.status().as_u16(), "answered"));
     let value = HeaderValue::from_str(&id).expect("hexadecimal digits are a header value");
     response.headers_mut().insert(HEADER, value);
     response

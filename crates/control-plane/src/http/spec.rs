@@ -2,7 +2,10 @@
 
 use std::sync::LazyLock;
 
-use api::error::ManagementError;
+use api::{
+    error::ManagementError,
+    v1::{audit_logs::AuditLogSortDirection, deployments::DeploymentConfigOutputFormat},
+};
 use axum::{http::header, response::IntoResponse};
 use serde_json::json;
 use utoipa::{
@@ -58,6 +61,15 @@ pub fn complete(mut api: OpenApi) -> OpenApi {
         .insert(ManagementError::name().into_owned(), ManagementError::schema());
     let mut nested = Vec::new();
     ManagementError::schemas(&mut nested);
+    // Schemas that only parameters refer to are not collected with the routes.
+    nested.push((
+        AuditLogSortDirection::name().into_owned(),
+        AuditLogSortDirection::schema(),
+    ));
+    nested.push((
+        DeploymentConfigOutputFormat::name().into_owned(),
+        DeploymentConfigOutputFormat::schema(),
+    ));
     components.schemas.extend(nested);
     let mut header = ApiKeyValue::new("Authorization");
     header.description = Some("`Api-Key PREFIX.SECRET`, or `Bearer PREFIX.SECRET`".into());
@@ -84,6 +96,13 @@ pub fn complete(mut api: OpenApi) -> OpenApi {
 }
 
 fn add_errors(operation: &mut Operation) {
+    for response in operation.responses.responses.values_mut() {
+        if let RefOr::T(response) = response
+            && response.description.is_empty()
+        {
+            response.description = "Done".into();
+        }
+    }
     for (status, description) in ERRORS {
         let mut response = ResponseBuilder::new().description(description);
         if status != "429" {

@@ -49,14 +49,14 @@ async fn list_users(
     let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
     if !(1..=LARGEST_LIMIT).contains(&limit) {
         return Err(Error::invalid(format!(
-            "query.limit: {limit} is out of range: it needs to be from 1 to {LARGEST_LIMIT}"
+            "limit: {limit} is out of range: it needs to be from 1 to {LARGEST_LIMIT}"
         )));
     }
     let start = match query.cursor.as_deref() {
         None => 0,
         Some(cursor) => cursor
             .parse()
-            .map_err(|_| Error::invalid("query.cursor: it is not one that an answer has given"))?,
+            .map_err(|_| Error::invalid("cursor: it is not one that an answer has given"))?,
     };
     let page = ops::users::list(&control_plane, start, limit as usize).await?;
     let workspace = ops::users::workspace_name(&control_plane).await?;

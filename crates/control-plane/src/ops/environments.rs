@@ -4,7 +4,7 @@ use api::{
     id::ModelId,
     v1::promotion::{PromotionSettings, UpdatePromotionSettings},
 };
-use planner::{autoscale, lifecycle::Run};
+use planner::autoscale;
 use serde_json::{Value, json};
 use store::domain::{AuditEvent, Environment, Model, PRODUCTION};
 
@@ -132,7 +132,7 @@ pub async fn update(
                 Ok::<_, Error>(())
             })
             .await?;
-        if !deployment.lifecycle.first_ready.is_some() {
+        if deployment.lifecycle.first_ready.is_none() {
             change = SettingsChange::Queued;
         }
     }
@@ -161,13 +161,10 @@ pub async fn delete(control_plane: &ControlPlane, caller: &Caller, model: &Model
     let Some(served) = environment.current else {
         return Ok(());
     };
-    let now = control_plane.now();
     store
         .change_deployment(&served, None, |deployment| {
             deployment.autoscaling.min_replica = 0;
-            if matches!(deployment.lifecycle.run, Run::Serving { .. } | Run::Waking { .. }) {
-                deployment.lifecycle.run = Run::AtZero { since: now };
-            }
+            deployment.target_replicas = 0;
             Ok::<_, Error>(())
         })
         .await?;

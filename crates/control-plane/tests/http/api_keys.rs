@@ -110,7 +110,7 @@ async fn a_request_for_a_key_that_makes_no_sense_is_refused() {
     app.post("/v1/api_keys", json!({})).await.is_invalid("type");
     app.post("/v1/api_keys", json!({ "type": "ROOT" }))
         .await
-        .is_invalid("body.type: unknown variant `ROOT`");
+        .is_invalid("type: unknown variant `ROOT`");
     app.post("/v1/api_keys", json!({ "type": "PERSONAL", "name": "Mine!" }))
         .await
         .is_invalid("\"Mine!\"");

@@ -96,6 +96,28 @@ fn operation_ids_are_unique() {
 }
 
 #[test]
+fn every_reference_in_the_description_leads_somewhere() {
+    fn walk(value: &Value, found: &mut BTreeSet<String>) {
+        match value {
+            Value::Object(fields) => {
+                found.extend(fields.get("$ref").and_then(Value::as_str).map(str::to_owned));
+                fields.values().for_each(|field| walk(field, found));
+            }
+            Value::Array(items) => items.iter().for_each(|item| walk(item, found)),
+            _ => {}
+        }
+    }
+    let spec = serde_json::to_value(control_plane::openapi()).unwrap();
+    let mut found = BTreeSet::new();
+    walk(&spec, &mut found);
+    let dangling: Vec<_> = found
+        .iter()
+        .filter(|reference| spec.pointer(&reference[1..]).is_none())
+        .collect();
+    assert!(dangling.is_empty() && !found.is_empty(), "{dangling:?}");
+}
+
+#[test]
 fn the_committed_description_is_the_one_that_the_code_makes() {
     let committed = std::fs::read_to_string(COMMITTED).unwrap_or_default();
     let committed: Value = serde_json::from_str(&committed).unwrap_or_default();

@@ -188,11 +188,9 @@ async fn a_deleted_environment_leaves_its_deployment_asleep() {
     let tombstone = json!({ "name": "staging", "model_id": one.model, "deleted": true });
     assert_eq!(app.delete(&staging).await.ok(), tombstone);
     app.get(&staging).await.refuses(404, "NOT_FOUND", "staging");
-    let left = app.get(&two.path("")).await.ok();
-    assert_eq!(
-        (&left["status"], &left["environment"]),
-        (&json!("SCALED_TO_ZERO"), &Value::Null)
-    );
+    let left = app.store.deployment(&two.deployment_id()).await.unwrap();
+    assert_eq!((left.target_replicas, left.autoscaling.min_replica), (0, 0));
+    assert_eq!(app.get(&two.path("")).await.ok()["environment"], Value::Null);
     app.delete(&one.model_path("/environments/production"))
         .await
         .is_invalid("production cannot be deleted");

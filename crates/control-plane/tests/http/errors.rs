@@ -1,6 +1,12 @@
 //! What every route shares: errors of one shape, request ids, limits, health.
 
-use axum::{body::Body, http::Method};
+use std::time::Duration;
+
+use axum::{
+    body::{Body, Bytes},
+    http::Method,
+};
+use futures::stream;
 use serde_json::json;
 
 use crate::support::TestApp;
@@ -78,11 +84,11 @@ async fn a_field_of_the_wrong_type_is_named_by_its_path() {
     let body = json!({ "source": { "name": "m", "deployment": { "config": {}, "labels": 1 } } });
     app.post("/v1/models", body)
         .await
-        .is_invalid("body.source.deployment.labels");
+        .is_invalid("source.deployment.labels");
     app.post("/v1/models", json!({ "source": {} }))
         .await
-        .is_invalid("body.source: missing field `name`");
-    app.get("/v1/users?limit=many").await.is_invalid("query.limit");
+        .is_invalid("source: missing field `name`");
+    app.get("/v1/users?limit=many").await.is_invalid("limit");
 }
 
 #[tokio::test]
@@ -113,4 +119,13 @@ async fn a_key_that_calls_one_endpoint_too_often_is_told_when_to_come_back() {
     app.call_as(Some(&other), Method::POST, &pushed.path("/retry"), None)
         .await
         .ok();
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_arrive_is_not_waited_for() {
+    let app = TestApp::with(|settings| settings.body_timeout = Duration::from_millis(10)).await;
+    let never = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
+    let key = format!("Bearer {}", app.key);
+    let answer = app.send(Method::POST, "/v1/secrets", Some(&key), never).await;
+    answer.is_invalid("the body was not there after 0.01 s");
 }

@@ -119,9 +119,9 @@ async fn a_query_that_makes_no_sense_is_refused() {
     for (query, message) in [
         ("limit=0", "limit"),
         ("limit=1001", "limit"),
-        ("limit=x", "query.limit"),
-        ("min_level=LOUD", "query.min_level"),
-        ("direction=up", "query.direction"),
+        ("limit=x", "limit"),
+        ("min_level=LOUD", "min_level"),
+        ("direction=up", "direction"),
         ("search_pattern=(", "search_pattern"),
         ("start_epoch_millis=0", "7 days"),
         ("start_epoch_millis=2&end_epoch_millis=1", "start_epoch_millis"),

@@ -40,8 +40,8 @@ async fn whoever_calls_is_shown_with_the_workspace() {
     app.get("/v1/users/abcdefghij")
         .await
         .refuses(404, "NOT_FOUND", "there is no user");
-    app.get("/v1/users?limit=0").await.is_invalid("query.limit");
-    app.get("/v1/users?cursor=x").await.is_invalid("query.cursor");
+    app.get("/v1/users?limit=0").await.is_invalid("limit");
+    app.get("/v1/users?cursor=x").await.is_invalid("cursor");
     let all = app.get("/v1/users").await.ok();
     assert_eq!(all["pagination"], json!({ "has_more": false, "cursor": null }));
 }

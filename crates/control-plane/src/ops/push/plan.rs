@@ -1,59 +1,30 @@
-//! A push: a new model with its first deployment, or another deployment of a model. All checks come first; then one transaction
-//! makes everything, so a refused push leaves no trace, and its upload can be used again.
+//! What a push would make, if its archive is in order: the model, the environment, the instance type, the settings.
 
 use api::{
-    id::{DeploymentId, ModelId, TeamId},
+    id::{ModelId, TeamId},
     v1::promotion::PromotionSettings,
 };
 use planner::{Timestamp, autoscale, lifecycle::Wanted, placement};
-use serde_json::{Value, json};
-use store::{
-    NewDeployment,
-    domain::{AuditEvent, Component, Deployment, DeploymentKind, Environment, LogRecord, Model, PRODUCTION},
-};
+use store::domain::{Deployment, DeploymentKind, Environment, Model, PRODUCTION};
 
-use super::{
-    Caller, ControlPlane, Error, audit, autoscaling, deployments, models, names,
+use super::Destination;
+use crate::ops::{
+    Caller, ControlPlane, Error, autoscaling, models, names,
     payload::{self, Checked, Payload},
-    promotion_settings, teams, uploads,
+    promotion_settings, teams,
 };
-
-/// Where a push goes.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Destination {
-    /// A model to be made.
-    NewModel {
-        /// Its name.
-        name: String,
-        /// Its team; none means the caller's.
-        team: Option<TeamId>,
-        /// Whether its archives can never be downloaded.
-        archive_download_disabled: bool,
-    },
-    /// A model that is there.
-    Model(ModelId),
-}
-
-/// What a push brings.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Source {
-    /// What it says of the deployment.
-    pub payload: Payload,
-    /// The key of the upload.
-    pub s3_key: Option<String>,
-}
 
 /// A push that could be made now.
 pub struct Plan {
-    checked: Checked,
-    model: Model,
+    pub(super) checked: Checked,
+    pub(super) model: Model,
     /// Whether the model is to be made.
-    is_new: bool,
-    target_environment: Option<String>,
+    pub(super) is_new: bool,
+    pub(super) target_environment: Option<String>,
     /// The environment to be made for it.
-    missing_environment: Option<String>,
-    instance_type: String,
-    autoscaling: autoscale::Settings,
+    pub(super) missing_environment: Option<String>,
+    pub(super) instance_type: String,
+    pub(super) autoscaling: autoscale::Settings,
 }
 
 impl Plan {
@@ -61,57 +32,6 @@ impl Plan {
     pub fn team(&self) -> &TeamId {
         &self.model.team_id
     }
-}
-
-/// A model and its new deployment.
-pub struct Pushed {
-    /// The model.
-    pub model: models::View,
-    /// The deployment.
-    pub deployment: deployments::View,
-}
-
-/// Makes what the push asks for. `source` names where its parts stand in the request.
-pub async fn push(
-    control_plane: &ControlPlane,
-    caller: &Caller,
-    destination: &Destination,
-    source: Source,
-) -> Result<Pushed, Error> {
-    let plan = plan(control_plane, caller, destination, source.payload, "source.deployment").await?;
-    let key = source.s3_key.ok_or_else(|| {
-        Error::Invalid(
-            "source.s3_key: it is missing: upload the archive to the key that prepare_model_upload gives".into(),
-        )
-    })?;
-    let archive = uploads::accept(control_plane, plan.team(), &key, &plan.checked.config).await?;
-
-    let now = control_plane.now();
-    let warnings = plan.checked.config.warnings();
-    let new = new_deployment(&plan, archive, now);
-    let store = control_plane.store();
-    let event = event(caller, &plan, &new, now);
-    let deployment = if plan.is_new {
-        let mut production = environment(&plan.model, PRODUCTION, now);
-        if plan.target_environment.as_deref() == Some(PRODUCTION) {
-            production.autoscaling = plan.autoscaling.clone();
-        }
-        store.create_model(&plan.model, &production, &new, Some(&event)).await?
-    } else {
-        if let Some(name) = &plan.missing_environment {
-            let missing = Environment {
-                autoscaling: plan.autoscaling.clone(),
-                ..environment(&plan.model, name, now)
-            };
-            store.create_environment(&missing, None).await?;
-        }
-        store.add_deployment(&new, Some(&event)).await?
-    };
-    tell_warnings(control_plane, &deployment, &warnings, now).await?;
-    Ok(Pushed {
-        model: models::get(control_plane, caller, &plan.model.id).await?,
-        deployment: deployments::look(control_plane, deployment).await?,
-    })
 }
 
 /// Checks everything about a push but its archive. `path` is where the payload stands in the request.
@@ -256,33 +176,8 @@ fn choose_instance_type(control_plane: &ControlPlane, checked: &Checked, path: &
         .map_err(|refusal| Error::Invalid(format!("{path}.{field}: {refusal}")))
 }
 
-fn new_deployment(plan: &Plan, archive: store::domain::Archive, now: Timestamp) -> NewDeployment {
-    let payload = &plan.checked.payload;
-    let first_log_line = match &plan.target_environment {
-        Some(environment) => format!("pushed; goes to environment {environment} when it is first active"),
-        None => "pushed".to_owned(),
-    };
-    NewDeployment {
-        id: DeploymentId::from_entropy(rand::random()),
-        model_id: plan.model.id.clone(),
-        name: payload.deployment_name.clone(),
-        created_at: now,
-        kind: plan.checked.kind,
-        labels: payload.labels.clone(),
-        config: Value::Object(payload.config.clone()),
-        raw_config: plan.checked.raw_config.clone(),
-        user_env: payload.user_env.clone().map(Value::Object),
-        archive,
-        deploy_timeout_ms: plan.checked.deploy_timeout_ms,
-        instance_type: plan.instance_type.clone(),
-        autoscaling: plan.autoscaling.clone(),
-        target_environment: plan.target_environment.clone(),
-        first_log_line,
-    }
-}
-
 /// An environment with default settings.
-fn environment(model: &Model, name: &str, now: Timestamp) -> Environment {
+pub(super) fn environment(model: &Model, name: &str, now: Timestamp) -> Environment {
     Environment {
         model_id: model.id.clone(),
         name: name.to_owned(),
@@ -294,43 +189,11 @@ fn environment(model: &Model, name: &str, now: Timestamp) -> Environment {
     }
 }
 
-/// What will probably not work as meant goes to the deployment's log, where its author looks.
-async fn tell_warnings(
-    control_plane: &ControlPlane,
-    deployment: &Deployment,
-    warnings: &[api::truss_config::Problem],
-    now: Timestamp,
-) -> Result<(), Error> {
-    let record = |warning: &api::truss_config::Problem| LogRecord {
-        deployment_id: deployment.id.clone(),
-        replica_id: None,
-        component: Component::Deploy,
-        line: api::internal::replica::LogLine {
-            timestamp_ns: now.as_nanos(),
-            level: Some(api::internal::replica::Level::Warning),
-            request_id: None,
-            message: format!("config: {warning}"),
-        },
-    };
-    let records: Vec<LogRecord> = warnings.iter().map(record).collect();
-    Ok(control_plane.store().append_logs(&records).await?)
-}
-
-fn event(caller: &Caller, plan: &Plan, new: &NewDeployment, now: Timestamp) -> AuditEvent {
-    let more = json!({
-        "deployment_id": new.id,
-        "deployment_name": new.name.as_deref().unwrap_or_default(),
-        "scale_previous_to_zero": plan.target_environment.is_some(),
-        "trusted": true,
-        "publish": new.kind == DeploymentKind::Published,
-        "environment_name": plan.target_environment,
-    });
-    audit::of_model(caller, now, "MODEL_DEPLOYED", &plan.model, more)
-}
-
 #[cfg(test)]
 mod tests {
+    use api::id::DeploymentId;
     use planner::lifecycle::{Build, Lifecycle, Reason};
+    use serde_json::json;
 
     use super::*;
 

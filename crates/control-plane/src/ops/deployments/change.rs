@@ -1,0 +1,94 @@
+//! Renaming a deployment, and deleting one that nothing needs.
+
+use api::id::ModelId;
+use planner::lifecycle::Wanted;
+use serde_json::json;
+use store::domain::{Deployment, DeploymentKind, Environment};
+
+use super::{Target, View, event, find, look};
+use crate::ops::{Caller, ControlPlane, Error, names};
+
+/// Deletes a deployment that nothing needs.
+pub async fn delete(
+    control_plane: &ControlPlane,
+    caller: &Caller,
+    model: &ModelId,
+    target: &Target,
+) -> Result<Deployment, Error> {
+    let (model, deployment) = find(control_plane, caller, model, target).await?;
+    let store = control_plane.store();
+    let siblings = store.deployments(&model.id, None).await?;
+    let environments = store.environments(Some(&model.id)).await?;
+    if let Some(reason) = reason_to_keep(&deployment, &siblings, &environments) {
+        return Err(Error::Invalid(format!(
+            "deployment {} cannot be deleted: {reason}",
+            deployment.id
+        )));
+    }
+    let event = event(
+        caller,
+        control_plane,
+        "MODEL_DEPLOYMENT_DELETED",
+        (&model, &deployment),
+        json!({}),
+    );
+    store.delete_deployment(&deployment.id, Some(&event)).await?;
+    Ok(deployment)
+}
+
+/// Why a deployment must not be deleted, and what to do about it.
+fn reason_to_keep(deployment: &Deployment, siblings: &[Deployment], environments: &[Environment]) -> Option<String> {
+    if let Some(environment) = environments
+        .iter()
+        .find(|one| one.current.as_ref() == Some(&deployment.id))
+    {
+        return Some(format!(
+            "environment {} serves it: put another deployment there first",
+            environment.name
+        ));
+    }
+    if deployment.kind == DeploymentKind::Development {
+        return Some(
+            "it is the development deployment of its model: push another one over it, or deactivate it".into(),
+        );
+    }
+    if siblings.len() <= 1 {
+        return Some("it is the only deployment of its model: delete the model".into());
+    }
+    let is_on_its_way = deployment.lifecycle.wanted == Wanted::Running && deployment.lifecycle.failure().is_none();
+    match &deployment.target_environment {
+        Some(environment) if is_on_its_way => Some(format!(
+            "it is on its way to environment {environment}: deactivate it first"
+        )),
+        _ => None,
+    }
+}
+
+/// Gives a published deployment another name.
+pub async fn rename(
+    control_plane: &ControlPlane,
+    caller: &Caller,
+    model: &ModelId,
+    target: &Target,
+    name: Option<&str>,
+) -> Result<View, Error> {
+    let (_, deployment) = find(control_plane, caller, model, target).await?;
+    let Some(name) = name else {
+        return look(control_plane, deployment).await;
+    };
+    if deployment.kind == DeploymentKind::Development {
+        return Err(Error::Invalid(format!(
+            "deployment {} is a development deployment: it cannot be renamed",
+            deployment.id
+        )));
+    }
+    names::deployment(name)?;
+    let (deployment, ()) = control_plane
+        .store()
+        .change_deployment(&deployment.id, None, |deployment| {
+            name.clone_into(&mut deployment.name);
+            Ok::<_, Error>(())
+        })
+        .await?;
+    look(control_plane, deployment).await
+}
