@@ -52,6 +52,7 @@ class Exchange:
         self.departure = asgi.Departure()
         self.may_send = asyncio.Event()
         self.may_send.set()
+        self.has_begun = False
         self.task: Optional[asyncio.Task] = None
         self.session: Optional[Session] = None
 
@@ -96,6 +97,8 @@ class Evented(asyncio.Protocol):
                 body = self._incoming.read(frame.body) if frame.flags & SHARED else frame.body
                 exchange = Exchange(frame, body)
                 self._exchanges[frame.id] = exchange
+                if exchange.operation == WEBSOCKET:
+                    exchange.session = Session(exchange.id, self.write, exchange.may_send)
                 exchange.task = self._loop.create_task(self._serve(exchange))
             elif kind == FREE:
                 self._outgoing.free(frame.body)
@@ -108,7 +111,8 @@ class Evented(asyncio.Protocol):
     def _steer(exchange: Exchange, frame: Frame) -> None:
         if frame.kind == CANCEL:
             exchange.departure.set()
-            if exchange.task is not None:
+            # A task that has not begun would not even get to say that it is over.
+            if exchange.task is not None and exchange.has_begun:
                 exchange.task.cancel()
         elif frame.kind == PAUSE:
             exchange.may_send.clear()
@@ -130,10 +134,12 @@ class Evented(asyncio.Protocol):
     # One request.
 
     async def _serve(self, exchange: Exchange) -> None:
+        exchange.has_begun = True
         enter_context(exchange.meta)
         last = self._answers.abort(exchange.id)
         try:
-            last = await self._answer(exchange)
+            if not exchange.departure.happened.is_set():
+                last = await self._answer(exchange)
         except asyncio.CancelledError:
             pass  # the client has left, and the replica waits for nothing but this frame
         except Exception as error:
@@ -145,8 +151,7 @@ class Evented(asyncio.Protocol):
     async def _answer(self, exchange: Exchange) -> bytes:
         """Answers a request but for the last frame, which it returns."""
         methods = self._loaded.methods
-        if exchange.operation == WEBSOCKET:
-            exchange.session = Session(exchange.id, self.write, exchange.may_send)
+        if exchange.session is not None:
             return await exchange.session.run(methods.get("websocket"), exchange.meta, self._loaded.file_name)
         name = OPERATIONS[exchange.operation]
         method = methods.get(name)
@@ -223,8 +228,8 @@ class Evented(asyncio.Protocol):
         try:
             async for chunk in chunks:
                 self.write(self._answers.chunk(exchange.id, bodies.chunk_bytes(chunk)))
-                if not exchange.may_send.is_set():
-                    await exchange.may_send.wait()
+                await asyncio.sleep(0)  # a generator that never waits would keep its chunks, and everyone else, waiting
+                await exchange.may_send.wait()
         except Exception as error:
             # What was sent stays sent: the client sees a stream that ends, the author sees why in the log.
             jsonlog.logger.error(

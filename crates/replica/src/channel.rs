@@ -337,6 +337,7 @@ impl Channel {
             }
             Kind::End => {
                 if entry.is_websocket {
+                    entry.unread += frame.body.len();
                     entry.chunks.push_back(Frame {
                         kind: Kind::Close,
                         ..frame

@@ -16,6 +16,12 @@ pub fn main() -> ExitCode {
         .with_writer(io::stderr)
         .with_ansi(false)
         .init();
+    // A broken promise inside the replica ends it, so that its successor can take over: half a replica serves nobody.
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::abort();
+    }));
     match crate::run(&PathBuf::from(first), io::stdin()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

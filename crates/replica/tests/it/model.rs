@@ -382,7 +382,7 @@ class Model:
         return 1
 "#;
     let replica = Draft::model(source).ready().await;
-    let busy = replica.predict(json!(27));
+    let busy = replica.predict(json!(24));
     let asked = async {
         tokio::time::sleep(Duration::from_millis(100)).await;
         let start = Instant::now();

@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 const REQUIREMENTS: [&str; 5] = ["fastapi<0.125", "httpx", "numpy<2", "msgpack==1.1.0", "pydantic>=2"];
 
 /// How long anything in these tests may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The interpreter of an environment with what models may import, made once on each machine.
 pub fn python() -> &'static Path {
@@ -164,6 +164,7 @@ impl Draft {
             .arg(&directory)
             .env("SECRET_OF_THE_SERVER", "hidden")
             .stdin(Stdio::piped())
+            .stdout(Stdio::null())
             .spawn()
             .unwrap();
         serde_json::to_writer(child.stdin.take().unwrap(), &self.secrets).unwrap();
@@ -266,7 +267,11 @@ impl Replica {
     pub async fn exchange(&self, request: Request<Full<Bytes>>) -> (u16, String) {
         let answer = self.send(request).await;
         let status = answer.status().as_u16();
-        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        let body = tokio::time::timeout(PATIENCE, answer.into_body().collect())
+            .await
+            .unwrap()
+            .unwrap()
+            .to_bytes();
         (status, String::from_utf8(body.into()).unwrap())
     }
 

@@ -7,7 +7,7 @@ use tokio_tungstenite::{
     tungstenite::{Message, protocol::CloseFrame},
 };
 
-use crate::support::{Draft, Replica};
+use crate::support::{Draft, PATIENCE, Replica};
 
 const MODEL: &str = r#"
 import fastapi
@@ -48,9 +48,17 @@ async fn open(replica: &Replica) -> WebSocketStream<UnixStream> {
     client_async(request, stream).await.unwrap().0
 }
 
+async fn next(socket: &mut WebSocketStream<UnixStream>) -> Message {
+    tokio::time::timeout(PATIENCE, socket.next())
+        .await
+        .expect("a message in time")
+        .unwrap()
+        .unwrap()
+}
+
 async fn close_of(socket: &mut WebSocketStream<UnixStream>) -> CloseFrame {
     loop {
-        match socket.next().await.unwrap().unwrap() {
+        match next(socket).await {
             Message::Close(frame) => return frame.unwrap(),
             other => assert!(!matches!(other, Message::Text(_) | Message::Binary(_)), "{other:?}"),
         }
@@ -62,13 +70,10 @@ async fn messages_go_both_ways_as_they_are() {
     let replica = Draft::model(MODEL).ready().await;
     let mut socket = open(&replica).await;
     socket.send(Message::text("hello")).await.unwrap();
-    assert_eq!(
-        socket.next().await.unwrap().unwrap(),
-        Message::text("{\"got\":\"hello\"}")
-    );
+    assert_eq!(next(&mut socket).await, Message::text("{\"got\":\"hello\"}"));
     let large: Vec<u8> = (0..3_000_000u32).map(|number| number as u8).collect();
     socket.send(Message::binary(large.clone())).await.unwrap();
-    let back = socket.next().await.unwrap().unwrap().into_data();
+    let back = next(&mut socket).await.into_data();
     assert!(back.iter().eq(large.iter().rev()));
     replica.log_line("opened by r-ws a=b").await;
 }
@@ -141,5 +146,5 @@ http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler)
 #[tokio::test]
 async fn upgrades_pass_through_to_a_server() {
     let replica = Draft::server("python serve.py", &[("serve.py", SERVER)]).ready().await;
-    assert_eq!(open(&replica).await.next().await.unwrap().unwrap(), Message::text("hi"));
+    assert_eq!(next(&mut open(&replica).await).await, Message::text("hi"));
 }
