@@ -4,7 +4,10 @@ use std::{
     collections::VecDeque,
     io,
     process::{ExitStatus, Stdio},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, Ordering},
+    },
 };
 
 use api::internal::replica::{Level, LogLine};
@@ -26,15 +29,20 @@ const LINE_BYTES: u64 = 16 << 10;
 const LAST_LINES: usize = 40;
 
 /// Where a build's lines go, each with the time it was said.
-#[derive(Clone)]
 pub(super) struct Say {
     output: Arc<dyn BuildOutput>,
     clock: Clock,
+    /// The time of the last line: each gets a later one, so that sorting by time keeps their order.
+    last_ns: AtomicI64,
 }
 
 impl Say {
     pub fn new(output: Arc<dyn BuildOutput>, clock: Clock) -> Self {
-        Self { output, clock }
+        Self {
+            output,
+            clock,
+            last_ns: AtomicI64::new(0),
+        }
     }
 
     pub fn info(&self, message: impl Into<String>) {
@@ -46,7 +54,12 @@ impl Say {
     }
 
     fn line(&self, level: Level, message: String) {
-        let timestamp_ns = i64::try_from((self.clock)().0.saturating_mul(1_000_000)).unwrap_or(i64::MAX);
+        let now_ns = i64::try_from((self.clock)().0.saturating_mul(1_000_000)).unwrap_or(i64::MAX);
+        let later = |last: i64| now_ns.max(last.saturating_add(1));
+        let last = self
+            .last_ns
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(later(last)));
+        let timestamp_ns = last.map_or(now_ns, later);
         self.output.line(LogLine {
             timestamp_ns,
             level: Some(level),

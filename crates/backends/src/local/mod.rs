@@ -27,7 +27,8 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File, TryLockError},
     io,
-    path::PathBuf,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, Weak},
 };
 
@@ -76,7 +77,7 @@ impl Local {
         let lock = lock_root(&settings).map_err(failed)?;
         let temporary = settings.root.join("tmp");
         if temporary.exists() {
-            fs::remove_dir_all(&temporary).map_err(failed)?;
+            remove_folder(&temporary).map_err(failed)?;
         }
         make_private_folder(&temporary).map_err(failed)?;
         let run_folder = runfolder::prepare(&settings).map_err(failed)?;
@@ -160,8 +161,30 @@ fn lock_root(settings: &Settings) -> io::Result<File> {
     }
 }
 
+/// Removes a folder with all that is in it, folders included that its programs closed even to their owner.
+fn remove_folder(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            open_up(folder)?;
+            fs::remove_dir_all(folder)
+        }
+        done => done,
+    }
+}
+
+/// Gives the owner all rights to a folder and the folders in it. Links are not followed.
+fn open_up(folder: &Path) -> io::Result<()> {
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o700))?;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            open_up(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// Makes a folder that only this user can look into: it holds other people's code and configs.
-fn make_private_folder(folder: &std::path::Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
+fn make_private_folder(folder: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }

@@ -12,7 +12,7 @@ use std::{
 
 use planner::Timestamp;
 
-use super::{command::Say, make_private_folder};
+use super::{command::Say, make_private_folder, remove_folder};
 
 /// How often a waiting build looks whether the one at work has ended.
 const POLL: Duration = Duration::from_millis(20);
@@ -84,7 +84,7 @@ impl Place {
             return Ok(Claim::Done);
         }
         if self.folder.exists() {
-            fs::remove_dir_all(&self.folder)?;
+            remove_folder(&self.folder)?;
         }
         make_private_folder(&self.folder)?;
         Ok(Claim::Mine(Work {
@@ -118,7 +118,7 @@ impl Place {
             fs::remove_file(&marker)?;
         }
         if self.folder.exists() {
-            fs::remove_dir_all(&self.folder)?;
+            remove_folder(&self.folder)?;
         }
         fs::remove_file(&self.lock)?;
         Ok(true)

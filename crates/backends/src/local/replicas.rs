@@ -19,7 +19,7 @@ use api::{
 use serde::{Deserialize, Serialize};
 use tokio::{io::AsyncWriteExt, process::Command};
 
-use super::{Local, app, process};
+use super::{Local, app, process, remove_folder};
 use crate::{Artifact, BackendError, Observed, StartError, StartReplica};
 
 /// What this backend notes down about a replica, beside what the replica writes itself.
@@ -67,7 +67,7 @@ impl Local {
         let spawned = self.spawn(&id, secrets).await;
         if let Err(error) = spawned {
             // No process, no replica: the same id may be tried again.
-            let _ = fs::remove_dir_all(self.replica_folder(&id));
+            let _ = remove_folder(&self.replica_folder(&id));
             return Err(StartError::Machine(error));
         }
         self.bump();
@@ -113,7 +113,7 @@ impl Local {
             .join("tmp")
             .join(format!("replica-{}", spec.replica_id));
         if temporary.exists() {
-            fs::remove_dir_all(&temporary)?;
+            remove_folder(&temporary)?;
         }
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&temporary)?;
         write_private(&temporary.join(file::SPEC), &serde_json::to_vec(spec)?)?;
@@ -226,7 +226,7 @@ impl Local {
         if let Some(pid) = self.pid(id) {
             process::kill_session(pid, id);
         }
-        match fs::remove_dir_all(self.replica_folder(id)) {
+        match remove_folder(&self.replica_folder(id)) {
             Ok(()) => self.bump(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => tracing::warn!(replica.id = %id, %error, "cannot remove what is left of a replica"),

@@ -27,6 +27,13 @@ const NETWORK_TROUBLE: &[&str] = &[
     "timed out",
 ];
 
+/// Where machines keep the certificates they trust. `uv` brings its own, which know nothing of a company's proxy.
+const CERTIFICATES: &[&str] = &[
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+];
+
 /// The longest explanation that goes into an error; the log has all of it.
 const REASON_CHARACTERS: usize = 400;
 
@@ -98,6 +105,10 @@ impl Local {
             command.args(more).current_dir(folder);
             command.env("UV_CACHE_DIR", self.settings.cache.join("uv"));
             command.env("UV_PYTHON_DOWNLOADS", "never").env("UV_NO_PROGRESS", "1");
+            if CERTIFICATES.iter().any(|file| Path::new(file).is_file()) {
+                // Under its present and its earlier name.
+                command.env("UV_SYSTEM_CERTS", "true").env("UV_NATIVE_TLS", "true");
+            }
             command
         };
         let first = run(command(&[]), say).await.map_err(BuildError::Machine)?;

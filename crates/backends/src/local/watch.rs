@@ -132,7 +132,7 @@ impl Kernel {
 
     /// Watching a folder twice is watching it once; a folder that goes takes its watch along.
     fn watch(&mut self, folder: &Path) {
-        let flags = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_CREATE;
+        let flags = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_MOVED_TO;
         match self.0.get_ref().0.add_watch(folder, flags) {
             Ok(_) | Err(Errno::ENOENT) => {}
             Err(error) => tracing::warn!(%error, folder = %folder.display(), "cannot watch a replica"),

@@ -72,7 +72,7 @@ async fn each_waiting_task_hears_of_each_change() {
     fake.log(&id, line("hello"));
     assert!(fake.changed(first).await > first && fake.changed(second).await > second);
     assert_eq!(log_of(&*fake, &id).await, ["hello"]);
-    assert_eq!(fake.live(), [id.clone()]);
+    assert_eq!(fake.live(), std::slice::from_ref(&id));
     assert_eq!(
         find(&*fake, &id).await.unwrap().status.phase,
         Phase::Starting,
