@@ -6,10 +6,9 @@ use crate::{commands::*, config, failure::EXIT_CODES};
 
 /// Serve machine-learning models from your own machines.
 ///
-/// Push a folder with `config.yaml` and `model/model.py`, get a REST endpoint. Answers go to standard output, everything else
-/// to standard error.
+/// Push a folder with `config.yaml` and `model/model.py`, get a REST endpoint.
 #[derive(Debug, Parser)]
-#[command(name = "greenroom", version, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(name = "greenroom", version, after_help = EXIT_CODES)]
 pub struct Cli {
     #[command(flatten)]
     pub client: config::ClientFlags,

@@ -1,6 +1,6 @@
 //! The server's own log: one line an event on standard error, for people or for machines.
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 
 use tracing_subscriber::EnvFilter;
 
@@ -19,6 +19,7 @@ pub fn start(level: &str, format: LogFormat) -> Result {
     })?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr);
     match format {
         LogFormat::Text => lines.init(),

@@ -22,6 +22,9 @@ pub async fn run(_: Args, context: &Context) -> Result {
             age(now, &model.created_at),
         ]
     });
+    if found.models.is_empty() {
+        context.printer.say("No models yet; `greenroom push DIR` makes one.");
+    }
     context.printer.table(
         &found,
         &["name", "id", "deployments", "production", "age"],

@@ -77,9 +77,9 @@ struct Phase {
 }
 
 pub async fn run(args: Args, context: &Context) -> Result {
+    let source = Source::read(&args.dir)?;
     let client = context.client()?;
     let printer = context.printer;
-    let source = Source::read(&args.dir)?;
     let name = args
         .model_name
         .clone()
@@ -99,7 +99,7 @@ pub async fn run(args: Args, context: &Context) -> Result {
     source.pack(&archive)?;
     phases.push(("pack", started.elapsed()));
 
-    let started = Instant::now();
+    let uploading = Instant::now();
     let payload = source.payload(&args)?;
     let request = PrepareModelUploadRequest {
         deployment: payload.clone(),
@@ -110,7 +110,7 @@ pub async fn run(args: Args, context: &Context) -> Result {
     };
     let target = client.post(&["v1", "prepare_model_upload"], &request).await?;
     let s3_key = upload(target, archive.path(), printer).await?;
-    phases.push(("upload", started.elapsed()));
+    phases.push(("upload", uploading.elapsed()));
 
     let made = create(&client, model, name, payload, s3_key, args.disable_archive_download).await?;
     printer.say(&format!(
@@ -121,7 +121,12 @@ pub async fn run(args: Args, context: &Context) -> Result {
     phases.extend(watched.phases);
 
     let pushed = Pushed {
-        endpoint: endpoint(&client, &made.model, &watched.deployment),
+        endpoint: format!(
+            "{}/models/{}/{}/predict",
+            client.url(),
+            made.model.id,
+            place(&watched.deployment).0
+        ),
         model: &made.model,
         deployment: &watched.deployment,
         phases: phases
@@ -133,7 +138,7 @@ pub async fn run(args: Args, context: &Context) -> Result {
             .collect(),
     };
     printer.answer(&pushed, |pushed| {
-        summary(pushed, &phases, source.config.example_input())
+        summary(pushed, started.elapsed(), source.config.example_input())
     })
 }
 
@@ -173,37 +178,45 @@ async fn create(
     }
 }
 
-/// Where this deployment answers: its environment's endpoint where it has one.
-fn endpoint(client: &Client, model: &Model, deployment: &Deployment) -> String {
-    let target = match (&deployment.environment, deployment.is_development) {
-        (_, true) => "development".to_owned(),
-        (Some(environment), _) if environment == "production" => "production".to_owned(),
-        (Some(environment), _) => format!("environments/{environment}"),
-        (None, _) => format!("deployment/{}", deployment.id),
-    };
-    format!("{}/models/{}/{target}/predict", client.url(), model.id)
+/// Where this deployment answers, as a path and as flags of `predict`: its environment's endpoint where it has one.
+fn place(deployment: &Deployment) -> (String, String) {
+    let Deployment {
+        id,
+        name,
+        environment,
+        is_development,
+        ..
+    } = deployment;
+    match environment.as_deref() {
+        _ if *is_development => ("development".to_owned(), " --development".to_owned()),
+        Some("production") => ("production".to_owned(), String::new()),
+        Some(environment) => (
+            format!("environments/{environment}"),
+            format!(" --environment {environment}"),
+        ),
+        None => (format!("deployment/{id}"), format!(" --deployment {name}")),
+    }
 }
 
-fn summary(pushed: &Pushed, phases: &[(&'static str, Duration)], example: Option<&Value>) -> String {
+fn summary(pushed: &Pushed, total: Duration, example: Option<&Value>) -> String {
     let Pushed {
         model,
         deployment,
         endpoint,
-        ..
+        phases,
     } = pushed;
+    let status = words::name(&deployment.status);
     let took: Vec<_> = phases
         .iter()
-        .map(|(name, spent)| format!("{name} {}", words::seconds(*spent)))
+        .map(|phase| format!("{} {:.2} s", phase.name, phase.seconds))
         .collect();
-    let total = words::seconds(phases.iter().map(|(_, spent)| *spent).sum());
+    let (total, took) = (words::seconds(total), took.join(", "));
+    let (_, flags) = place(deployment);
     let input = example.map_or_else(|| "{}".to_owned(), Value::to_string);
     format!(
-        "{} of {} is {} after {total} ({})\nEndpoint {endpoint}\nTry      greenroom predict {} --data '{input}'",
-        deployment.name,
-        model.name,
-        words::name(&deployment.status),
-        took.join(", "),
-        model.name,
+        "{} of {} is {status} after {total} ({took})\nEndpoint {endpoint}\n\
+         Try      greenroom predict {}{flags} --data '{input}'",
+        deployment.name, model.name, model.name,
     )
 }
 

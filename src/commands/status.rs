@@ -76,12 +76,13 @@ async fn of_model(client: &Client, name_or_id: &str, context: &Context) -> Resul
         return printer.answer(&status, |_| String::new());
     }
     printer.line(&format!("Model {} ({})", status.model.name, status.model.id))?;
-    printer.line(&format!("Endpoint {}\n", status.endpoint))?;
+    printer.line(&format!("Endpoint {}", status.endpoint))?;
+    printer.bytes(b"\n")?;
     printer.table(
         &status,
         environments::HEADINGS,
         environments::rows(&status.environments),
     )?;
-    printer.line("\n")?;
+    printer.bytes(b"\n")?;
     printer.table(&status, deployments::HEADINGS, deployments::rows(&status.deployments))
 }

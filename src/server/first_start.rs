@@ -20,10 +20,17 @@ pub fn key_file(data_dir: &Path) -> PathBuf {
 
 /// Makes the data folder, for this user's eyes only, unless it is there.
 pub fn data_dir(path: &Path) -> Result {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| {
-        Failure::new(Kind::Failed, format!("cannot make the data folder {}: {error}", path.display()))
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|error| {
+            Failure::new(
+                Kind::Failed,
+                format!("cannot make the data folder {}: {error}", path.display()),
+            )
             .hint("choose another one with --data-dir")
-    })
+        })
 }
 
 /// The server's secret, from which keys for single purposes are derived. Made when it is missing.
@@ -40,8 +47,11 @@ pub fn server_secret(data_dir: &Path) -> Result<SecretKey> {
         Err(error) => return Err(unusable(error)),
     };
     let bytes: [u8; 32] = bytes.try_into().map_err(|_| {
-        Failure::new(Kind::Failed, format!("{} is damaged: it should hold 32 bytes", path.display()))
-            .hint("restore it from a backup; without it stored secrets cannot be read")
+        Failure::new(
+            Kind::Failed,
+            format!("{} is damaged: it should hold 32 bytes", path.display()),
+        )
+        .hint("restore it from a backup; without it stored secrets cannot be read")
     })?;
     Ok(SecretKey::new(bytes))
 }
@@ -50,7 +60,8 @@ pub fn server_secret(data_dir: &Path) -> Result<SecretKey> {
 ///
 /// The key is on disk before the installation is made with it, so that a crash in between leaves no installation without a key.
 pub async fn admin_key(store: &Store, data_dir: &Path, preset: Option<&str>, now: Timestamp) -> Result<Option<String>> {
-    let failed = |error: &dyn std::fmt::Display| Failure::new(Kind::Failed, format!("cannot set up the server: {error}"));
+    let failed =
+        |error: &dyn std::fmt::Display| Failure::new(Kind::Failed, format!("cannot set up the server: {error}"));
     if store.organization().await.map_err(|error| failed(&error))?.is_some() {
         return Ok(None);
     }
@@ -60,15 +71,22 @@ pub async fn admin_key(store: &Store, data_dir: &Path, preset: Option<&str>, now
         (None, Ok(left_by_a_crash)) => left_by_a_crash.trim().to_owned(),
         (None, Err(_)) => format!("{:08x}.{:032x}", rand::random::<u32>(), rand::random::<u128>()),
     };
-    write_private(&path, format!("{key}\n").as_bytes()).map_err(while_doing(format!("cannot write {}", path.display())))?;
-    ops::bootstrap(store, now, Some(&key)).await.map_err(|error| failed(&error))
+    write_private(&path, format!("{key}\n").as_bytes())
+        .map_err(while_doing(format!("cannot write {}", path.display())))?;
+    ops::bootstrap(store, now, Some(&key))
+        .await
+        .map_err(|error| failed(&error))
 }
 
 /// Writes a file that only this user may read, whole or not at all.
 fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
     let unfinished = path.with_extension("new");
     let _ = fs::remove_file(&unfinished);
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&unfinished)?;
     file.write_all(content)?;
     file.sync_all()?;
     fs::rename(&unfinished, path)?;
@@ -87,7 +105,10 @@ mod tests {
         let first = server_secret(folder.path()).expect("made");
         let again = server_secret(folder.path()).expect("read");
         assert_eq!(first.derive("test"), again.derive("test"));
-        let mode = fs::metadata(folder.path().join("server-secret")).expect("there").permissions().mode();
+        let mode = fs::metadata(folder.path().join("server-secret"))
+            .expect("there")
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600);
     }
 
@@ -96,6 +117,10 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         fs::write(folder.path().join("server-secret"), "short").expect("written");
         let failure = server_secret(folder.path()).err().expect("refused");
-        assert!(failure.message.ends_with("is damaged: it should hold 32 bytes"), "{}", failure.message);
+        assert!(
+            failure.message.ends_with("is damaged: it should hold 32 bytes"),
+            "{}",
+            failure.message
+        );
     }
 }

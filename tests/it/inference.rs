@@ -7,7 +7,10 @@ use serde_json::{Value, json};
 use crate::harness::{Server, answer, example, model};
 
 fn endpoint(pushed: &Value) -> String {
-    format!("/models/{}/production/predict", pushed["model"]["id"].as_str().expect("an id"))
+    format!(
+        "/models/{}/production/predict",
+        pushed["model"]["id"].as_str().expect("an id")
+    )
 }
 
 /// Yields one piece, and the next only when a file is there.
@@ -26,7 +29,9 @@ async fn a_stream_arrives_piece_by_piece() {
     let server = Server::start();
     let pushed = server.push(model("model_name: m", PATIENT).path());
     let signal = server.data_dir().join("go-on");
-    let request = server.request(Method::POST, &endpoint(&pushed)).json(&json!({"file": signal}));
+    let request = server
+        .request(Method::POST, &endpoint(&pushed))
+        .json(&json!({"file": signal}));
     let response = request.send().await.expect("answered");
     assert_eq!(response.status(), 200);
     let mut pieces = response.bytes_stream();
@@ -51,7 +56,9 @@ async fn a_graceful_end_lets_a_stream_finish() {
     let mut server = Server::start();
     let pushed = server.push(model("model_name: m", PATIENT).path());
     let signal = server.data_dir().join("go-on");
-    let request = server.request(Method::POST, &endpoint(&pushed)).json(&json!({"file": signal}));
+    let request = server
+        .request(Method::POST, &endpoint(&pushed))
+        .json(&json!({"file": signal}));
     let mut pieces = request.send().await.expect("answered").bytes_stream();
     assert_eq!(pieces.next().await.expect("a piece").expect("whole"), "first\n");
     server.terminate();
@@ -69,13 +76,31 @@ async fn without_a_valid_key_nothing_answers() {
     for path in ["/v1/models", "/v1/users/me", &endpoint(&pushed)] {
         let url = format!("{}{path}", server.url);
         let client = reqwest::Client::new();
-        let method = if path.starts_with("/v1") { Method::GET } else { Method::POST };
-        assert_eq!(answer(client.request(method.clone(), &url).json(&json!({}))).await.0, 401, "{path} without a key");
-        let wrong = client.request(method, &url).header("authorization", "Api-Key testtest.wrong").json(&json!({}));
+        let method = if path.starts_with("/v1") {
+            Method::GET
+        } else {
+            Method::POST
+        };
+        assert_eq!(
+            answer(client.request(method.clone(), &url).json(&json!({}))).await.0,
+            401,
+            "{path} without a key"
+        );
+        let wrong = client
+            .request(method, &url)
+            .header("authorization", "Api-Key testtest.wrong")
+            .json(&json!({}));
         assert_eq!(answer(wrong).await.0, 401, "{path} with a wrong key");
     }
     for path in ["/healthz", "/readyz"] {
-        assert_eq!(reqwest::get(format!("{}{path}", server.url)).await.expect("answered").status(), 200, "{path}");
+        assert_eq!(
+            reqwest::get(format!("{}{path}", server.url))
+                .await
+                .expect("answered")
+                .status(),
+            200,
+            "{path}"
+        );
     }
 }
 
@@ -114,7 +139,11 @@ async fn what_is_not_there_is_not_found() {
     ] {
         assert_eq!(server.post(&path, &json!({})).await.0, 404, "{path}");
     }
-    for path in ["/v1/models/aaaaaaaa", "/v1/nothing", &format!("/v1/models/{id}/deployments/aaaaaaa")] {
+    for path in [
+        "/v1/models/aaaaaaaa",
+        "/v1/nothing",
+        &format!("/v1/models/{id}/deployments/aaaaaaa"),
+    ] {
         let (status, body) = server.get(path).await;
         assert_eq!((status, &body["code"]), (404, &json!("NOT_FOUND")), "{path}");
     }
@@ -126,7 +155,11 @@ async fn a_body_that_is_too_large_or_no_json_is_refused_and_the_next_one_is_not(
     let pushed = server.push(&example("hello"));
     let large = json!({"name": "x".repeat(70_000)});
     let (status, body) = server.post(&endpoint(&pushed), &large).await;
-    assert_eq!((status, &body["error_code"]), (413, &json!("payload_too_large")), "{body}");
+    assert_eq!(
+        (status, &body["error_code"]),
+        (413, &json!("payload_too_large")),
+        "{body}"
+    );
     let garbage = server.request(Method::POST, &endpoint(&pushed)).body("{not json");
     assert_eq!(answer(garbage).await.0, 400);
     assert_eq!(server.post(&endpoint(&pushed), &json!({})).await.0, 200);
