@@ -7,7 +7,7 @@ use crate::{
     Error, Store,
     columns::{Columns, bigint, json},
     database::Write,
-    domain::{AuditEntry, AuditEvent},
+    domain::{AuditEntry, AuditEvent, Deployment},
 };
 
 /// Which entries to read.
@@ -47,6 +47,20 @@ impl Store {
             .await?;
         rows.iter().map(entry).collect()
     }
+}
+
+/// Records a push under the id and the name that its deployment has been given, which nobody knows before.
+pub(crate) async fn insert_push(
+    write: &mut Write,
+    event: Option<&AuditEvent>,
+    deployment: &Deployment,
+) -> Result<(), Error> {
+    let event = event.cloned().map(|mut event| {
+        event.event_data["deployment_id"] = deployment.id.as_str().into();
+        event.event_data["deployment_name"] = deployment.name.as_str().into();
+        event
+    });
+    insert(write, event.as_ref()).await
 }
 
 pub(crate) async fn insert(write: &mut Write, event: Option<&AuditEvent>) -> Result<(), Error> {

@@ -62,7 +62,7 @@ impl Store {
     pub async fn add_deployment(&self, new: &NewDeployment, audit: Option<&AuditEvent>) -> Result<Deployment, Error> {
         let mut write = self.write(PUSH_TOPICS).await?;
         let deployment = push(&mut write, new).await?;
-        audit::insert(&mut write, audit).await?;
+        audit::insert_push(&mut write, audit, &deployment).await?;
         write.commit().await?;
         Ok(deployment)
     }

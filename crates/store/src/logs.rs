@@ -64,6 +64,8 @@ const PATTERN_BYTES: usize = 1 << 20;
 const PAGE: u32 = 2000;
 /// How many lines are deleted in one transaction, so that pruning never holds up other writers for long.
 const PRUNE_BATCH: i64 = 5000;
+/// How many lines go into one statement.
+const INSERT_BATCH: usize = 64;
 /// What a line takes beside its message.
 const OVERHEAD_BYTES: u64 = 100;
 
@@ -147,16 +149,13 @@ impl Store {
             (">", "ASC", (i64::MIN, i64::MIN))
         };
         let last = last.unwrap_or(beginning);
-        let deployments: Vec<String> = (1..=query.deployments.len())
-            .map(|n| format!("${}", FIXED + n))
-            .collect();
         // Text that is put together here holds operators and placeholders only; every value is bound.
         let sql = format!(
-            "SELECT * FROM logs WHERE deployment_id IN ({}) AND timestamp_ns >= $1 AND timestamp_ns <= $2
+            "SELECT * FROM logs WHERE deployment_id IN {} AND timestamp_ns >= $1 AND timestamp_ns <= $2
                  AND ($3 IS NULL OR level >= $3) AND ($4 IS NULL OR replica_id = $4) AND ($5 IS NULL OR request_id = $5)
                  AND ($6 IS NULL OR component = $6) AND (timestamp_ns, id) {after} ($7, $8)
              ORDER BY timestamp_ns {order}, id {order} LIMIT $9",
-            deployments.join(", ")
+            placeholders(FIXED + 1, query.deployments.len())
         );
         let mut select = sqlx::query(AssertSqlSafe(sql))
             .bind(nanos(query.start_ms))
@@ -222,31 +221,46 @@ impl LogQuery {
 }
 
 pub(crate) async fn insert(write: &mut Write, records: &[LogRecord]) -> Result<(), Error> {
-    for LogRecord {
-        deployment_id,
-        replica_id,
-        component,
-        line,
-    } in records
-    {
-        // PostgreSQL's text cannot hold the character NUL.
-        let message = line.message.replace('\0', "\u{fffd}");
-        sqlx::query(
-            "INSERT INTO logs (deployment_id, replica_id, component, timestamp_ns, level, request_id, message, bytes)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-        )
-        .bind(deployment_id.as_str())
-        .bind(replica_id.as_ref().map(ReplicaId::as_str))
-        .bind(word(component))
-        .bind(line.timestamp_ns)
-        .bind(line.level.map(rank))
-        .bind(&line.request_id)
-        .bind(&message)
-        .bind(bigint(message.len() as u64 + OVERHEAD_BYTES))
-        .execute(write.on())
-        .await?;
+    // Two texts only, however many lines: the database keeps them prepared.
+    let chunks = records.chunks_exact(INSERT_BATCH);
+    let rest = chunks.remainder();
+    for rows in chunks.chain(rest.chunks(1)) {
+        let placeholders: Vec<String> = (0..rows.len()).map(|row| placeholders(row * 8 + 1, 8)).collect();
+        // Text that is put together here holds placeholders only; every value is bound.
+        let sql = format!(
+            "INSERT INTO logs (deployment_id, replica_id, component, timestamp_ns, level, request_id, bytes, message)
+             VALUES {}",
+            placeholders.join(", ")
+        );
+        let mut insert = sqlx::query(AssertSqlSafe(sql));
+        for LogRecord {
+            deployment_id,
+            replica_id,
+            component,
+            line,
+        } in rows
+        {
+            // PostgreSQL's text cannot hold the character NUL.
+            let message = line.message.replace('\0', "\u{fffd}");
+            insert = insert
+                .bind(deployment_id.as_str())
+                .bind(replica_id.as_ref().map(ReplicaId::as_str))
+                .bind(word(component))
+                .bind(line.timestamp_ns)
+                .bind(line.level.map(rank))
+                .bind(&line.request_id)
+                .bind(bigint(message.len() as u64 + OVERHEAD_BYTES))
+                .bind(message);
+        }
+        insert.execute(write.on()).await?;
     }
     Ok(())
+}
+
+/// `($1, $2, …)`
+fn placeholders(first: usize, count: usize) -> String {
+    let numbers: Vec<String> = (first..first + count).map(|number| format!("${number}")).collect();
+    format!("({})", numbers.join(", "))
 }
 
 fn record(row: &AnyRow) -> Result<LogRecord, Error> {

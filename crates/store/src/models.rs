@@ -47,7 +47,7 @@ impl Store {
         .map_err(or_name_taken("model", &model.name))?;
         environments::insert(&mut write, production).await?;
         let deployment = deployments::push(&mut write, first).await?;
-        audit::insert(&mut write, audit).await?;
+        audit::insert_push(&mut write, audit, &deployment).await?;
         write.commit().await?;
         Ok(deployment)
     }

@@ -7,8 +7,7 @@ mod digests;
 mod objects;
 mod presign;
 mod service;
-
-use std::collections::BTreeSet;
+mod unread;
 
 use planner::Timestamp;
 use store::{Blobs, domain::Archive};
@@ -25,8 +24,8 @@ pub const REGION: &str = "us-east-1";
 const UPLOADS: &str = "uploads";
 /// Where the parts of unfinished uploads wait.
 const PARTS: &str = "parts";
-/// Where claimed archives stay.
-const ARCHIVES: &str = "archives";
+/// Where claimed archives stay until no deployment needs them.
+pub const ARCHIVES: &str = "archives";
 
 /// The key for a new upload of a team. `entropy` is 128 random bits: nobody guesses another's key.
 pub fn object_key(team: &api::id::TeamId, entropy: u128) -> String {
@@ -35,10 +34,7 @@ pub fn object_key(team: &api::id::TeamId, entropy: u128) -> String {
 
 /// Whether a key is one for uploads of this team.
 pub fn belongs_to(key: &str, team: &api::id::TeamId) -> bool {
-    key.strip_prefix(UPLOADS)
-        .and_then(|rest| rest.strip_prefix('/'))
-        .and_then(|rest| rest.split_once('/'))
-        .is_some_and(|(owner, rest)| owner == team.as_str() && rest.split('/').count() == 2 && !rest.contains(".."))
+    key.starts_with(&format!("{UPLOADS}/{team}/"))
 }
 
 /// What strangers may send.
@@ -95,22 +91,6 @@ pub async fn sweep(blobs: &Blobs, now: Timestamp, age_ms: u64) -> Result<usize, 
     Ok(uploads + parts + blobs.sweep_interrupted(older_than).await?)
 }
 
-/// Deletes archives that no deployment needs (`keep` lists those that one does), when they were uploaded before `now - age_ms`:
-/// younger ones may be on their way into a deployment. How many.
-pub async fn sweep_archives(
-    blobs: &Blobs,
-    now: Timestamp,
-    age_ms: u64,
-    keep: &[String],
-) -> Result<usize, store::Error> {
-    let keep: BTreeSet<&str> = keep.iter().map(String::as_str).collect();
-    blobs
-        .sweep(ARCHIVES, Timestamp(now.0.saturating_sub(age_ms)), |key| {
-            keep.contains(key)
-        })
-        .await
-}
-
 fn archive_key(key: &str) -> Option<String> {
     key.strip_prefix(UPLOADS)
         .filter(|rest| rest.starts_with('/'))
@@ -121,5 +101,28 @@ fn not_uploaded(key: &str) -> store::Error {
     store::Error::NotFound {
         kind: "upload",
         id: key.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use api::id::TeamId;
+
+    use super::*;
+
+    #[test]
+    fn an_upload_belongs_to_the_team_it_was_made_for() {
+        let (ours, theirs) = (TeamId::from_entropy(1), TeamId::from_entropy(2));
+        let key = object_key(&ours, 7);
+        assert!(belongs_to(&key, &ours));
+        assert!(!belongs_to(&key, &theirs));
+        assert!(!belongs_to(&format!("{ARCHIVES}/{ours}/x"), &ours));
+        assert!(!belongs_to(&format!("{UPLOADS}/{ours}"), &ours));
+    }
+
+    #[test]
+    fn keys_are_as_different_as_the_entropy() {
+        let team = TeamId::from_entropy(1);
+        assert_ne!(object_key(&team, 7), object_key(&team, 7 << 100));
     }
 }

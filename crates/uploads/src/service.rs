@@ -1,7 +1,7 @@
 //! The endpoint as an HTTP service: signatures are s3s's to verify, who may do what is decided here.
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, header::EXPECT};
 use http_body_util::{BodyExt, Empty, combinators::UnsyncBoxBody};
 use planner::time::Clock;
 use s3s::{
@@ -18,6 +18,7 @@ use crate::{
     BUCKET, Limits,
     credentials::{Issuer, Refusal, Scope},
     objects::Objects,
+    unread::Shared,
 };
 
 /// The body of an answer.
@@ -53,15 +54,26 @@ impl Service {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: std::error::Error + Send + Sync + 'static,
     {
-        match self.0.call(request.map(Body::http_body_unsync)).await {
-            Ok(response) => response.map(|body| body.boxed_unsync()),
-            // The cause is in the log: s3s has written it there.
-            Err(_) => {
+        let waits_for_go_ahead = request.headers().contains_key(EXPECT);
+        let (parts, body) = request.into_parts();
+        let body = Shared::new(body);
+        let unread = body.another();
+        let answer = self
+            .0
+            .call(Request::from_parts(parts, Body::http_body_unsync(body)))
+            .await;
+        let response = answer
+            .map(|response| response.map(|body| body.boxed_unsync()))
+            .unwrap_or_else(|_| {
+                // The cause is in the log: s3s has written it there.
                 let mut response = Response::new(Empty::new().map_err(|never| match never {}).boxed_unsync());
                 *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
                 response
-            }
+            });
+        if !response.status().is_success() {
+            unread.discard(waits_for_go_ahead).await;
         }
+        response
     }
 }
 
