@@ -479,10 +479,11 @@ async fn watch_server(server: Rc<Server>, board: Rc<Board>) {
     let start = Instant::now();
     loop {
         let was_serving = board.serves();
-        if server.check(&board).await && !was_serving {
-            if let Err(error) = board.note_start(|times| times.load_ms = Some(millis(start.elapsed()))) {
-                tracing::error!(%error, "cannot write the status");
-            }
+        if server.check(&board).await
+            && !was_serving
+            && let Err(error) = board.note_start(|times| times.load_ms = Some(millis(start.elapsed())))
+        {
+            tracing::error!(%error, "cannot write the status");
         }
         match board.phase() {
             Phase::Starting | Phase::Loading => sleep(READINESS_INTERVAL).await,

@@ -25,7 +25,8 @@ async fn model_pid(replica: &Replica) -> i32 {
 }
 
 const PID: &str = r#"
-import os, signal, subprocess, time
+import os, signal, subprocess
+from time import sleep
 class Model:
     def predict(self, inputs):
         if inputs == "pid":
@@ -36,7 +37,7 @@ class Model:
             os._exit(7)
         if inputs == "crash":
             os.kill(os.getpid(), signal.SIGSEGV)
-        time.sleep(inputs)
+        sleep(inputs)
         return "done"
 "#;
 
@@ -58,7 +59,7 @@ async fn a_start_is_timed_and_told() {
 #[tokio::test]
 async fn until_the_model_is_loaded_it_is_alive_but_not_ready() {
     let source = format!(
-        "import os, time\n{ECHO}    def load(self):\n        while not os.path.exists('/app/data/go'): time.sleep(0.01)\n"
+        "import os\nfrom time import sleep\n{ECHO}    def load(self):\n        while not os.path.exists('/app/data/go'): sleep(0.01)\n"
     );
     let replica = Draft::model(&source).start();
     replica.phase("loading", |phase| matches!(phase, Phase::Loading)).await;
@@ -128,7 +129,7 @@ async fn a_load_is_tried_twice() {
 #[tokio::test]
 async fn a_load_that_hangs_ends_at_its_time_limit() {
     let mut draft = Draft::model(&format!(
-        "import time\n{ECHO}    def load(self):\n        time.sleep(600)\n"
+        "from time import sleep\n{ECHO}    def load(self):\n        sleep(600)\n"
     ));
     draft.spec.start_timeout_ms = 400;
     let start = Instant::now();
@@ -163,7 +164,7 @@ async fn the_end_of_a_model_process_is_explained() {
 
 #[tokio::test]
 async fn too_much_memory_is_named_as_such() {
-    let source = "class Model:\n    def predict(self, n):\n        self.x = bytearray(n << 20)\n        import time; time.sleep(5)\n        return len(self.x)\n";
+    let source = "class Model:\n    def predict(self, n):\n        self.x = bytearray(n << 20)\n        from time import sleep; sleep(5)\n        return len(self.x)\n";
     let mut draft = Draft::model(source);
     draft.spec.limits.memory_bytes = Some(200 << 20);
     let replica = draft.ready().await;
@@ -178,10 +179,7 @@ async fn draining_finishes_what_was_accepted_and_takes_nothing_new() {
     let mut replica = Draft::model(PID).ready().await;
     let accepted = replica.predict(json!(0.5));
     let drained = async {
-        replica
-            .until("a request in flight", || replica.directory.exists().then_some(()))
-            .await;
-        tokio::time::sleep(Duration::from_millis(150)).await;
+        replica.in_flight().await;
         assert_eq!(
             replica
                 .exchange(request("POST", "/_greenroom/drain", "{\"timeout_ms\": 10000}"))
@@ -205,7 +203,7 @@ async fn a_drain_ends_at_its_time_limit() {
     let replica = Draft::model(PID).ready().await;
     let stuck = replica.predict(json!(600));
     let drained = async {
-        tokio::time::sleep(Duration::from_millis(150)).await;
+        replica.in_flight().await;
         replica
             .exchange(request("POST", "/_greenroom/drain", "{\"timeout_ms\": 100}"))
             .await;

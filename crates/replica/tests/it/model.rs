@@ -304,7 +304,8 @@ class Model:
 }
 
 const COUNTING: &str = r#"
-import asyncio, threading, time
+import asyncio, threading
+from time import sleep
 class Model:
     def __init__(self):
         self.inside = self.most = self.closed = 0
@@ -332,7 +333,7 @@ async fn counts(replica: &crate::support::Replica) -> Value {
 
 #[tokio::test]
 async fn no_more_than_predict_concurrency_are_inside_predict() {
-    let sync = "def predict(self, inputs):\n    self.enter()\n    time.sleep(0.05)\n    self.leave()\n    return 1";
+    let sync = "def predict(self, inputs):\n    self.enter()\n    sleep(0.05)\n    self.leave()\n    return 1";
     let stream = "async def predict(self, inputs):\n    self.enter()\n    for number in range(3):\n        await asyncio.sleep(0.02)\n        yield 'x'\n    self.leave()";
     for (steps, concurrency) in [(sync, 1), (sync, 3), (stream, 2)] {
         let mut draft = Draft::model(&counting(steps));
@@ -347,7 +348,7 @@ async fn no_more_than_predict_concurrency_are_inside_predict() {
 #[tokio::test]
 async fn a_client_that_leaves_frees_the_model() {
     let waits = "async def predict(self, inputs):\n    self.enter()\n    try:\n        if inputs: await asyncio.sleep(600)\n    finally:\n        self.closed += 1\n        self.leave()\n    return 1";
-    let streams = "def predict(self, inputs):\n    self.enter()\n    try:\n        while inputs:\n            yield 'x'\n            time.sleep(0.01)\n    finally:\n        self.closed += 1\n        self.leave()";
+    let streams = "def predict(self, inputs):\n    self.enter()\n    try:\n        while inputs:\n            yield 'x'\n            sleep(0.01)\n    finally:\n        self.closed += 1\n        self.leave()";
     for steps in [waits, streams] {
         let replica = Draft::model(&counting(steps)).ready().await;
         let leaving = replica.predict(json!(1));
@@ -361,7 +362,7 @@ async fn a_client_that_leaves_frees_the_model() {
 
 #[tokio::test]
 async fn requests_whose_client_has_left_are_not_begun() {
-    let source = "import time\nclass Model:\n    n = 0\n    def predict(self, inputs):\n        self.n += 1\n        time.sleep(0.3)\n        return self.n\n";
+    let source = "from time import sleep\nclass Model:\n    n = 0\n    def predict(self, inputs):\n        self.n += 1\n        sleep(0.3)\n        return self.n\n";
     let replica = Draft::model(source).ready().await;
     let patience = Duration::from_millis(100);
     let leaving = (0..4).map(|_| tokio::time::timeout(patience, replica.predict(json!(1))));
@@ -384,7 +385,7 @@ class Model:
     let replica = Draft::model(source).ready().await;
     let busy = replica.predict(json!(24));
     let asked = async {
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        replica.in_flight().await;
         let start = Instant::now();
         assert_eq!(replica.get("/").await, (200, "true".into()));
         assert!(start.elapsed() < Duration::from_millis(500));
@@ -420,6 +421,7 @@ async fn a_slow_reader_makes_the_model_wait() {
         let mut before = rest(&replica);
         let start = Instant::now();
         loop {
+            // polls for a condition
             tokio::time::sleep(Duration::from_millis(300)).await;
             let now = rest(&replica);
             if now == before {

@@ -209,6 +209,18 @@ impl Replica {
             .await
     }
 
+    /// Waits until a request has been accepted and not answered.
+    pub async fn in_flight(&self) {
+        let start = Instant::now();
+        loop {
+            let status: Status = serde_json::from_str(&self.get("/_greenroom/status").await.1).unwrap();
+            if status.in_flight > 0 {
+                return;
+            }
+            assert!(start.elapsed() < PATIENCE, "nothing is in flight");
+        }
+    }
+
     /// Waits for the end.
     pub async fn exit(&self) -> Exit {
         let status = self.phase("the end", |phase| matches!(phase, Phase::Exited(_))).await;
@@ -231,6 +243,7 @@ impl Replica {
                 self.status(),
                 self.log()
             );
+            // polls for a condition
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
