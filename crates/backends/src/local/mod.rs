@@ -66,11 +66,21 @@ pub struct Local {
 
 impl Local {
     /// Opens the folder, making it where it is missing, and begins to watch the replicas in it. Needs a tokio runtime.
-    pub fn open(settings: Settings) -> Result<Arc<Self>, BackendError> {
+    pub fn open(mut settings: Settings) -> Result<Arc<Self>, BackendError> {
+        let what = format!("cannot use {:?}", settings.root);
         let failed = |source| BackendError {
-            what: format!("cannot use {:?}", settings.root),
+            what: what.clone(),
             source,
         };
+        // Processes that start elsewhere are told these paths.
+        let folders = [&mut settings.root, &mut settings.tools, &mut settings.cache];
+        for path in folders
+            .into_iter()
+            .chain(&mut settings.uv)
+            .chain([&mut settings.replica_program])
+        {
+            *path = std::path::absolute(&path).map_err(failed)?;
+        }
         for folder in ["environments", "artifacts", "replicas", "locks"] {
             make_private_folder(&settings.root.join(folder)).map_err(failed)?;
         }

@@ -56,7 +56,11 @@ impl Local {
             };
         }
         if let Some(found) = find_program(settings.path_folders(), "uv") {
-            return Ok(found);
+            // What is on the PATH may be a stand-in of a version manager that has no uv to run.
+            let asked = self.tool(&found, ["--version"]).output().await;
+            if asked.is_ok_and(|output| output.status.success()) {
+                return Ok(found);
+            }
         }
         let tools = Place::at(&settings.tools, "installed");
         if let Some(parent) = settings.tools.parent() {

@@ -207,6 +207,20 @@ async fn sockets_can_be_reached_however_deep_the_data_folder_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_folder_may_be_named_from_where_the_server_stands() {
+    let bench = Bench::new();
+    let mut settings = bench.settings();
+    let here = std::path::absolute(".").unwrap();
+    let up: std::path::PathBuf = here.components().skip(1).map(|_| "..").collect();
+    settings.root = up.join(bench.path().strip_prefix("/").unwrap()).join("local");
+    let local = Local::open(settings).unwrap();
+    let id = started(&bench, &local, "").await;
+    wait_ready(&local, &id).await;
+    local.stop(&id, 1000).await;
+    assert_eq!(wait_exit(&local, &id).await.cause, ExitCause::Stopped);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_start_that_fails_can_be_tried_again() {
     let bench = Bench::new();
     let mut settings = bench.settings();
