@@ -15,10 +15,10 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## Build greenroom and greenroom-replica
-	cargo build --locked --workspace --bins
+	cargo build --locked --bins
 
 release: ## Build both optimized, into target/release
-	cargo build --locked --workspace --bins --release
+	cargo build --locked --bins --release
 
 check: ## Type-check everything, tests included
 	cargo check --locked --workspace --all-targets
@@ -33,7 +33,7 @@ lint: ## Check formatting and lints
 test: tools-test lint test-python test-rust ## Install what the tests need and run all of them
 
 test-python:
-	python3 -m unittest discover --start-directory python/greenroom_worker/tests --top-level-directory python
+	python3 -m compileall -q python examples bench
 
 test-rust:
 	cargo nextest run --locked --workspace --no-fail-fast
@@ -42,12 +42,13 @@ test-rust:
 demo: tools-demo build ## Start a server, push examples/iris, predict; Ctrl-C ends it (DEMO_ONCE=1: ends by itself)
 	@scripts/demo.sh
 
-bench: ## Measure against the reference server and FastAPI (minutes; see docs/benchmarks.md)
-	bench/run
+bench: tools-demo ## Measure against the reference server and FastAPI (many minutes; see docs/benchmarks.md)
+	cargo build --locked --workspace --bins --release
+	python3 bench/run.py
 
 openapi: build ## Write openapi/v1.json from the code
-	target/debug/greenroom openapi > openapi/v1.json.new
-	mv openapi/v1.json.new openapi/v1.json
+	target/debug/greenroom openapi > target/openapi.json
+	mv target/openapi.json openapi/v1.json
 
 clean: ## Remove what was built, the demo's data and the tools of .cache
 	cargo clean

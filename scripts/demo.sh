@@ -29,7 +29,8 @@ PYTHON
 )
 url=http://127.0.0.1:$port
 
-"$greenroom" serve --listen "127.0.0.1:$port" --data-dir "$data" >"$data/server.out" 2>"$data/server.log" &
+# A session of its own: Ctrl-C reaches this script only, which then asks the server once.
+setsid "$greenroom" serve --listen "127.0.0.1:$port" --data-dir "$data" >"$data/server.out" 2>"$data/server.log" &
 server=$!
 stop() {
     kill "$server" 2>/dev/null || true
@@ -52,7 +53,7 @@ GREENROOM_API_KEY=$(cat "$data/admin-api-key")
 export GREENROOM_API_KEY
 
 echo "Pushing examples/iris to $url (the first time installs scikit-learn)"
-"$greenroom" push examples/iris
+"$greenroom" push examples/iris --environment production
 echo
 echo "Asking which iris these two are: $input"
 "$greenroom" predict iris --data "$input"
