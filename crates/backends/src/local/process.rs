@@ -12,10 +12,15 @@ use nix::{
 
 /// Whether process `pid` is the one that serves this replica, and lives.
 pub(super) fn serves(pid: u32, replica: &ReplicaId) -> bool {
-    let Ok(command_line) = fs::read(format!("/proc/{pid}/cmdline")) else {
+    let Some(state) = state(pid).filter(|state| !is_dead(state.letter)) else {
         return false;
     };
-    names_folder(&command_line, replica).is_some() && state(pid).is_some_and(|state| !is_dead(state.letter))
+    match fs::read(format!("/proc/{pid}/cmdline")) {
+        // While a process replaces its program it has no command line; one that leads its session is about to be a replica.
+        Ok(command_line) if command_line.is_empty() => state.session == pid,
+        Ok(command_line) => names_folder(&command_line, replica).is_some(),
+        Err(_) => false,
+    }
 }
 
 /// The process that serves a replica in `folder`, looked for among all.

@@ -25,7 +25,7 @@ use planner::Timestamp;
 use tempfile::TempDir;
 
 /// Longer than anything here takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(300);
+pub const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A config that needs nothing installed: a server of the user's own.
 pub const PLAIN_SERVER: &str = "docker_server:
