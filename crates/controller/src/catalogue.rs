@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use api::{id::DeploymentId, truss_config::{self, TrussConfig}};
+use api::{
+    id::DeploymentId,
+    truss_config::{self, TrussConfig},
+};
 use store::{Store, domain::Deployment};
 use tokio::sync::Mutex;
 
@@ -23,7 +26,10 @@ pub(crate) struct Catalogue {
 
 impl Catalogue {
     pub fn new(store: Store) -> Self {
-        Self { store, entries: Mutex::default() }
+        Self {
+            store,
+            entries: Mutex::default(),
+        }
     }
 
     /// Every deployment as it is now.
@@ -32,7 +38,10 @@ impl Catalogue {
         let generations = self.store.deployment_generations().await?;
         let mut next = BTreeMap::new();
         for (id, generation) in generations {
-            let known = entries.get(&id).filter(|entry| entry.deployment.generation == generation).cloned();
+            let known = entries
+                .get(&id)
+                .filter(|entry| entry.deployment.generation == generation)
+                .cloned();
             let entry = match known {
                 Some(entry) => entry,
                 None => match self.store.deployment(&id).await {

@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    ops::Bound,
     sync::Arc,
     time::Duration,
 };
@@ -23,6 +24,7 @@ use planner::{
     replica_set::Action,
 };
 use store::domain::{Deployment, PRODUCTION, Replica};
+use tokio::time::Instant;
 
 use crate::{
     Error,
@@ -36,21 +38,24 @@ use crate::{
 
 /// While requests are under way, deployments look at their load this often.
 const LOAD_ROUND: Duration = Duration::from_secs(2);
+/// A pass decides for at most this long before it acts; the next one goes on where it stopped.
+const DECIDING: Duration = Duration::from_millis(200);
 /// Replicas that are started at one time.
 const STARTS_AT_ONCE: usize = 8;
 
 /// The task.
 pub(crate) struct Deployments {
     shared: Shared,
-    /// What is remembered of each deployment's load; forgetting it in a restart costs one scale-down delay at most.
+    /// What is remembered of the load of each deployment that this process has looked at; forgetting it in a restart costs one
+    /// scale-down delay at most.
     loads: HashMap<DeploymentId, LoadMemory>,
     /// When a replica was last told to stop.
     told_to_stop: HashMap<ReplicaId, Timestamp>,
-    /// Whether this process has looked at all deployments before.
-    has_resumed: bool,
+    /// The deployment that was decided about last.
+    last: Option<DeploymentId>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct LoadMemory {
     scaling: autoscale::Memory,
     /// Counters of the gateways, as last read.
@@ -65,7 +70,12 @@ struct Order {
 
 impl Deployments {
     pub fn new(shared: Shared) -> Self {
-        Self { shared, loads: HashMap::new(), told_to_stop: HashMap::new(), has_resumed: false }
+        Self {
+            shared,
+            loads: HashMap::new(),
+            told_to_stop: HashMap::new(),
+            last: None,
+        }
     }
 }
 
@@ -74,54 +84,91 @@ impl Task for Deployments {
 
     async fn pass(&mut self, now: Timestamp) -> Result<Next, Error> {
         // Before the first look at the backend, survivors of a restart seem to be missing.
-        let Some(observation) = self.shared.observed() else { return Ok(Next::IDLE) };
+        let Some(observation) = self.shared.observed() else {
+            return Ok(Next::IDLE);
+        };
         let entries = self.shared.catalogue.read().await?;
         let replicas = facts::by_deployment(self.shared.parts.store.replicas(None).await?);
         let loads = self.shared.parts.gateways.loads();
         self.loads.retain(|id, _| entries.contains_key(id));
 
+        let began = Instant::now();
         let mut next = Next::IDLE;
-        for entry in entries.values() {
+        let mut has_acted = false;
+        for entry in in_turn(&entries, self.last.take()) {
             let id = &entry.deployment.id;
             let replicas = replicas.get(id).map_or(&[][..], Vec::as_slice);
             let load = loads.get(id).copied().unwrap_or_default();
-            next = next.by(self.decide(now, entry, replicas, load).await?);
+            let decided = self.decide(now, entry, replicas, load).await?;
+            next = next.by(decided.wake_at);
+            has_acted |= decided.has_acted;
+            if began.elapsed() > DECIDING {
+                self.last = Some(id.clone());
+                self.shared.bells.deployments.ring();
+                break;
+            }
         }
-        self.has_resumed = true;
         if loads.values().any(|load| load.in_flight > 0 || load.queued > 0) {
             next = next.by(Some(now.plus(millis(LOAD_ROUND))));
         }
 
-        // Rows as they are after the decisions.
-        let rows = self.shared.parts.store.replicas(None).await?;
+        let rows = match has_acted {
+            true => self.shared.parts.store.replicas(None).await?,
+            false => replicas.into_values().flatten().collect(),
+        };
         let orders = self.settle(now, &rows, &entries, &observation).await?;
         self.start(now, orders).await?;
         Ok(next)
     }
 }
 
+/// Every deployment once, those after `last` first.
+fn in_turn(
+    entries: &BTreeMap<DeploymentId, Arc<Entry>>,
+    last: Option<DeploymentId>,
+) -> impl Iterator<Item = &Arc<Entry>> {
+    let (after, upto) = match last {
+        Some(last) => (
+            entries.range((Bound::Excluded(last.clone()), Bound::Unbounded)),
+            Some(entries.range(..=last)),
+        ),
+        None => (entries.range::<DeploymentId, _>(..), None),
+    };
+    after.chain(upto.into_iter().flatten()).map(|(_, entry)| entry)
+}
+
+/// What came of deciding about one deployment.
+#[derive(Default)]
+struct Decided {
+    /// When to decide again.
+    wake_at: Option<Timestamp>,
+    /// Whether replicas were ordered, told to stop or cleared away in the store.
+    has_acted: bool,
+}
+
 impl Deployments {
-    /// Decides about one deployment and saves what follows. When to decide again.
+    /// Decides about one deployment and saves what follows.
     async fn decide(
         &mut self,
         now: Timestamp,
         entry: &Entry,
         replicas: &[Replica],
         load: Load,
-    ) -> Result<Option<Timestamp>, Error> {
+    ) -> Result<Decided, Error> {
         let deployment = &entry.deployment;
-        let memory = self.loads.entry(deployment.id.clone()).or_default();
+        let memory = self.loads.get(&deployment.id).cloned();
         let for_planner = facts::for_planner(replicas);
         let has_replicas = replicas.iter().any(|replica| !has_ended(replica));
-        let lifecycle = match self.has_resumed {
-            true => deployment.lifecycle.clone(),
-            false => resumed(now, &deployment.lifecycle, has_replicas),
+        let lifecycle = match &memory {
+            Some(_) => deployment.lifecycle.clone(),
+            None => resumed(now, &deployment.lifecycle, has_replicas),
         };
+        let memory = memory.unwrap_or_default();
         let state = State {
             lifecycle,
             target: deployment.target_replicas,
             starts: deployment.replica_memory.clone(),
-            scaling: memory.scaling.clone(),
+            scaling: memory.scaling,
         };
         let seen = Seen {
             replicas: &for_planner,
@@ -139,21 +186,31 @@ impl Deployments {
             match self.shared.parts.store.save_deployment(&mut after, None).await {
                 Ok(()) => {}
                 // Somebody else was faster; their change wakes this task. The others need not wait for it.
-                Err(store::Error::Conflict { .. }) => return Ok(None),
+                Err(store::Error::Conflict { .. }) => return Ok(Decided::default()),
                 Err(error) => return Err(error.into()),
             }
         }
         // Only now has the load been taken into account.
-        *memory = LoadMemory { scaling: decision.next.scaling, last: load };
+        self.loads.insert(
+            deployment.id.clone(),
+            LoadMemory {
+                scaling: decision.next.scaling,
+                last: load,
+            },
+        );
         if let Some((level, text)) = sentence(&deployment.lifecycle, &after, &decision.why) {
             tracing::info!(deployment.id = %deployment.id, why = %decision.why, "{text}");
             let told = record(&deployment.id, None, line(now, level, text));
             self.shared.parts.store.append_logs(&[told]).await?;
         }
+        let has_acted = !decision.output.is_empty();
         for action in decision.output {
             self.record_action(now, &deployment.id, action).await?;
         }
-        Ok(decision.wake_at)
+        Ok(Decided {
+            wake_at: decision.wake_at,
+            has_acted,
+        })
     }
 
     /// Makes an action a fact; `settle` carries it out from there.
@@ -204,7 +261,10 @@ impl Deployments {
                 // Still in the table: publishing one without it wakes this task.
                 (_, true) => {}
                 (Some(entry), false) if is_unseen => {
-                    orders.push(Order { replica: row.id.clone(), entry: entry.clone() });
+                    orders.push(Order {
+                        replica: row.id.clone(),
+                        entry: entry.clone(),
+                    });
                 }
                 (Some(_) | None, false) => {}
             }
@@ -215,7 +275,10 @@ impl Deployments {
     /// Tells a replica to stop; again after a while, in case it was not heard.
     async fn tell_to_stop(&mut self, now: Timestamp, id: &ReplicaId) {
         let settings = &self.shared.settings;
-        let was_told = self.told_to_stop.get(id).is_some_and(|at| now.since(*at) < millis(settings.slow_round));
+        let was_told = self
+            .told_to_stop
+            .get(id)
+            .is_some_and(|at| now.since(*at) < millis(settings.slow_round));
         if !was_told {
             self.told_to_stop.insert(id.clone(), now);
             self.shared.parts.backend.stop(id, settings.request_timeout_ms()).await;
@@ -233,7 +296,9 @@ impl Deployments {
         let Order { replica, entry } = order;
         let parts = &self.shared.parts;
         let deployment = &entry.deployment;
-        let Build::Succeeded { artifact, .. } = &deployment.lifecycle.build else { return Ok(()) };
+        let Build::Succeeded { artifact, .. } = &deployment.lifecycle.build else {
+            return Ok(());
+        };
         let model = match parts.store.model(&deployment.model_id).await {
             Ok(model) => model,
             // Deleted in this moment; the next pass sees that.
@@ -244,7 +309,13 @@ impl Deployments {
         let environments = parts.store.environments(Some(&deployment.model_id)).await?;
         let environment = environment_of(deployment, &environments);
         let start = StartReplica {
-            spec: crate::template::replica(replica.clone(), deployment, &entry.config, environment, &self.shared.settings),
+            spec: crate::template::replica(
+                replica.clone(),
+                deployment,
+                &entry.config,
+                environment,
+                &self.shared.settings,
+            ),
             artifact: Artifact(artifact.clone()),
             config: entry.config.clone(),
             secrets: crate::template::secrets(&entry.config, &values),
@@ -268,7 +339,9 @@ impl Deployments {
         let (cause, text) = match &error {
             StartError::NoArtifact(_) => {
                 let text = "the build is no longer there: building again";
-                store.append_logs(&[record(id, None, line(now, Level::Warning, text))]).await?;
+                store
+                    .append_logs(&[record(id, None, line(now, Level::Warning, text))])
+                    .await?;
                 store
                     .change_deployment(id, None, |deployment| {
                         deployment.lifecycle = deployment.lifecycle.clone().artifact_lost(now);
@@ -282,9 +355,18 @@ impl Deployments {
         };
         let told = line(now, Level::Error, format!("replica {replica} cannot start: {text}"));
         store.append_logs(&[record(id, Some(replica), told)]).await?;
-        let exit = Exit { cause, message: text, detail: None };
-        let status =
-            Status { sequence: 0, phase: Phase::Exited(exit), in_flight: 0, start: StartTimes::default(), pid: 0 };
+        let exit = Exit {
+            cause,
+            message: text,
+            detail: None,
+        };
+        let status = Status {
+            sequence: 0,
+            phase: Phase::Exited(exit),
+            in_flight: 0,
+            start: StartTimes::default(),
+            pid: 0,
+        };
         Ok(store.see_replica(replica, &status, now).await?)
     }
 }
@@ -293,15 +375,19 @@ impl Deployments {
 /// requests wait for it instead of hearing that it is broken.
 fn resumed(now: Timestamp, lifecycle: &Lifecycle, has_replicas: bool) -> Lifecycle {
     match (&lifecycle.wanted, &lifecycle.run) {
-        (Wanted::Running, Run::Serving { .. }) if !has_replicas => {
-            Lifecycle { run: Run::Waking { since: now }, ..lifecycle.clone() }
-        }
+        (Wanted::Running, Run::Serving { .. }) if !has_replicas => Lifecycle {
+            run: Run::Waking { since: now },
+            ..lifecycle.clone()
+        },
         _ => lifecycle.clone(),
     }
 }
 
 fn has_ended(replica: &Replica) -> bool {
-    replica.status.as_ref().is_some_and(|status| matches!(status.phase, Phase::Exited(_)))
+    replica
+        .status
+        .as_ref()
+        .is_some_and(|status| matches!(status.phase, Phase::Exited(_)))
 }
 
 /// What has come since the counters were `last`. A counter that is lower than before began again with its gateway.
@@ -317,8 +403,12 @@ fn load_since(last: Load, load: Load) -> autoscale::Load {
 
 /// The environment that a deployment's replicas are told they are in: the one it serves, or the one it is meant for.
 fn environment_of<'a>(deployment: &'a Deployment, environments: &'a [store::domain::Environment]) -> Option<&'a str> {
-    let serving = environments.iter().filter(|environment| environment.current.as_ref() == Some(&deployment.id));
-    let name = serving.map(|environment| environment.name.as_str()).max_by_key(|name| *name == PRODUCTION);
+    let serving = environments
+        .iter()
+        .filter(|environment| environment.current.as_ref() == Some(&deployment.id));
+    let name = serving
+        .map(|environment| environment.name.as_str())
+        .max_by_key(|name| *name == PRODUCTION);
     name.or(deployment.target_environment.as_deref())
 }
 
@@ -334,7 +424,11 @@ fn sentence(before: &Lifecycle, after: &Deployment, why: &deployment::Why) -> Op
         Run::AtZero { .. } => (Level::Info, format!("scaled to zero: {why}")),
         Run::Waking { .. } => (Level::Info, "waking up".into()),
         Run::Failed { reason, .. } => {
-            let hint = reason.hint.as_ref().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+            let hint = reason
+                .hint
+                .as_ref()
+                .map(|hint| format!("\nhint: {hint}"))
+                .unwrap_or_default();
             (Level::Error, format!("the deployment failed: {}{hint}", reason.message))
         }
     })

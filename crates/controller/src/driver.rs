@@ -46,7 +46,9 @@ impl Next {
 
     /// Look again at `at`, or earlier if something else is due earlier.
     pub fn by(self, at: Option<Timestamp>) -> Next {
-        Next { wake_at: self.wake_at.into_iter().chain(at).min() }
+        Next {
+            wake_at: self.wake_at.into_iter().chain(at).min(),
+        }
     }
 }
 
@@ -116,7 +118,10 @@ pub(crate) struct Driver {
 impl Driver {
     /// Runs passes of `task` until told to stop; the first one at once.
     pub async fn run<T: Task>(mut self, mut task: T, bell: Bell) {
-        let mut status = TaskStatus { name: T::NAME, ..TaskStatus::default() };
+        let mut status = TaskStatus {
+            name: T::NAME,
+            ..TaskStatus::default()
+        };
         loop {
             let wake_in = self.look(&mut task, &mut status).await;
             let due = async {
@@ -139,9 +144,10 @@ impl Driver {
     async fn look<T: Task>(&self, task: &mut T, status: &mut TaskStatus) -> Duration {
         let now = (self.clock)();
         let began = Instant::now();
-        let outcome = AssertUnwindSafe(task.pass(now)).catch_unwind().await.unwrap_or_else(|panic| {
-            Err(Error::Panic(panic_text(panic.as_ref())))
-        });
+        let outcome = AssertUnwindSafe(task.pass(now))
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|panic| Err(Error::Panic(panic_text(panic.as_ref()))));
         status.passes += 1;
         status.last_pass = Some(now);
         status.last_duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -157,7 +163,9 @@ impl Driver {
             }
             Err(error) if error.is_conflict() => Duration::ZERO,
             Err(error) => {
-                let pause = FIRST_PAUSE.saturating_mul(1 << status.failures.min(10)).min(self.slow_round);
+                let pause = FIRST_PAUSE
+                    .saturating_mul(1 << status.failures.min(10))
+                    .min(self.slow_round);
                 let text = chain(&error);
                 if status.error.as_ref() != Some(&text) {
                     tracing::warn!(task = T::NAME, error = text, "pass failed; it will be tried again");
@@ -186,16 +194,19 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a message".into())
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "without a message".into())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    type Step = fn(&Bell) -> Result<Next, Error>;
+
     /// A task that does what its script says, one entry a pass, and then nothing.
     struct Scripted {
-        script: std::vec::IntoIter<fn(&Bell) -> Result<Next, Error>>,
+        script: std::vec::IntoIter<Step>,
         bell: Bell,
         passes: watch::Sender<usize>,
     }
@@ -222,7 +233,7 @@ mod tests {
         }
     }
 
-    fn start(script: Vec<fn(&Bell) -> Result<Next, Error>>) -> Running {
+    fn start(script: Vec<Step>) -> Running {
         let (passes_sender, passes) = watch::channel(0);
         let (stop, stopped) = watch::channel(false);
         let board = Board::default();
@@ -234,9 +245,18 @@ mod tests {
             stop: stopped,
         };
         let bell = Bell::default();
-        let task = Scripted { script: script.into_iter(), bell: bell.clone(), passes: passes_sender };
+        let task = Scripted {
+            script: script.into_iter(),
+            bell: bell.clone(),
+            passes: passes_sender,
+        };
         let run = tokio::spawn(driver.run(task, bell));
-        Running { board, passes, stop, run }
+        Running {
+            board,
+            passes,
+            stop,
+            run,
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -271,7 +291,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn failing_passes_pause_longer_and_longer() {
-        let fail: fn(&Bell) -> Result<Next, Error> = |_| Err(Error::Panic("again".into()));
+        let fail: Step = |_| Err(Error::Panic("again".into()));
         let mut running = start(vec![fail; 3]);
         let before = Instant::now();
         running.passes(4).await;
@@ -280,8 +300,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn losing_a_race_is_not_a_failure() {
-        let conflict: fn(&Bell) -> Result<Next, Error> =
-            |_| Err(store::Error::Conflict { kind: "deployment", id: "abc1234".into() }.into());
+        let conflict: Step = |_| {
+            Err(store::Error::Conflict {
+                kind: "deployment",
+                id: "abc1234".into(),
+            }
+            .into())
+        };
         let mut running = start(vec![conflict]);
         let before = Instant::now();
         running.passes(2).await;

@@ -28,11 +28,20 @@ impl Task for Garbage {
     async fn pass(&mut self, now: Timestamp) -> Result<Next, Error> {
         let settings = &self.shared.settings;
         let parts = &self.shared.parts;
-        parts.store.prune_logs(now.0.saturating_sub(millis(settings.log_retention)), settings.log_max_bytes).await?;
+        parts
+            .store
+            .prune_logs(
+                now.0.saturating_sub(millis(settings.log_retention)),
+                settings.log_max_bytes,
+            )
+            .await?;
 
         let settled = Timestamp(now.0.saturating_sub(millis(ARCHIVE_GRACE)));
         let kept: BTreeSet<String> = parts.store.archive_keys().await?.into_iter().collect();
-        parts.blobs.sweep(&settings.archive_prefix, settled, |key| kept.contains(key)).await?;
+        parts
+            .blobs
+            .sweep(&settings.archive_prefix, settled, |key| kept.contains(key))
+            .await?;
         parts.blobs.sweep_interrupted(settled).await?;
 
         let is_done = self.collect_artifacts().await?;
@@ -45,7 +54,9 @@ impl Garbage {
     /// Whether it could: not while a build runs, whose artifact is not recorded yet, nor while a replica stops, whose deployment
     /// may be gone or have another artifact by now.
     async fn collect_artifacts(&self) -> Result<bool, Error> {
-        let Ok(_nobody_builds) = self.shared.building.try_write() else { return Ok(false) };
+        let Ok(_nobody_builds) = self.shared.building.try_write() else {
+            return Ok(false);
+        };
         let parts = &self.shared.parts;
         let entries = self.shared.catalogue.read().await?;
         let replicas = parts.store.replicas(None).await?;
@@ -59,7 +70,10 @@ impl Garbage {
             Build::Succeeded { artifact, .. } => Some(Artifact(artifact.clone())),
             Build::Pending { .. } | Build::Failed { .. } | Build::Stopped { .. } => None,
         };
-        let keep = entries.values().filter_map(|entry| artifact(&entry.deployment.lifecycle.build)).collect();
+        let keep = entries
+            .values()
+            .filter_map(|entry| artifact(&entry.deployment.lifecycle.build))
+            .collect();
         parts.backend.collect_garbage(&keep).await?;
         Ok(true)
     }

@@ -23,7 +23,9 @@ enum Death {
 /// Keeps a controller running, with one death in between. Tells whether it came.
 fn run(world: &Arc<World>, death: Death) -> JoinHandle<()> {
     let world = world.clone();
-    let mut changes = world.store.changes(&[Topic::Deployments, Topic::Environments, Topic::Replicas]);
+    let mut changes = world
+        .store
+        .changes(&[Topic::Deployments, Topic::Environments, Topic::Replicas]);
     if let Death::AtBackend(steps) = death {
         world.spy.die_after(steps);
     }
@@ -37,7 +39,7 @@ fn run(world: &Arc<World>, death: Death) -> JoinHandle<()> {
                 }
             }
         }
-        drop(first);
+        world.kill(first).await;
         let _second = world.start();
         std::future::pending::<()>().await;
     })
@@ -55,10 +57,11 @@ async fn story(death: Death) -> bool {
         let world = world.clone();
         let model = first.model_id.clone();
         async move {
-            world.eventually("production serves it", || async {
-                (world.current(&model, PRODUCTION).await.as_ref() == Some(&id)).then_some(())
-            })
-            .await;
+            world
+                .eventually("production serves it", || async {
+                    (world.current(&model, PRODUCTION).await.as_ref() == Some(&id)).then_some(())
+                })
+                .await;
         }
     };
     serves(first.id.clone()).await;
@@ -67,7 +70,11 @@ async fn story(death: Death) -> bool {
     }
 
     world.advance(Duration::from_secs(1));
-    let second = world.push(&first.model_id, |push| push.target_environment = Some(PRODUCTION.into())).await;
+    let second = world
+        .push(&first.model_id, |push| {
+            push.target_environment = Some(PRODUCTION.into())
+        })
+        .await;
     serves(second.id.clone()).await;
     world.until_status(&first.id, Status::ScaledToZero).await;
     world.until_status(&second.id, Status::Active).await;
@@ -80,11 +87,12 @@ async fn story(death: Death) -> bool {
 
     world.change(&second.id, |lifecycle, _| lifecycle.deactivate()).await;
     world.until_status(&second.id, Status::Inactive).await;
-    world.eventually("nothing is left", || async {
-        let listed = backends::Backend::list(&*world.backend).await.unwrap();
-        (listed.is_empty() && world.store.replicas(None).await.unwrap().is_empty()).then_some(())
-    })
-    .await;
+    world
+        .eventually("nothing is left", || async {
+            let listed = backends::Backend::list(&*world.backend).await.unwrap();
+            (listed.is_empty() && world.store.replicas(None).await.unwrap().is_empty()).then_some(())
+        })
+        .await;
 
     assert_eq!(world.spy.started(&first.id), 1, "no replica too many");
     assert_eq!(world.spy.started(&second.id), 1, "no replica too many");
@@ -92,7 +100,11 @@ async fn story(death: Death) -> bool {
     let hello = world.messages(&first.id, Component::Model).await;
     assert_eq!(hello, ["hello"], "stored exactly once");
     for id in [&first.id, &second.id] {
-        assert_eq!(world.deployment(id).await.replica_memory.failures, 0, "nothing has failed");
+        assert_eq!(
+            world.deployment(id).await.replica_memory.failures,
+            0,
+            "nothing has failed"
+        );
     }
     let has_died = match death {
         Death::AtBackend(_) => !world.spy.is_doomed(),

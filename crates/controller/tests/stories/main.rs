@@ -1,5 +1,6 @@
 //! Stories about the controller, told from outside: something is pushed, asked for, breaks or is killed, and in the end intent is
 //! true. What is asserted is what a user could see: statuses, routes, log lines, processes.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod environments;
 mod journeys;

@@ -156,7 +156,12 @@ impl Backend for Spy {
         self.step().await;
         let result = self.inner.start(start).await;
         if result.is_ok() {
-            self.started.lock().unwrap().entry(deployment).or_default().insert(replica);
+            self.started
+                .lock()
+                .unwrap()
+                .entry(deployment)
+                .or_default()
+                .insert(replica);
         }
         self.step().await;
         result
@@ -195,6 +200,8 @@ impl Backend for Spy {
     }
 
     async fn collect_garbage(&self, keep: &BTreeSet<Artifact>) -> Result<(), BackendError> {
-        self.inner.collect_garbage(keep).await
+        let result = self.inner.collect_garbage(keep).await;
+        self.nudge();
+        result
     }
 }
