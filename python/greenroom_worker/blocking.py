@@ -14,10 +14,10 @@ from time import perf_counter
 from typing import Any, AsyncGenerator, Callable, Deque, Generator, Iterator, List, Set
 
 from . import asgi, bodies, jsonlog
-from .answers import Answers, enter_context, method_or_raise, refuse_stream
+from .answers import Answers, enter_context, method_or_raise
 from .arena import Incoming, Outgoing
 from .contract import Method
-from .errors import MethodMissing, from_model, shortened
+from .errors import from_model, shortened
 from .loader import Loaded
 from .protocol import BINARY, CANCEL, FREE, GATHER, OPERATIONS, PAUSE, REQUEST, RESUME, SHARED, WEBSOCKET, Frame, Reader
 

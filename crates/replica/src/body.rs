@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use crate::{channel::Call, status::InFlight};
+use crate::{calls::Call, status::InFlight};
 
 /// A body that broke: the connection is cut, so that the client does not take what it has for the whole.
 #[derive(Debug, thiserror::Error)]

@@ -3,11 +3,8 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::VecDeque,
-    future::poll_fn,
     io,
     rc::Rc,
-    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -24,12 +21,9 @@ use tokio::{
 
 use crate::{
     arena::{Incoming, Lease},
-    body::Broken,
+    calls::{Answer, Call, CallError, Calls, Entry, UNREAD_LIMIT},
     protocol::{Block, Frame, Kind, Operation, decode, encode, flag},
 };
-
-/// Bytes of one answer that may wait for a slow client before its model is asked to pause.
-const UNREAD_LIMIT: usize = 1 << 20;
 
 /// How often deadlines are looked at.
 const TICK: Duration = Duration::from_millis(50);
@@ -44,20 +38,6 @@ pub struct Deadlines {
     pub request: Duration,
     /// Between two chunks of a generator.
     pub chunk: Duration,
-}
-
-/// Why a call has no answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum CallError {
-    /// The model process is gone.
-    #[error("the model process is gone")]
-    Gone,
-    /// A deadline passed.
-    #[error("the model took too long")]
-    TimedOut,
-    /// The worker gave the call up.
-    #[error("the worker gave the request up")]
-    Aborted,
 }
 
 /// What a call sends.
@@ -80,66 +60,15 @@ pub enum Payload {
     Shared(Lease),
 }
 
-/// The first frame of an answer.
-pub struct Answer {
-    /// The HTTP status.
-    pub status: u16,
-    /// Bits of [`flag`].
-    pub flags: u8,
-    /// Headers, where the flags say so.
-    pub meta: Bytes,
-    /// The body, or none when it is streamed.
-    pub body: Option<Bytes>,
-}
-
-/// A message of a websocket.
-pub enum Message {
-    /// Text.
-    Text(Bytes),
-    /// Bytes.
-    Binary(Bytes),
-    /// The end, with code and reason.
-    Close(u16, Bytes),
-}
-
 /// The replica's end of the data socket.
 pub struct Channel {
-    calls: RefCell<Calls>,
+    pub(crate) calls: RefCell<Calls>,
     outbox: RefCell<BytesMut>,
     wakes_writer: Notify,
     arena: Incoming,
     slots: Semaphore,
     deadlines: Deadlines,
     is_open: Cell<bool>,
-}
-
-#[derive(Default)]
-struct Calls {
-    entries: Vec<Option<Entry>>,
-    free: Vec<u32>,
-}
-
-struct Entry {
-    answer: Option<Answer>,
-    chunks: VecDeque<Frame>,
-    unread: usize,
-    /// We asked the model to pause.
-    is_held: bool,
-    /// The model asked us to pause.
-    is_paused: bool,
-    is_timed: bool,
-    /// The worker has sent its last frame.
-    is_over: bool,
-    /// Nobody waits any more.
-    is_abandoned: bool,
-    failure: Option<CallError>,
-    waker: Option<Waker>,
-    deadline: Instant,
-    last_chunk: Instant,
-    holds_slot: bool,
-    /// Websockets live as long as both sides like.
-    is_websocket: bool,
-    lease: Option<Lease>,
 }
 
 impl Channel {
@@ -191,28 +120,14 @@ impl Channel {
                 (reference, request.flags | flag::SHARED, Some(lease))
             }
         };
-        let id = self.calls.borrow_mut().insert(Entry {
-            answer: None,
-            chunks: VecDeque::new(),
-            unread: 0,
-            is_held: false,
-            is_paused: false,
-            is_timed: false,
-            is_over: false,
-            is_abandoned: false,
-            failure: None,
-            waker: None,
-            deadline: started + self.deadlines.request,
-            last_chunk: started,
-            holds_slot,
-            is_websocket: request.operation == Operation::Websocket,
-            lease,
-        });
+        let is_websocket = request.operation == Operation::Websocket;
+        let deadline = (!is_websocket).then(|| started + self.deadlines.request);
+        let id = self
+            .calls
+            .borrow_mut()
+            .insert(Entry::new(started, deadline, holds_slot, is_websocket, lease));
         self.send(id, Kind::Request, flags, request.operation as u16, &request.meta, &body);
-        Ok(Call {
-            id,
-            channel: self.clone(),
-        })
+        Ok(Call::new(id, self.clone()))
     }
 
     /// Says that nothing more will be asked; the worker ends when it has answered what it has.
@@ -226,7 +141,7 @@ impl Channel {
         self.is_open.set(false);
         self.slots.close();
         self.wakes_writer.notify_one();
-        for entry in self.calls.borrow_mut().entries.iter_mut().flatten() {
+        for entry in self.calls.borrow_mut().live() {
             if !entry.is_over {
                 entry.is_over = true;
                 entry.failure.get_or_insert(CallError::Gone);
@@ -235,7 +150,8 @@ impl Channel {
         }
     }
 
-    fn send(&self, id: u32, kind: Kind, flags: u8, detail: u16, meta: &[u8], body: &[u8]) {
+    /// Queues a frame for the worker.
+    pub(crate) fn send(&self, id: u32, kind: Kind, flags: u8, detail: u16, meta: &[u8], body: &[u8]) {
         let mut outbox = self.outbox.borrow_mut();
         if outbox.is_empty() {
             self.wakes_writer.notify_one();
@@ -291,7 +207,7 @@ impl Channel {
 
     fn receive(&self, frame: Frame) {
         let mut calls = self.calls.borrow_mut();
-        let Some(entry) = calls.entries.get_mut(frame.id as usize).and_then(Option::as_mut) else {
+        let Some(entry) = calls.find(frame.id) else {
             return;
         };
         let id = frame.id;
@@ -369,8 +285,8 @@ impl Channel {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while self.is_open.get() || !self.calls.borrow().is_empty() {
             let now = ticks.tick().await;
-            for entry in self.calls.borrow_mut().entries.iter_mut().flatten() {
-                let is_late = now >= entry.deadline && !entry.is_websocket;
+            for entry in self.calls.borrow_mut().live() {
+                let is_late = entry.deadline.is_some_and(|deadline| now >= deadline);
                 let is_silent =
                     entry.is_timed && entry.chunks.is_empty() && now >= entry.last_chunk + self.deadlines.chunk;
                 if (is_late || is_silent) && !entry.is_over && entry.failure.is_none() {
@@ -379,154 +295,5 @@ impl Channel {
                 }
             }
         }
-    }
-}
-
-impl Calls {
-    fn insert(&mut self, entry: Entry) -> u32 {
-        match self.free.pop() {
-            Some(id) => {
-                self.entries[id as usize] = Some(entry);
-                id
-            }
-            None => {
-                self.entries.push(Some(entry));
-                self.entries.len() as u32 - 1
-            }
-        }
-    }
-
-    fn remove(&mut self, id: u32) {
-        self.entries[id as usize] = None;
-        self.free.push(id);
-    }
-
-    fn is_empty(&self) -> bool {
-        self.free.len() == self.entries.len()
-    }
-
-    fn entry(&mut self, id: u32) -> &mut Entry {
-        self.entries[id as usize]
-            .as_mut()
-            .expect("an entry lives as long as its call")
-    }
-}
-
-impl Entry {
-    fn wake(&mut self) {
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
-    }
-
-    fn wait(&mut self, context: &Context<'_>) {
-        match &mut self.waker {
-            Some(waker) => waker.clone_from(context.waker()),
-            None => self.waker = Some(context.waker().clone()),
-        }
-    }
-}
-
-/// One request and its answer. Dropping it cancels what still runs.
-pub struct Call {
-    id: u32,
-    channel: Rc<Channel>,
-}
-
-impl Call {
-    /// Waits for the answer, or for its start when it is streamed.
-    pub async fn answer(&mut self) -> Result<Answer, CallError> {
-        poll_fn(|context| {
-            let mut calls = self.channel.calls.borrow_mut();
-            let entry = calls.entry(self.id);
-            if let Some(answer) = entry.answer.take() {
-                return Poll::Ready(Ok(answer));
-            }
-            if let Some(failure) = entry.failure {
-                return Poll::Ready(Err(failure));
-            }
-            entry.wait(context);
-            Poll::Pending
-        })
-        .await
-    }
-
-    /// The next chunk of a streamed answer.
-    pub fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
-        self.poll_frame(context).map(|frame| match frame {
-            Ok(Some(frame)) => Some(Ok(frame.body)),
-            Ok(None) => None,
-            Err(_) => Some(Err(Broken)),
-        })
-    }
-
-    /// The next message of a websocket; none when the worker is done with it without a word.
-    pub async fn message(&mut self) -> Result<Option<Message>, CallError> {
-        let frame = poll_fn(|context| self.poll_frame(context)).await?;
-        Ok(frame.map(|frame| match frame.kind {
-            Kind::Text => Message::Text(frame.body),
-            Kind::Close => Message::Close(frame.detail, frame.body),
-            _ => Message::Binary(frame.body),
-        }))
-    }
-
-    /// Sends a message of a websocket, when the model is ready for more.
-    pub async fn send(&self, message: Message) -> Result<(), CallError> {
-        poll_fn(|context| {
-            let mut calls = self.channel.calls.borrow_mut();
-            let entry = calls.entry(self.id);
-            if entry.is_over {
-                return Poll::Ready(Err(entry.failure.unwrap_or(CallError::Aborted)));
-            }
-            if entry.is_paused {
-                entry.wait(context);
-                return Poll::Pending;
-            }
-            Poll::Ready(Ok(()))
-        })
-        .await?;
-        match message {
-            Message::Text(text) => self.channel.send(self.id, Kind::Text, 0, 0, b"", &text),
-            Message::Binary(bytes) => self.channel.send(self.id, Kind::Binary, 0, 0, b"", &bytes),
-            Message::Close(code, reason) => self.channel.send(self.id, Kind::Close, 0, code, b"", &reason),
-        }
-        Ok(())
-    }
-
-    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Frame>, CallError>> {
-        let mut calls = self.channel.calls.borrow_mut();
-        let entry = calls.entry(self.id);
-        if let Some(frame) = entry.chunks.pop_front() {
-            entry.unread -= frame.body.len();
-            if entry.is_held && entry.unread <= UNREAD_LIMIT / 2 && !entry.is_over {
-                entry.is_held = false;
-                self.channel.send(self.id, Kind::Resume, 0, 0, b"", b"");
-            }
-            return Poll::Ready(Ok(Some(frame)));
-        }
-        if let Some(failure) = entry.failure {
-            return Poll::Ready(Err(failure));
-        }
-        if entry.is_over {
-            return Poll::Ready(Ok(None));
-        }
-        entry.wait(context);
-        Poll::Pending
-    }
-}
-
-impl Drop for Call {
-    fn drop(&mut self) {
-        let mut calls = self.channel.calls.borrow_mut();
-        let entry = calls.entry(self.id);
-        if entry.is_over {
-            calls.remove(self.id);
-            return;
-        }
-        // The id, and a prediction's slot, stay taken until the worker says that it is done.
-        entry.is_abandoned = true;
-        entry.chunks.clear();
-        entry.waker = None;
-        self.channel.send(self.id, Kind::Cancel, 0, 0, b"", b"");
     }
 }

@@ -5,6 +5,7 @@
 
 mod arena;
 mod body;
+mod calls;
 mod channel;
 mod command;
 mod control;

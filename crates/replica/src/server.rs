@@ -21,7 +21,7 @@ use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use crate::{body::Body, http::inference_error, status::Board, truss::call_error};
+use crate::{body::Body, calls::CallError, http::inference_error, status::Board, truss::call_error};
 
 /// Connections that are kept for the next request.
 const IDLE_CONNECTIONS: usize = 64;
@@ -144,8 +144,8 @@ impl Server {
                 let text = "the server does not answer yet";
                 return inference_error(StatusCode::SERVICE_UNAVAILABLE, text, InferenceCode::ModelUnavailable);
             }
-            Ok(Err(_)) => return call_error(crate::channel::CallError::Gone),
-            Err(_) => return call_error(crate::channel::CallError::TimedOut),
+            Ok(Err(_)) => return call_error(CallError::Gone),
+            Err(_) => return call_error(CallError::TimedOut),
         };
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             if let Some(client) = client {

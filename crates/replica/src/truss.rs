@@ -17,7 +17,8 @@ use hyper::body::Incoming;
 use crate::{
     arena::{Outgoing, UNIT},
     body::{Body, ErrorCode, json, mark_error, response},
-    channel::{Answer, CallError, Channel, Outbound, Payload},
+    calls::{Answer, CallError},
+    channel::{Channel, Outbound, Payload},
     control::{Control, Loaded},
     http::inference_error,
     protocol::{Operation, flag, meta_pairs, put_meta},

@@ -18,7 +18,7 @@ use tokio_tungstenite::{
 
 use crate::{
     body::{Body, json, response},
-    channel::{Call, CallError, Message},
+    calls::{Call, CallError, Message},
     status::InFlight,
     truss::call_error,
 };

@@ -269,11 +269,10 @@ impl Replica {
             .await
             .unwrap();
         tokio::spawn(connection.with_upgrades());
-        let answer = tokio::time::timeout(PATIENCE, sender.send_request(request))
+        tokio::time::timeout(PATIENCE, sender.send_request(request))
             .await
             .unwrap()
-            .unwrap();
-        answer
+            .unwrap()
     }
 
     /// Status and text of an answer.
