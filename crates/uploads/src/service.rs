@@ -1,7 +1,10 @@
 //! The endpoint as an HTTP service: signatures are s3s's to verify, who may do what is decided here.
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, header::EXPECT};
+use http::{
+    HeaderValue, Request, Response, StatusCode, Version,
+    header::{CONNECTION, EXPECT},
+};
 use http_body_util::{BodyExt, Empty, combinators::UnsyncBoxBody};
 use planner::time::Clock;
 use s3s::{
@@ -54,6 +57,7 @@ impl Service {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: std::error::Error + Send + Sync + 'static,
     {
+        let version = request.version();
         let waits_for_go_ahead = request.headers().contains_key(EXPECT);
         let (parts, body) = request.into_parts();
         let body = Shared::new(body);
@@ -62,7 +66,7 @@ impl Service {
             .0
             .call(Request::from_parts(parts, Body::http_body_unsync(body)))
             .await;
-        let response = answer
+        let mut response = answer
             .map(|response| response.map(|body| body.boxed_unsync()))
             .unwrap_or_else(|_| {
                 // The cause is in the log: s3s has written it there.
@@ -70,8 +74,11 @@ impl Service {
                 *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
                 response
             });
-        if !response.status().is_success() {
-            unread.discard(waits_for_go_ahead).await;
+        let speaks_http1 = version < Version::HTTP_2;
+        if !response.status().is_success() && !unread.discard(waits_for_go_ahead).await && speaks_http1 {
+            response
+                .headers_mut()
+                .insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }

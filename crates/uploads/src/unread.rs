@@ -37,22 +37,27 @@ impl<B: Body<Data = Bytes>> Shared<B> {
         Self(self.0.clone())
     }
 
-    /// Reads what still comes, up to a limit. A client that waits for a go-ahead has sent nothing, and is not told to.
-    pub async fn discard(mut self, waits_for_go_ahead: bool) {
+    /// Reads what still comes, up to a limit, and says whether that was all of it: only then can the connection serve another
+    /// request. A client that waits for a go-ahead has sent nothing, and is not told to.
+    pub async fn discard(mut self, waits_for_go_ahead: bool) -> bool {
         if waits_for_go_ahead && !self.content(|content| content.was_asked_for) {
-            return;
+            return self.is_end_stream();
         }
         let discard = async {
             let mut discarded = 0;
-            while let Some(Ok(frame)) = self.frame().await {
-                discarded += frame.data_ref().map_or(0, Bytes::len);
+            while let Some(frame) = self.frame().await {
+                discarded += frame
+                    .ok()
+                    .and_then(|frame| Some(frame.data_ref()?.len()))
+                    .unwrap_or_default();
                 if discarded > MOST_BYTES {
-                    break;
+                    return false;
                 }
             }
+            true
         };
         // Whoever is slower than that may be reset.
-        tokio::time::timeout(LONGEST, discard).await.ok();
+        tokio::time::timeout(LONGEST, discard).await.unwrap_or(false)
     }
 
     fn content<T>(&self, look: impl FnOnce(&mut Content<B>) -> T) -> T {
