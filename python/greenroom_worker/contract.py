@@ -119,6 +119,7 @@ def _is_request(annotation: Any) -> bool:
 
 
 def is_pydantic(annotation: Any) -> bool:
+    """Whether an annotation is a pydantic model."""
     pydantic = sys.modules.get("pydantic")
     if pydantic is None or not isinstance(annotation, type):
         return False

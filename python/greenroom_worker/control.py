@@ -1,4 +1,7 @@
-"""The control socket: one JSON document a line. It has a thread of its own, so that questions are answered while the model works."""
+"""The control socket: one JSON document a line.
+
+It has a thread of its own, so that questions are answered while the model works.
+"""
 
 from __future__ import annotations
 

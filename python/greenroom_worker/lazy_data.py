@@ -1,4 +1,7 @@
-"""The object that a model gets as `lazy_data_resolver`. Data is complete before the model starts, so there is nothing to wait for."""
+"""The object that a model gets as `lazy_data_resolver`.
+
+Data is complete before the model starts, so there is nothing to wait for.
+"""
 
 from __future__ import annotations
 

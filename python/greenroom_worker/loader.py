@@ -40,7 +40,10 @@ class Loaded(NamedTuple):
 
 
 def load(setup: Dict[str, Any], imported: Callable[[int], None], complete: Callable[[Any], Any]) -> Loaded:
-    """Loads what `setup` describes. `imported` hears when the import is done; `complete` finishes a `load` that is a coroutine."""
+    """Loads what `setup` describes.
+
+    `imported` hears when the import is done; `complete` finishes a `load` that is a coroutine.
+    """
     config = setup["config"]
     sys.path.insert(0, os.getcwd())
     if setup["packages"]:
