@@ -39,7 +39,12 @@ async fn every_change_leaves_an_entry() {
     assert_eq!(pushed_entry["created"], "2026-01-02T03:04:05.678+00:00");
     assert_eq!(pushed_entry["source"], "API");
     assert_eq!(pushed_entry["actor"]["email"], "admin@localhost");
-    assert_eq!(pushed_entry["event_data"]["model_name"], "iris");
+    let data = &pushed_entry["event_data"];
+    assert_eq!(
+        (&data["model_name"], &data["deployment_name"]),
+        (&json!("iris"), &json!("deployment-1"))
+    );
+    assert_eq!(data["deployment_id"], pushed.deployment);
     assert!(!page.to_string().contains("hunter2"));
 }
 

@@ -88,7 +88,10 @@ pub async fn push(
         }
         store.add_deployment(&new, Some(&event)).await?
     };
-    tell_warnings(control_plane, &deployment, &warnings, now).await?;
+    if let Err(error) = tell_warnings(control_plane, &deployment, &warnings, now).await {
+        // The push is made: a warning that is lost does not undo it.
+        tracing::warn!(deployment.id = %deployment.id, error = &error as &dyn std::error::Error, "cannot log warnings");
+    }
     Ok(Pushed {
         model: models::get(control_plane, caller, &plan.model.id).await?,
         deployment: deployments::look(control_plane, deployment).await?,
@@ -144,8 +147,6 @@ async fn tell_warnings(
 
 fn event(caller: &Caller, plan: &Plan, new: &NewDeployment, now: Timestamp) -> AuditEvent {
     let more = json!({
-        "deployment_id": new.id,
-        "deployment_name": new.name.as_deref().unwrap_or_default(),
         "scale_previous_to_zero": plan.target_environment.is_some(),
         "trusted": true,
         "publish": new.kind == DeploymentKind::Published,
