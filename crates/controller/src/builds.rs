@@ -69,13 +69,14 @@ impl Task for Builds {
     const NAME: &'static str = "builds";
 
     async fn pass(&mut self, _now: Timestamp) -> Result<Next, Error> {
+        // Before reading: what ends while this reads still looks pending below, and keeps its place until the next pass.
+        self.running.retain(|_, running| !running.task.is_finished());
         let entries = self.shared.catalogue.read().await?;
         self.running.retain(|id, running| {
-            !running.task.is_finished()
-                && entries
-                    .get(id)
-                    .and_then(|entry| entry.deployment.lifecycle.pending_build())
-                    == Some(running.since)
+            entries
+                .get(id)
+                .and_then(|entry| entry.deployment.lifecycle.pending_build())
+                == Some(running.since)
         });
         let mut waiting: Vec<(Timestamp, &Arc<Entry>)> = entries
             .values()
