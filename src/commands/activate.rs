@@ -4,6 +4,7 @@ use api::v1::deployments::ActivateResponse;
 
 use super::{
     Context,
+    tail::Tail,
     target::Target,
     watch::{self, Watched},
 };
@@ -21,9 +22,11 @@ pub struct Args {
 pub async fn run(args: Args, context: &Context) -> Result {
     let client = context.client()?;
     let (model, deployment) = args.target.find(&client).await?;
+    let tail = Tail::from_end(&client, &deployment).await?;
     let path = ["v1", "models", &model.id, "deployments", &deployment.id, "activate"];
     let _: ActivateResponse = client.post(&path, &serde_json::json!({})).await?;
-    let Watched { deployment, .. } = watch::until_active(&client, context.printer, deployment, &args.wait).await?;
+    let Watched { deployment, .. } =
+        watch::until_active(&client, context.printer, deployment, tail, &args.wait).await?;
     context.printer.answer(&deployment, |deployment| {
         format!(
             "{} of {} is {}",

@@ -18,7 +18,7 @@ use api::{
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{Context, target, upload::upload, watch};
+use super::{Context, tail::Tail, target, upload::upload, watch};
 use crate::{
     client::Client,
     failure::{Failure, Kind, Result, while_doing},
@@ -117,7 +117,9 @@ pub async fn run(args: Args, context: &Context) -> Result {
         "Pushed {} as {} ({})",
         made.model.name, made.deployment.name, made.deployment.id
     ));
-    let watched = watch::until_active(&client, printer, made.deployment, &args.wait).await?;
+    let pushed_at = api::v1::time::parse_rfc3339(&made.deployment.created_at).unwrap_or_default();
+    let tail = Tail::new(&made.deployment, pushed_at, Vec::new());
+    let watched = watch::until_active(&client, printer, made.deployment, tail, &args.wait).await?;
     phases.extend(watched.phases);
 
     let pushed = Pushed {

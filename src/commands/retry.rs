@@ -4,6 +4,7 @@ use api::v1::deployments::RetryDeploymentResponse;
 
 use super::{
     Context,
+    tail::Tail,
     target::Target,
     watch::{self, Watched},
 };
@@ -24,6 +25,7 @@ pub struct Args {
 pub async fn run(args: Args, context: &Context) -> Result {
     let client = context.client()?;
     let (model, deployment) = args.target.find(&client).await?;
+    let tail = Tail::from_end(&client, &deployment).await?;
     let path = ["v1", "models", &model.id, "deployments", &deployment.id, "retry"];
     let answer: RetryDeploymentResponse = client.post(&path, &serde_json::json!({})).await?;
     if !answer.retried {
@@ -33,7 +35,7 @@ pub async fn run(args: Args, context: &Context) -> Result {
         return Err(Failure::new(Kind::Invalid, reason));
     }
     let Watched { deployment, .. } =
-        watch::until_active(&client, context.printer, answer.deployment, &args.wait).await?;
+        watch::until_active(&client, context.printer, answer.deployment, tail, &args.wait).await?;
     context.printer.answer(&deployment, |deployment| {
         format!(
             "{} of {} is {}",

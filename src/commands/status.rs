@@ -84,5 +84,15 @@ async fn of_model(client: &Client, name_or_id: &str, context: &Context) -> Resul
         environments::rows(&status.environments),
     )?;
     printer.bytes(b"\n")?;
-    printer.table(&status, deployments::HEADINGS, deployments::rows(&status.deployments))
+    printer.table(&status, deployments::HEADINGS, deployments::rows(&status.deployments))?;
+    for deployment in &status.deployments {
+        if let Some(reason) = &deployment.failure_reason {
+            printer.line(&format!("\n{} failed: {}", deployment.name, reason.message))?;
+            reason
+                .hint
+                .as_ref()
+                .map_or(Ok(()), |hint| printer.line(&format!("  hint: {hint}")))?;
+        }
+    }
+    Ok(())
 }

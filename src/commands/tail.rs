@@ -43,6 +43,17 @@ impl Tail {
         }
     }
 
+    /// Reads what `deployment` will say after what it has said so far, by the server's clock.
+    pub async fn from_end(client: &Client, deployment: &Deployment) -> Result<Self> {
+        let mut tail = Self::new(deployment, 0, Vec::new());
+        let path = tail.path.each_ref().map(String::as_str);
+        let newest = [("direction", "desc".to_owned()), ("limit", "1".to_owned())];
+        let newest: GetLogsResponse = client.get_where(&path, &newest).await?;
+        tail.start_ms = newest.logs.first().map_or(0, |line| millis(&line.timestamp));
+        tail.skip(&newest.logs);
+        Ok(tail)
+    }
+
     /// Leaves out lines that were read otherwise.
     pub fn skip(&mut self, lines: &[Log]) {
         self.seen.extend(lines.iter().map(identity));

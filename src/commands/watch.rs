@@ -72,11 +72,12 @@ fn meaning(status: DeploymentStatus) -> Meaning {
     }
 }
 
-/// Waits as `args` say. Without waiting, the deployment comes back as it is.
+/// Waits as `args` say, with `tail` as the log to show. Without waiting, the deployment comes back as it is.
 pub async fn until_active(
     client: &Client,
     printer: Printer,
     deployment: Deployment,
+    tail: Tail,
     args: &WaitArgs,
 ) -> Result<Watched> {
     if args.no_wait {
@@ -86,7 +87,7 @@ pub async fn until_active(
         });
     }
     let name = deployment.name.clone();
-    let watching = Watch::new(client, printer, deployment, args.verbose).run();
+    let watching = Watch::new(client, printer, deployment, tail, args.verbose).run();
     match args.timeout {
         None => watching.await,
         Some(limit) => tokio::time::timeout(limit, watching).await.unwrap_or_else(|_| {
@@ -107,14 +108,11 @@ struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    fn new(client: &'a Client, printer: Printer, deployment: Deployment, verbose: bool) -> Self {
-        // From now on, by the server's clock: a retried deployment's log also tells of earlier failures.
-        let start_ms = api::v1::time::parse_rfc3339(&deployment.created_at).unwrap_or_default();
-        let start_ms = start_ms.max(crate::clock::now().0.saturating_sub(60_000));
+    fn new(client: &'a Client, printer: Printer, deployment: Deployment, tail: Tail, verbose: bool) -> Self {
         Self {
             client,
             progress: printer.spinner(&format!("{}: {}", deployment.name, words::name(&deployment.status))),
-            tail: Tail::new(&deployment, start_ms, Vec::new()),
+            tail,
             deployment,
             last_lines: VecDeque::new(),
             phases: Vec::new(),

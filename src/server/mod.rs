@@ -4,6 +4,7 @@ mod dispatch;
 mod first_start;
 mod gateways;
 mod housekeeping;
+mod rooms;
 mod signals;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
@@ -12,15 +13,14 @@ use backends::local;
 use control_plane::ControlPlane;
 use controller::Controller;
 use gateway::Gateway;
-use planner::{placement, time::Clock};
+use planner::time::Clock;
 use serde::Serialize;
-use store::{Blobs, Location, Store};
+use store::{Blobs, Store};
 use tokio::{net::TcpListener, sync::watch};
 
 use self::{dispatch::Dispatch, gateways::OwnGateway, signals::Signals};
 use crate::{
-    clock,
-    config::{self, BlobStore},
+    clock, config,
     failure::{Failure, Kind, Result, while_doing},
     printer::Printer,
 };
@@ -49,7 +49,7 @@ pub async fn run(settings: config::Server, printer: Printer) -> Result {
     })
     .await
     .map_err(unusable)?;
-    let blobs = Blobs::open(&location(&settings)).map_err(unusable)?;
+    let blobs = Blobs::open(&rooms::location(&settings)).map_err(unusable)?;
     let listener = bind(&settings.listen).await?;
     let address = listener.local_addr().map_err(while_doing("cannot listen"))?;
     let public_url = settings.public_url.clone().unwrap_or_else(|| own_url(address));
@@ -66,7 +66,7 @@ pub async fn run(settings: config::Server, printer: Printer) -> Result {
     };
     let fallback = Dispatch {
         management: control_plane::router(ControlPlane::new(
-            management(&settings, &public_url),
+            rooms::management(&settings, &public_url),
             store.clone(),
             blobs.clone(),
             issuer.clone(),
@@ -75,11 +75,11 @@ pub async fn run(settings: config::Server, printer: Printer) -> Result {
         uploads: uploads::Service::new(blobs.clone(), issuer, limits, clock.clone()),
     };
     let controller = Controller::start(
-        controller_settings(&settings)?,
+        rooms::controller(&settings)?,
         controller::Parts {
             store,
             blobs: blobs.clone(),
-            backend: local::Local::open(backend(&settings, clock.clone())?).map_err(unusable)?,
+            backend: local::Local::open(rooms::backend(&settings, clock.clone())?).map_err(unusable)?,
             gateways: Arc::new(OwnGateway(gateway.clone())),
             clock: clock.clone(),
             entropy: Arc::new(rand::random),
@@ -87,22 +87,21 @@ pub async fn run(settings: config::Server, printer: Printer) -> Result {
     )
     .map_err(unusable)?;
 
-    controller.ready().await;
     let ready = Ready {
         url: public_url,
         data_dir: settings.data_dir,
         api_key: new_key,
     };
-    printer.answer(&ready, announcement)?;
 
-    let (stopping, mut stop) = watch::channel(false);
-    let stopped = async move {
-        let _ = stop.wait_for(|stop| *stop).await;
-        tracing::info!("stopping: requests under way may finish");
-    };
+    let (stopping, stop) = watch::channel(false);
     let housekeeping = tokio::spawn(housekeeping::run(blobs, clock));
     let serve = async {
-        gateway::serve(listener, gateway, fallback, stopped).await;
+        tokio::select! {
+            // With several servers on one database this one may have to wait until it leads.
+            () = controller.ready() => printer.answer(&ready, announcement)?,
+            () = told_to_stop(stop.clone()) => {}
+        }
+        gateway::serve(listener, gateway, fallback, told_to_stop(stop)).await;
         housekeeping.abort();
         let stopped = controller
             .shutdown(controller::Shutdown::StopReplicas)
@@ -116,6 +115,11 @@ pub async fn run(settings: config::Server, printer: Printer) -> Result {
         () = signals.watch(stopping) => Err(Failure::new(Kind::Interrupted, "stopped at once; replicas may go on")
             .hint("the next start takes them back or ends them")),
     }
+}
+
+async fn told_to_stop(mut stop: watch::Receiver<bool>) {
+    // Without a sender nobody can ask any more, and the process is ending.
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// Takes the port. An address in use is the usual trouble.
@@ -154,68 +158,6 @@ fn announcement(ready: &Ready) -> String {
         ));
     }
     text
-}
-
-fn location(settings: &config::Server) -> Location {
-    match &settings.blobs {
-        BlobStore::Folder => Location::Folder(settings.data_dir.join("blobs")),
-        BlobStore::S3 {
-            bucket,
-            region,
-            endpoint,
-            access_key_id,
-            secret_access_key,
-        } => Location::S3 {
-            endpoint: endpoint.clone(),
-            region: region.clone(),
-            bucket: bucket.clone(),
-            access_key_id: access_key_id.clone(),
-            secret_access_key: secret_access_key.as_str().into(),
-        },
-    }
-}
-
-fn management(settings: &config::Server, public_url: &str) -> control_plane::Settings {
-    let mut management = control_plane::Settings::new(public_url, placement::cpu_catalogue());
-    management.archive_limits = archive_limits(settings);
-    management
-}
-
-fn archive_limits(settings: &config::Server) -> archive::Limits {
-    archive::Limits {
-        total_bytes: settings.max_archive_unpacked,
-        file_bytes: settings.max_archive_unpacked,
-        entries: settings.max_archive_entries,
-        ..Default::default()
-    }
-}
-
-fn backend(settings: &config::Server, clock: Clock) -> Result<local::Settings> {
-    let program = std::env::current_exe().map_err(while_doing("cannot find this program"))?;
-    let replica = program.with_file_name("greenroom-replica");
-    if !replica.is_file() {
-        return Err(Failure::new(Kind::Failed, format!("{} is missing", replica.display()))
-            .hint("greenroom-replica belongs beside greenroom; `make build` makes both"));
-    }
-    let mut local = local::Settings::new(settings.data_dir.join("local"), replica, clock, config::variables());
-    local.python = settings.python;
-    local.uv = settings.uv.clone();
-    local.archive_limits = archive_limits(settings);
-    if let Some(cache) = &settings.cache {
-        local.cache = cache.clone();
-    }
-    Ok(local)
-}
-
-fn controller_settings(settings: &config::Server) -> Result<controller::Settings> {
-    let work_dir = settings.data_dir.join("tmp");
-    std::fs::create_dir_all(&work_dir).map_err(while_doing(format!("cannot make {}", work_dir.display())))?;
-    let mut controller = controller::Settings::new(work_dir);
-    controller.builds_at_once = settings.concurrent_builds;
-    controller.max_body_bytes = settings.max_body;
-    controller.log_retention = settings.log_retention;
-    controller.shutdown_limit = settings.shutdown_grace;
-    Ok(controller)
 }
 
 fn unusable(error: impl std::error::Error) -> Failure {

@@ -26,7 +26,8 @@ impl Signals {
     /// Turns `stopping` true at the first signal, and completes at the second.
     pub async fn watch(mut self, stopping: watch::Sender<bool>) {
         self.next().await;
-        let _ = stopping.send(true);
+        tracing::info!("stopping: requests under way may finish; a second signal ends them");
+        stopping.send_replace(true);
         self.next().await;
     }
 

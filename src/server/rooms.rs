@@ -1,0 +1,88 @@
+//! Translates the configuration into what each room is told.
+
+use backends::local;
+use planner::{
+    placement::{self, InstanceType},
+    time::Clock,
+};
+use store::Location;
+
+use crate::{
+    config::{self, BlobStore},
+    failure::{Failure, Kind, Result, while_doing},
+};
+
+/// Where archives are kept.
+pub fn location(settings: &config::Server) -> Location {
+    match &settings.blobs {
+        BlobStore::Folder => Location::Folder(settings.data_dir.join("blobs")),
+        BlobStore::S3 {
+            bucket,
+            region,
+            endpoint,
+            access_key_id,
+            secret_access_key,
+        } => Location::S3 {
+            endpoint: endpoint.clone(),
+            region: region.clone(),
+            bucket: bucket.clone(),
+            access_key_id: access_key_id.clone(),
+            secret_access_key: secret_access_key.as_str().into(),
+        },
+    }
+}
+
+/// How the management API behaves.
+pub fn management(settings: &config::Server, public_url: &str) -> control_plane::Settings {
+    let mut management = control_plane::Settings::new(public_url, placement::cpu_catalogue());
+    management.archive_limits = archive_limits(settings);
+    management
+}
+
+fn archive_limits(settings: &config::Server) -> archive::Limits {
+    archive::Limits {
+        total_bytes: settings.max_archive_unpacked,
+        file_bytes: settings.max_archive_unpacked,
+        entries: settings.max_archive_entries,
+        ..Default::default()
+    }
+}
+
+/// How the local backend builds and runs.
+pub fn backend(settings: &config::Server, clock: Clock) -> Result<local::Settings> {
+    let program = std::env::current_exe().map_err(while_doing("cannot find this program"))?;
+    let replica = program.with_file_name("greenroom-replica");
+    if !replica.is_file() {
+        return Err(Failure::new(Kind::Failed, format!("{} is missing", replica.display()))
+            .hint("greenroom-replica belongs beside greenroom; `make build` makes both"));
+    }
+    let mut local = local::Settings::new(settings.data_dir.join("local"), replica, clock, config::variables());
+    local.python = settings.python;
+    local.uv = settings.uv.clone();
+    local.archive_limits = archive_limits(settings);
+    if let Some(cache) = &settings.cache {
+        local.cache = cache.clone();
+    }
+    Ok(local)
+}
+
+/// How the controller keeps things going.
+pub fn controller(settings: &config::Server) -> Result<controller::Settings> {
+    let work_dir = settings.data_dir.join("tmp");
+    std::fs::create_dir_all(&work_dir).map_err(while_doing(format!("cannot make {}", work_dir.display())))?;
+    let mut controller = controller::Settings::new(work_dir);
+    controller.builds_at_once = settings.concurrent_builds;
+    controller.max_body_bytes = settings.max_body;
+    controller.log_retention = settings.log_retention;
+    controller.shutdown_limit = settings.shutdown_grace;
+    controller.instance_limits = placement::cpu_catalogue().iter().map(instance_limits).collect();
+    Ok(controller)
+}
+
+fn instance_limits(kind: &InstanceType) -> (String, controller::InstanceLimits) {
+    let limits = controller::InstanceLimits {
+        memory_bytes: kind.memory_mib << 20,
+        millicpu: kind.millicpu,
+    };
+    (kind.id.clone(), limits)
+}
