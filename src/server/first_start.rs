@@ -116,7 +116,7 @@ mod tests {
     fn a_damaged_secret_is_not_replaced() {
         let folder = tempfile::tempdir().expect("a folder");
         fs::write(folder.path().join("server-secret"), "short").expect("written");
-        let failure = server_secret(folder.path()).err().expect("refused");
+        let failure = server_secret(folder.path()).expect_err("refused");
         assert!(
             failure.message.ends_with("is damaged: it should hold 32 bytes"),
             "{}",

@@ -70,14 +70,15 @@ impl Server {
     }
 
     /// Waits for the server's end, and whether it was a good one.
-    pub fn wait(&mut self) -> bool {
+    pub async fn wait(&mut self) -> bool {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().expect("it can be asked") {
                 return status.success();
             }
             assert!(Instant::now() < deadline, "the server does not end");
-            pause();
+            // polls for a condition
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
@@ -143,6 +144,7 @@ impl Server {
 }
 
 impl Drop for Server {
+    #[expect(clippy::print_stderr, reason = "a failed test shows its server's log")]
     fn drop(&mut self) {
         if std::thread::panicking() {
             let log = fs::read_to_string(self.folder.path().join("server.log")).unwrap_or_default();
@@ -311,9 +313,4 @@ fn signal(which: &str, pid: u32) {
         .args([which, &pid.to_string()])
         .stderr(Stdio::null())
         .status();
-}
-
-fn pause() {
-    // polls for a condition
-    std::thread::sleep(Duration::from_millis(50));
 }

@@ -65,7 +65,7 @@ async fn a_graceful_end_lets_a_stream_finish() {
     std::fs::write(&signal, "").expect("written");
     assert_eq!(pieces.next().await.expect("a piece").expect("whole"), "second\n");
     assert!(pieces.next().await.is_none(), "the stream ends well");
-    assert!(server.wait(), "so does the server");
+    assert!(server.wait().await, "so does the server");
     assert_eq!(server.offspring(), Vec::<u32>::new(), "and nothing is left behind");
 }
 
