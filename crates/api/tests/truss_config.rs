@@ -123,7 +123,7 @@ fn a_number_with_more_than_one_spelling_is_not_guessed() {
 
 #[track_caller]
 fn not_yaml(yaml: &str, expected: &str) {
-    let error = parse_yaml(yaml).unwrap_err();
+    let error = parse_yaml(yaml).expect_err("a config with a mistake");
     assert!(matches!(error, Error::Syntax(_)), "{error}");
     assert!(error.to_string().contains(expected), "{error}");
 }
