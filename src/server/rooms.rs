@@ -57,6 +57,7 @@ pub fn backend(settings: &config::Server, clock: Clock) -> Result<local::Setting
             .hint("greenroom-replica belongs beside greenroom; `make build` makes both"));
     }
     let mut local = local::Settings::new(settings.data_dir.join("local"), replica, clock, config::variables());
+    local.hidden.push(settings.data_dir.clone());
     local.python = settings.python;
     local.uv = settings.uv.clone();
     local.archive_limits = archive_limits(settings);

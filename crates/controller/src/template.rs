@@ -41,6 +41,7 @@ pub(crate) fn replica(
         start_timeout_ms: start_timeout_ms(deployment, config),
         max_body_bytes: settings.max_body_bytes,
         limits: limits(deployment, config, settings),
+        sandbox: Default::default(),
     }
 }
 

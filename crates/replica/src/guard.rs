@@ -1,17 +1,21 @@
 //! The guardian: a small process of one idea between the replica and the model process. It enters the sandbox, starts the model
 //! in a process group of its own, tells the replica how it ends, and ends the whole group when the replica is gone, however that
 //! came about. It runs before any runtime or thread exists, because namespaces can only be entered alone.
+//!
+//! The guardian may be two processes: in a namespace of processes it is the first one, takes in orphans, and its end is the end
+//! of all; the other waits for that outside. Started by root, the model becomes the user that the specification names. Whoever
+//! it is, it has no capabilities and cannot gain any.
 #![allow(unsafe_code)] // descriptors inherited by number, and calls between fork and exec
 
 use std::{
     collections::BTreeMap,
     fs::File,
-    io::{self, BufRead as _, BufReader, Read as _, Write as _},
+    io::{self, BufRead as _, BufReader, Write as _},
     os::{
         fd::{FromRawFd as _, RawFd},
-        unix::process::{CommandExt as _, ExitStatusExt as _},
+        unix::{fs::fchown, process::CommandExt as _},
     },
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
 };
 
@@ -21,17 +25,26 @@ use nix::{
         prctl::set_pdeathsig,
         resource::{Resource, getrlimit, setrlimit},
         signal::{Signal, killpg},
+        wait::{WaitStatus, waitpid},
     },
-    unistd::{Pid, dup2_stderr, dup2_stdout, getppid},
+    unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, fork, geteuid, getppid},
 };
 use serde::{Deserialize, Serialize};
 
-use crate::sandbox;
+use crate::{
+    confine,
+    namespace::{Isolation, Namespace},
+    sandbox, veil,
+};
 
 /// The argument that makes the binary a guardian. The descriptor for reports follows it.
 pub const ARGUMENT: &str = "--guard";
 
-/// What to run: the first line on the guardian's standard input. The end of that input means that the replica is gone.
+/// A line on the guardian's standard input: ask the model's group to end.
+pub const TERMINATE: &str = "terminate";
+
+/// What to run: the first line on the guardian's standard input, after the isolation to run it in. The end of that input means
+/// that the replica is gone.
 #[derive(Serialize, Deserialize)]
 pub struct Launch {
     /// Program and arguments.
@@ -40,6 +53,8 @@ pub struct Launch {
     pub environment: BTreeMap<String, String>,
     /// The sandbox to enter.
     pub sandbox: sandbox::Plan,
+    /// Whether secrets go into the environment where they cannot be files.
+    pub tells_secrets: bool,
     /// Open files for each process.
     pub open_files: u64,
     /// Descriptors that the model process inherits.
@@ -52,10 +67,13 @@ pub struct Launch {
 pub enum Report {
     /// The model process runs.
     Started {
-        /// Its id, which is also that of its group.
-        pid: i32,
-        /// Why there is no sandbox, when there is none.
-        unsandboxed: Option<String>,
+        /// What a person should know about its isolation.
+        notes: Vec<String>,
+    },
+    /// There is no such isolation here; a lesser one may do.
+    NotIsolated {
+        /// Why.
+        reason: String,
     },
     /// It could not be started.
     NotStarted {
@@ -95,38 +113,136 @@ fn guard(reports: &mut File) -> io::Result<()> {
     let mut input = BufReader::new(io::stdin());
     let mut line = String::new();
     input.read_line(&mut line)?;
-    let launch: Launch = serde_json::from_str(&line)?;
+    let (isolation, mut launch): (Isolation, Launch) = serde_json::from_str(&line)?;
     line.clear();
-    let unsandboxed = sandbox::enter(&launch.sandbox).err().map(|error| error.to_string());
-    let mut child = command(&launch, unsandboxed.is_none()).spawn()?;
+    let notes = match isolate(isolation, &mut launch) {
+        Ok(Place::Inside(notes)) => notes,
+        Ok(Place::Outside(first)) => return step_aside(first, &launch),
+        Err(error) => {
+            let reason = error.to_string();
+            send(reports, &Report::NotIsolated { reason });
+            return Ok(());
+        }
+    };
+    for output in [1, 2] {
+        // SAFETY: standard output and error are open from our start to our end.
+        let output = unsafe { std::os::fd::BorrowedFd::borrow_raw(output) };
+        let _ = fchown(output, launch.sandbox.user, None); // so that it can be opened as /dev/stdout, too
+    }
+    let child = command(&launch, isolation != Isolation::None).spawn()?;
     let group = Pid::from_raw(child.id() as i32);
+    let_go(&launch)?;
+    send(reports, &Report::Started { notes });
+    std::thread::spawn(move || {
+        for line in input.lines() {
+            if line.is_ok_and(|line| line == TERMINATE) {
+                let _ = killpg(group, Signal::SIGTERM);
+            }
+        }
+        let _ = killpg(group, Signal::SIGKILL);
+    });
+    let end = wait(group)?;
+    let _ = killpg(group, Signal::SIGKILL); // whatever it has left behind
+    send(reports, &end);
+    Ok(())
+}
+
+/// On which side of a new namespace of processes we are.
+enum Place {
+    /// Where the model will be, with what a person should know about that.
+    Inside(Vec<String>),
+    /// Where the replica is. The first process inside is our child.
+    Outside(Pid),
+}
+
+fn isolate(isolation: Isolation, launch: &mut Launch) -> io::Result<Place> {
+    let mut notes = Vec::new();
+    let plan = &mut launch.sandbox;
+    plan.user = plan.user.filter(|_| geteuid().is_root());
+    if isolation == Isolation::None {
+        if plan.user.take().is_some() {
+            notes.push("the model runs as root, without capabilities, because only root can reach its files".into());
+        }
+        if launch.tells_secrets && !plan.secrets.is_empty() {
+            notes.push("secrets are environment variables, named TRUSS_SECRET_ and their name".into());
+        }
+        // What it writes into its app must not reach other replicas.
+        let own = plan.directory.join("app");
+        copy(&plan.app, &own)?;
+        plan.app = own;
+        return Ok(Place::Inside(notes));
+    }
+    let namespace = Namespace::enter(isolation)?;
+    if let Some(user) = plan.user {
+        if namespace.is_users {
+            plan.user = None;
+            notes.push("the model runs as root, without capabilities: there are no other users here".into());
+        } else if !veil::is_readable(plan, user) {
+            plan.user = None;
+            notes.push(format!(
+                "the model runs as root, without capabilities: user {user} cannot read its files"
+            ));
+        }
+    }
+    if namespace.has_own_processes {
+        // SAFETY: this process has one thread, so the child may do what it likes.
+        if let ForkResult::Parent { child } = unsafe { fork() }? {
+            return Ok(Place::Outside(child));
+        }
+        set_pdeathsig(Signal::SIGKILL)?;
+    }
+    sandbox::enter(plan, namespace)?;
+    Ok(Place::Inside(notes))
+}
+
+/// Waits outside for the end of the guardian inside, holding nothing that others wait for.
+fn step_aside(first: Pid, launch: &Launch) -> io::Result<()> {
+    let_go(launch)?;
+    dup2_stdin(File::open("/dev/null")?)?;
+    while waitpid(first, None) == Err(nix::errno::Errno::EINTR) {}
+    Ok(())
+}
+
+/// Closes what the model process has its own copies of: ours would keep its sockets and output open after it ended.
+fn let_go(launch: &Launch) -> io::Result<()> {
     for descriptor in &launch.descriptors {
-        // SAFETY: the model process has its own copies now; ours would keep its sockets open after it ended.
+        // SAFETY: these were passed to us for the model process, and nobody here uses them again.
         drop(unsafe { File::from_raw_fd(*descriptor) });
     }
     let nowhere = File::options().write(true).open("/dev/null")?;
     dup2_stdout(&nowhere)?;
     dup2_stderr(&nowhere)?;
-    send(
-        reports,
-        &Report::Started {
-            pid: group.as_raw(),
-            unsandboxed,
-        },
-    );
-    std::thread::spawn(move || {
-        let _ = input.read_to_end(&mut Vec::new());
-        let _ = killpg(group, Signal::SIGKILL);
-    });
-    let status = child.wait()?;
-    let _ = killpg(group, Signal::SIGKILL); // whatever it has left behind
-    send(
-        reports,
-        &Report::Exited {
-            code: status.code(),
-            signal: status.signal(),
-        },
-    );
+    Ok(())
+}
+
+/// Waits for the end of the model process; orphans that came to us are taken in.
+fn wait(model: Pid) -> io::Result<Report> {
+    loop {
+        let (code, signal) = match waitpid(None, None) {
+            Ok(WaitStatus::Exited(pid, code)) if pid == model => (Some(code), None),
+            Ok(WaitStatus::Signaled(pid, signal, _)) if pid == model => (None, Some(signal as i32)),
+            Ok(_) | Err(nix::errno::Errno::EINTR) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        return Ok(Report::Exited { code, signal });
+    }
+}
+
+/// Copies a folder with all that is in it. Links stay links.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let (source, target) = (entry.path(), to.join(entry.file_name()));
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            copy(&source, &target)?;
+        } else if kind.is_symlink() {
+            std::os::unix::fs::symlink(std::fs::read_link(&source)?, &target)?;
+        } else {
+            std::fs::copy(&source, &target)?;
+        }
+    }
     Ok(())
 }
 
@@ -152,8 +268,13 @@ fn command(launch: &Launch, is_sandboxed: bool) -> Command {
         .current_dir(app)
         .stdin(Stdio::null())
         .process_group(0);
+    if launch.tells_secrets && !is_sandboxed {
+        let fits = |text: &str| !text.contains('\0');
+        let secrets = plan.secrets.iter().filter(|(name, value)| fits(name) && fits(value));
+        command.envs(secrets.map(|(name, value)| (format!("TRUSS_SECRET_{name}"), value)));
+    }
     let guardian = nix::unistd::getpid();
-    let open_files = launch.open_files;
+    let (open_files, user) = (launch.open_files, plan.user);
     let prepare = move || {
         let (_, highest) = getrlimit(Resource::RLIMIT_NOFILE)?;
         setrlimit(
@@ -162,7 +283,8 @@ fn command(launch: &Launch, is_sandboxed: bool) -> Command {
             open_files.min(highest),
         )?;
         setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
-        set_pdeathsig(Signal::SIGKILL)?;
+        confine::give_up_privileges(user)?;
+        set_pdeathsig(Signal::SIGKILL)?; // after a change of users, which would undo it
         // The guardian may have died before the line above.
         if getppid() == guardian {
             Ok(())

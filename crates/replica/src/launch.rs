@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     path::{Path, PathBuf},
 };
 
@@ -14,6 +15,18 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 /// The port that a Truss model is told; nothing listens there, and models that print it are content.
 const TRUSS_PORT: u16 = 8080;
+
+/// Variables of the replica that models see. Others hold what is no business of theirs.
+const PASSED_ON: [&str; 8] = [
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+];
 
 /// The descriptors of our worker, as its arguments.
 pub struct WorkerEnds {
@@ -42,13 +55,12 @@ pub fn worker(spec: &Spec, secrets: &Secrets, directory: &Path, ends: &WorkerEnd
     command.push(ends.arena_size.to_string());
     let mut environment = environment(spec, TRUSS_PORT, python.parent());
     environment.insert("PYTHONUNBUFFERED".into(), "1".into());
-    // The link as it is, for the environment around it, and what it leads to, for the interpreter itself.
-    let mut needed = vec![ends.package.clone(), python.clone()];
-    needed.extend(python.canonicalize());
+    let needed = [ends.package.clone()].into_iter().chain(interpreter(python)).collect();
     Launch {
         command,
         environment,
-        sandbox: plan(app, packages.clone(), directory, needed, secrets),
+        sandbox: plan(spec, app, packages.clone(), directory, needed, secrets),
+        tells_secrets: false,
         open_files: spec.limits.open_files,
         descriptors: ends.descriptors.to_vec(),
     }
@@ -66,6 +78,7 @@ pub fn server(spec: &Spec, secrets: &Secrets, directory: &Path, port: u16) -> La
     else {
         unreachable!("only a server is started as one")
     };
+    let needed = path.iter().flat_map(|path| interpreter(&path.join("python"))).collect();
     Launch {
         command: vec![
             "/bin/sh".into(),
@@ -73,24 +86,53 @@ pub fn server(spec: &Spec, secrets: &Secrets, directory: &Path, port: u16) -> La
             replace_word(command, &configured.to_string(), &port.to_string()),
         ],
         environment: environment(spec, port, path.as_deref()),
-        sandbox: plan(app, None, directory, path.clone().into_iter().collect(), secrets),
+        sandbox: plan(spec, app, None, directory, needed, secrets),
+        tells_secrets: true,
         open_files: spec.limits.open_files,
         descriptors: Vec::new(),
     }
 }
 
+/// An interpreter, the environment around it, and the installation that it leads to.
+fn interpreter(python: &Path) -> Vec<PathBuf> {
+    let installation = |python: &Path| python.parent()?.parent().map(Path::to_owned);
+    let real = python.canonicalize().ok();
+    let places = [
+        installation(python),
+        real.as_deref().and_then(installation),
+        Some(python.to_owned()),
+    ];
+    places.into_iter().flatten().collect()
+}
+
+/// Adds what this machine needs to be said in every environment: proxies and certificates. The user's own words win.
+pub fn pass_on(spec: &mut Spec, variables: impl Iterator<Item = (OsString, OsString)>) {
+    for (name, value) in variables {
+        let (Ok(name), Ok(value)) = (name.into_string(), value.into_string()) else {
+            continue;
+        };
+        if PASSED_ON.contains(&name.to_ascii_uppercase().as_str()) {
+            spec.environment_variables.entry(name).or_insert(value);
+        }
+    }
+}
+
 fn plan(
+    spec: &Spec,
     app: &Path,
     packages: Option<PathBuf>,
     directory: &Path,
-    needed: Vec<PathBuf>,
+    mut needed: Vec<PathBuf>,
     secrets: &Secrets,
 ) -> sandbox::Plan {
+    needed.extend(spec.sandbox.needed.iter().cloned());
     sandbox::Plan {
         app: app.to_owned(),
         packages,
         directory: directory.to_owned(),
+        hidden: spec.sandbox.hidden.clone(),
         needed,
+        user: spec.sandbox.user,
         secrets: secrets.0.clone(),
     }
 }

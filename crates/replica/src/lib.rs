@@ -8,6 +8,7 @@ mod body;
 mod calls;
 mod channel;
 mod command;
+mod confine;
 mod control;
 pub mod guard;
 mod http;
@@ -15,6 +16,8 @@ mod launch;
 mod life;
 mod limits;
 mod log;
+mod mounts;
+mod namespace;
 mod payload;
 mod process;
 mod program;
@@ -23,6 +26,7 @@ mod sandbox;
 mod server;
 mod status;
 mod truss;
+mod veil;
 mod websocket;
 
 pub use command::main;
@@ -71,6 +75,8 @@ impl Error {
 
 /// Runs the replica in `directory` from its start to its end, with secrets from `secrets`.
 pub fn run(directory: &Path, mut secrets: impl io::Read) -> Result<(), Error> {
+    // Who may look is decided by the folders around ours; the model's user, who may be another, looks only at what it is shown.
+    nix::sys::stat::umask(nix::sys::stat::Mode::S_IWGRP | nix::sys::stat::Mode::S_IWOTH);
     // A session of its own, so that the end of whoever started it is not its end. Refused only where that is so already.
     let _ = nix::unistd::setsid();
     let directory = directory
@@ -78,10 +84,11 @@ pub fn run(directory: &Path, mut secrets: impl io::Read) -> Result<(), Error> {
         .map_err(|source| Error::file(directory.to_owned(), source))?;
     let path = directory.join(file::SPEC);
     let spec = std::fs::read(&path).map_err(|source| Error::file(path, source))?;
-    let spec: Spec = serde_json::from_slice(&spec).map_err(|source| Error::Input {
+    let mut spec: Spec = serde_json::from_slice(&spec).map_err(|source| Error::Input {
         what: "the specification",
         source,
     })?;
+    launch::pass_on(&mut spec, std::env::vars_os());
     let mut passed = Vec::new();
     secrets.read_to_end(&mut passed).map_err(|source| Error::Machine {
         what: "the secrets",

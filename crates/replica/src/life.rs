@@ -27,6 +27,7 @@ use crate::{
     launch::{self, WorkerEnds},
     limits::{Enforced, exceeded},
     log::Log,
+    namespace::Isolation,
     payload,
     process::{End, Process},
     program::Program,
@@ -197,10 +198,8 @@ impl Life<'_> {
                 };
             }
         };
-        if let Some(reason) = &running.process.unsandboxed {
-            let message =
-                format!("no private file system here, so /app and the like are not at their places: {reason}");
-            self.log.say(Level::Warning, message);
+        for note in &running.process.notes {
+            self.log.say(Level::Warning, note.clone());
         }
         self.save(
             self.board
@@ -240,7 +239,13 @@ impl Life<'_> {
     }
 
     async fn start_worker(&self, truss: Rc<Truss>, outgoing: &Outgoing, secrets: &Secrets) -> Result<Running, Error> {
-        let Wanted::Truss { config, packages, .. } = &self.spec.program else {
+        let Wanted::Truss {
+            config,
+            packages,
+            python,
+            ..
+        } = &self.spec.program
+        else {
             unreachable!("a Truss runs in a worker")
         };
         let shared = self.directory.parent().unwrap_or(self.directory);
@@ -263,15 +268,16 @@ impl Life<'_> {
                 incoming.descriptor(),
             ],
             arena_size: arena::SIZE,
-            package,
+            package: package.clone(),
         };
         let process = self
             .spawn(&launch::worker(self.spec, secrets, self.directory, &ends))
             .await?;
         drop((worker_data, worker_control));
-        let packages = match &process.unsandboxed {
-            None => packages.as_ref().map(|_| Path::new("/packages")),
-            Some(_) => packages.as_deref(),
+        tokio::task::spawn_local(payload::compile(package, python.clone()));
+        let packages = match process.isolation {
+            Isolation::Whole | Isolation::Files => packages.as_ref().map(|_| Path::new("/packages")),
+            Isolation::None => packages.as_deref(),
         };
         let (control, events) = Control::new(control);
         control.set_up(&json!({
@@ -307,7 +313,7 @@ impl Life<'_> {
         let start_limit = Duration::from_millis(self.spec.start_timeout_ms);
         let mut start_deadline = std::pin::pin!(sleep((start + start_limit).saturating_duration_since(Instant::now())));
         let mut terminations = signal(SignalKind::terminate()).expect("the handler can be installed once");
-        let mut out_of_memory = std::pin::pin!(self.out_of_memory(running.process.pid()));
+        let mut out_of_memory = std::pin::pin!(self.out_of_memory(running.process.ancestor()));
         loop {
             let drain_limit = tokio::select! {
                 biased;
@@ -449,7 +455,7 @@ impl Life<'_> {
             }
             match &running.worker {
                 Some(worker) => worker.channel.finish(),
-                None => running.process.terminate(),
+                None => running.process.terminate().await,
             }
             let _ = timeout(STOP_PATIENCE, running.process.ended()).await;
         }

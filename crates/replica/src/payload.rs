@@ -1,12 +1,14 @@
 //! The Python worker travels inside this binary and is laid out once for each version, where all replicas of a machine share
-//! it: Python then keeps its compiled form beside it.
+//! it. Models cannot write there, so its compiled form is made here.
 
 use std::{
     io,
     path::{Path, PathBuf},
+    process::Stdio,
 };
 
 use include_dir::{Dir, DirEntry, include_dir};
+use tokio::process::Command;
 
 static WORKER: Dir = include_dir!("$CARGO_MANIFEST_DIR/../../python/greenroom_worker");
 
@@ -27,6 +29,31 @@ pub fn lay_out(shared: &Path) -> io::Result<PathBuf> {
         // Another replica was faster: what it laid out is the same.
         Err(_) if folder.is_dir() => std::fs::remove_dir_all(&unfinished).map(|()| folder),
         Err(error) => Err(error),
+    }
+}
+
+/// Makes the compiled form for one interpreter, unless it is there. Without it models start all the same, a little later.
+pub async fn compile(folder: PathBuf, python: PathBuf) {
+    let Ok(python) = python.canonicalize() else { return };
+    let digest = blake3::hash(python.as_os_str().as_encoded_bytes()).to_hex();
+    let marker = folder.join(format!("compiled-{}", &digest[..16]));
+    if marker.exists() {
+        return;
+    }
+    let compiled = Command::new(python)
+        .args(["-I", "-S", "-m", "compileall", "-q"]) // nothing of any environment runs here
+        .arg(folder.join("greenroom_worker"))
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .status()
+        .await;
+    if compiled.is_ok_and(|status| status.success())
+        && let Err(error) = std::fs::write(&marker, "")
+    {
+        tracing::warn!(%error, "cannot note down that the worker is compiled");
     }
 }
 

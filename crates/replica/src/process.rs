@@ -4,7 +4,6 @@ use std::{io, os::fd::AsRawFd as _, process::Stdio, rc::Rc};
 
 use nix::{
     fcntl::OFlag,
-    sys::signal::{Signal, killpg},
     unistd::{Pid, pipe2},
 };
 use tokio::{
@@ -15,10 +14,14 @@ use tokio::{
 };
 
 use crate::{
-    guard::{ARGUMENT, Launch, Report},
+    guard::{ARGUMENT, Launch, Report, TERMINATE},
     limits::Enforced,
     log::Log,
+    namespace::Isolation,
 };
+
+/// What it means that there is no file system of the model's own.
+const NO_FILES: &str = "no private file system here, so /app and the like are not at their places";
 
 /// A model process that runs, or did.
 pub struct Process {
@@ -26,9 +29,11 @@ pub struct Process {
     input: Option<ChildStdin>,
     reports: Lines<BufReader<pipe::Receiver>>,
     output: Vec<JoinHandle<()>>,
-    pid: Pid,
-    /// Why it is not in a sandbox, when it is not.
-    pub unsandboxed: Option<String>,
+    guardian_pid: Pid,
+    /// How far it is set apart from the machine.
+    pub isolation: Isolation,
+    /// What a person should know about that.
+    pub notes: Vec<String>,
 }
 
 /// How the model process ended.
@@ -43,8 +48,32 @@ pub enum End {
 }
 
 impl Process {
-    /// Starts what `launch` says under `limits`; its output goes to the log.
+    /// Starts what `launch` says under `limits`, as far apart from the machine as that allows; its output goes to the log.
     pub async fn start(launch: &Launch, limits: &Enforced, log: &Rc<Log>) -> io::Result<Self> {
+        let mut refusals = Vec::new();
+        for (isolation, otherwise) in [
+            (Isolation::Whole, "the model sees other processes of its user"),
+            (Isolation::Files, NO_FILES),
+            (Isolation::None, "the model cannot be started"),
+        ] {
+            match Self::try_start(launch, isolation, limits, log).await? {
+                Ok(mut started) => {
+                    started.notes.splice(0..0, refusals);
+                    return Ok(started);
+                }
+                Err(reason) => refusals.push(format!("{otherwise}: {reason}")),
+            }
+        }
+        Err(io::Error::other(refusals.join("; ")))
+    }
+
+    /// One try. Gives the reason where there is no such isolation.
+    async fn try_start(
+        launch: &Launch,
+        isolation: Isolation,
+        limits: &Enforced,
+        log: &Rc<Log>,
+    ) -> io::Result<Result<Self, String>> {
         let (receiver, sender) = pipe2(OFlag::O_CLOEXEC)?;
         nix::fcntl::fcntl(&sender, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty()))?;
         let mut guardian = Command::new(std::env::current_exe()?)
@@ -56,10 +85,12 @@ impl Process {
             .stderr(Stdio::piped())
             .spawn()?;
         drop(sender);
-        if let Some(guardian) = guardian.id() {
-            // Before the guardian knows what to start, so that nothing escapes.
-            limits.take_in(Pid::from_raw(guardian as i32))?;
-        }
+        let guardian_pid = guardian
+            .id()
+            .ok_or_else(|| io::Error::other("the guardian ended at once"))?;
+        let guardian_pid = Pid::from_raw(guardian_pid as i32);
+        // Before the guardian knows what to start, so that nothing escapes.
+        limits.take_in(guardian_pid)?;
         let output = [
             guardian
                 .stdout
@@ -71,19 +102,24 @@ impl Process {
                 .map(|output| tokio::task::spawn_local(log.clone().follow(output))),
         ];
         let mut input = guardian.stdin.take().expect("standard input is piped");
-        let mut line = serde_json::to_vec(launch)?;
+        let mut line = serde_json::to_vec(&(isolation, launch))?;
         line.push(b'\n');
         input.write_all(&line).await?;
         let mut reports = BufReader::new(pipe::Receiver::from_owned_fd(receiver)?).lines();
         match next_report(&mut reports).await {
-            Some(Report::Started { pid, unsandboxed }) => Ok(Self {
+            Some(Report::Started { notes }) => Ok(Ok(Self {
                 guardian,
                 input: Some(input),
                 reports,
                 output: output.into_iter().flatten().collect(),
-                pid: Pid::from_raw(pid),
-                unsandboxed,
-            }),
+                guardian_pid,
+                isolation,
+                notes,
+            })),
+            Some(Report::NotIsolated { reason }) => {
+                guardian.wait().await?;
+                Ok(Err(reason))
+            }
             Some(Report::NotStarted { reason }) => Err(io::Error::other(reason)),
             Some(Report::Exited { .. }) | None => {
                 Err(io::Error::other("the guardian ended without starting the model"))
@@ -91,9 +127,9 @@ impl Process {
         }
     }
 
-    /// The process, which is also the group.
-    pub fn pid(&self) -> Pid {
-        self.pid
+    /// The ancestor of all processes of the model.
+    pub fn ancestor(&self) -> Pid {
+        self.guardian_pid
     }
 
     /// Waits for the end of the process.
@@ -108,8 +144,10 @@ impl Process {
     }
 
     /// Asks the group to end.
-    pub fn terminate(&self) {
-        let _ = killpg(self.pid, Signal::SIGTERM);
+    pub async fn terminate(&mut self) {
+        if let Some(input) = &mut self.input {
+            let _ = input.write_all(format!("{TERMINATE}\n").as_bytes()).await; // a guardian that is gone has ended it
+        }
     }
 
     /// Ends the group.

@@ -1,31 +1,47 @@
-//! The file system as the model-server contract describes it: a mount namespace in which `/app`, `/packages`, `/secrets`,
-//! `/etc/b10_dynamic_config`, `/home/app`, `/workspace` and `/tmp` belong to this replica and everything else is the machine's.
+//! The file system as the model-server contract describes it: a root of its own in which `/app`, `/packages`, `/secrets`,
+//! `/etc/b10_dynamic_config`, `/home/app`, `/workspace`, `/dev/shm` and `/tmp` belong to this replica, and everything else is
+//! the machine's, read-only and without what is hidden from models.
 //!
 //! The root is a small read-only tmpfs. Every top-level entry of the machine is mounted into it with what is mounted below;
 //! `/etc` and `/home` become folders of links and mounts, so that one entry can be added. `/app` is the deployment's folder
 //! with a writable layer of the replica's own above it; where the file system offers no such layers, `/app` itself is writable
-//! and what the archive put into it is read-only.
+//! and what the archive put into it is read-only. What is hidden, [`crate::veil`] covers. Without capabilities, which
+//! [`crate::confine`] takes away, none of this can be undone from inside.
 
 use std::{
     collections::BTreeMap,
     fs, io,
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, symlink},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, chown, symlink},
     path::{Path, PathBuf},
 };
 
 use nix::{
     mount::{MntFlags, MsFlags, mount, umount2},
-    sched::{CloneFlags, unshare},
-    sys::statvfs::statvfs,
-    unistd::{chdir, getgid, getuid, pivot_root},
+    unistd::{chdir, pivot_root},
 };
 use serde::{Deserialize, Serialize};
 
+use crate::{
+    mounts::{cover, graft, lock, lock_all},
+    namespace::Namespace,
+    veil,
+};
+
 /// Top-level names that are not simply the machine's.
-const OWN: [&str; 7] = ["app", "packages", "secrets", "tmp", "workspace", "home", "etc"];
+const OWN: [&str; 9] = [
+    "app",
+    "packages",
+    "secrets",
+    "tmp",
+    "workspace",
+    "home",
+    "etc",
+    "proc",
+    "dev",
+];
 
 /// Where nothing of the machine can be seen.
-const HIDDEN: [&str; 6] = [
+const TAKEN: [&str; 6] = [
     "/app",
     "/packages",
     "/secrets",
@@ -33,6 +49,9 @@ const HIDDEN: [&str; 6] = [
     "/home/app",
     "/etc/b10_dynamic_config",
 ];
+
+/// Parts of `/proc` that are the machine's settings.
+const SETTINGS: [&str; 4] = ["sys", "sysrq-trigger", "irq", "bus"];
 
 /// What the sandbox is made of.
 #[derive(Serialize, Deserialize)]
@@ -43,23 +62,25 @@ pub struct Plan {
     pub packages: Option<PathBuf>,
     /// The replica's folder. `root`, `home`, `tmp`, `workspace`, `dynamic_config` and `layer` in it belong to the sandbox.
     pub directory: PathBuf,
+    /// Folders that look empty.
+    pub hidden: Vec<PathBuf>,
     /// Paths outside `/app` that must stay visible, whatever lies over their parents.
     pub needed: Vec<PathBuf>,
+    /// Who the model runs as, where we may choose.
+    pub user: Option<u32>,
     /// Contents of the files in `/secrets`.
     pub secrets: BTreeMap<String, String>,
 }
 
-/// Puts this process, and those it will start, into the sandbox. It must have one thread. On an error it may be in a namespace
-/// of its own already, which still looks like the machine.
-pub fn enter(plan: &Plan) -> io::Result<()> {
-    if let Some(hidden) = plan
+/// Makes the sandbox the root of this process and those it will start. It must have entered `namespace`, and be alone in it.
+pub fn enter(plan: &Plan, namespace: Namespace) -> io::Result<()> {
+    if let Some(taken) = plan
         .needed
         .iter()
-        .find(|path| HIDDEN.iter().any(|own| path.starts_with(own)))
+        .find(|path| TAKEN.iter().any(|own| path.starts_with(own)))
     {
-        return Err(io::Error::other(format!("{} would be hidden", hidden.display())));
+        return Err(io::Error::other(format!("{} would be hidden", taken.display())));
     }
-    new_namespace()?;
     mount(
         None::<&str>,
         "/",
@@ -69,16 +90,13 @@ pub fn enter(plan: &Plan) -> io::Result<()> {
     )?;
     let root = plan.directory.join("root");
     fs::create_dir_all(&root)?;
-    let options = "size=16m,mode=0755";
-    mount(
-        Some("tmpfs"),
-        &root,
-        Some("tmpfs"),
-        MsFlags::MS_NOSUID | MsFlags::MS_NODEV,
-        Some(options),
-    )?;
-    fill_root(plan, &root)?;
+    cover(&root, "size=16m,mode=0755")?;
+    // Else the machine's own folders would show it once more.
+    mount(None::<&str>, &root, None::<&str>, MsFlags::MS_UNBINDABLE, None::<&str>)?;
+    fill_root(plan, namespace, &root)?;
     lock(&root)?;
+    // What is unbindable may not become the root.
+    mount(None::<&str>, &root, None::<&str>, MsFlags::MS_PRIVATE, None::<&str>)?;
     chdir(&root)?;
     pivot_root(".", ".")?;
     umount2(".", MntFlags::MNT_DETACH)?;
@@ -86,41 +104,28 @@ pub fn enter(plan: &Plan) -> io::Result<()> {
     Ok(())
 }
 
-/// A mount namespace: plainly where we may, else inside a user namespace in which we stay who we are.
-fn new_namespace() -> io::Result<()> {
-    if unshare(CloneFlags::CLONE_NEWNS).is_ok() {
-        return Ok(());
-    }
-    let (user, group) = (getuid(), getgid());
-    unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS)?;
-    fs::write("/proc/self/setgroups", "deny")?;
-    fs::write("/proc/self/uid_map", format!("{user} {user} 1"))?;
-    fs::write("/proc/self/gid_map", format!("{group} {group} 1"))
-}
-
-fn fill_root(plan: &Plan, root: &Path) -> io::Result<()> {
+fn fill_root(plan: &Plan, namespace: Namespace, root: &Path) -> io::Result<()> {
     for entry in fs::read_dir("/")? {
         let name = entry?.file_name();
         let is_ours = OWN.iter().any(|own| name == *own);
         if !is_ours {
-            graft(&Path::new("/").join(&name), &root.join(&name))?;
+            let target = root.join(&name);
+            graft(&Path::new("/").join(&name), &target)?;
+            lock_all(&target)?;
         }
     }
     fill_etc(plan, root)?;
-    fs::create_dir(root.join("home"))?;
-    for entry in fs::read_dir("/home").into_iter().flatten() {
-        let name = entry?.file_name();
-        if name != "app" {
-            graft(&Path::new("/home").join(&name), &root.join("home").join(&name))?;
-        }
-    }
+    fill_home(root)?;
+    fill_dev(root)?;
+    fill_proc(namespace, &root.join("proc"))?;
     for (inside, outside) in [("home/app", "home"), ("tmp", "tmp"), ("workspace", "workspace")] {
         let outside = plan.directory.join(outside);
         fs::create_dir_all(&outside)?;
+        give(plan, &outside)?;
         graft(&outside, &root.join(inside))?;
     }
-    keep_visible(plan, root)?;
-    fill_app(plan, &root.join("app"))?;
+    veil::draw(plan, root)?;
+    fill_app(plan, namespace, &root.join("app"))?;
     if let Some(packages) = &plan.packages {
         graft(packages, &root.join("packages"))?;
         lock(&root.join("packages"))?;
@@ -128,82 +133,103 @@ fn fill_root(plan: &Plan, root: &Path) -> io::Result<()> {
     fill_secrets(plan, &root.join("secrets"))
 }
 
-/// Shows `from` at `to`: folders and files by a mount, links as links. What cannot be shown is left out.
-fn graft(from: &Path, to: &Path) -> io::Result<()> {
-    let kind = fs::symlink_metadata(from)?.file_type();
-    if kind.is_symlink() {
-        return symlink(fs::read_link(from)?, to);
-    }
-    if kind.is_dir() {
-        fs::create_dir_all(to)?;
-    } else {
-        fs::File::create(to)?;
-    }
-    mount(
-        Some(from),
-        to,
-        None::<&str>,
-        MsFlags::MS_BIND | MsFlags::MS_REC,
-        None::<&str>,
-    )?;
-    Ok(())
+/// Makes something the property of the model's user, where that is not ours.
+fn give(plan: &Plan, path: &Path) -> io::Result<()> {
+    plan.user.map_or(Ok(()), |user| chown(path, Some(user), Some(user)))
 }
 
 /// `/etc` as links into the machine's own, so that its files may still be replaced, and the replica's settings beside them.
+/// The model's user has a name.
 fn fill_etc(plan: &Plan, root: &Path) -> io::Result<()> {
     const MACHINE: &str = "/.machine-etc";
     graft(Path::new("/etc"), &root.join(&MACHINE[1..]))?;
+    lock_all(&root.join(&MACHINE[1..]))?;
     let etc = root.join("etc");
     fs::create_dir(&etc)?;
+    let line = |name: &str| {
+        let user = plan.user?;
+        match name {
+            "passwd" => Some(format!("app:x:{user}:{user}::/home/app:/bin/sh\n")),
+            "group" => Some(format!("app:x:{user}:\n")),
+            _ => None,
+        }
+    };
     for entry in fs::read_dir("/etc")? {
         let name = entry?.file_name();
-        if name != "b10_dynamic_config" {
+        if let Some(line) = name.to_str().and_then(line) {
+            let text = fs::read_to_string(Path::new("/etc").join(&name))?;
+            fs::write(etc.join(&name), text + &line)?;
+        } else if name != "b10_dynamic_config" {
             symlink(Path::new(MACHINE).join(&name), etc.join(&name))?;
         }
     }
-    graft(&plan.directory.join("dynamic_config"), &etc.join("b10_dynamic_config"))
+    let settings = etc.join("b10_dynamic_config");
+    graft(&plan.directory.join("dynamic_config"), &settings)?;
+    lock(&settings)
 }
 
-/// Shows the top folders below `/tmp` that hold something needed. Elsewhere nothing is hidden.
-fn keep_visible(plan: &Plan, root: &Path) -> io::Result<()> {
-    for needed in &plan.needed {
-        let Ok(below) = needed.strip_prefix("/tmp") else {
-            continue;
-        };
-        let Some(top) = below.components().next() else { continue };
-        let target = root.join("tmp").join(top);
-        let is_shown = fs::read_dir(&target).is_ok_and(|mut entries| entries.next().is_some());
-        if !is_shown {
-            graft(&Path::new("/tmp").join(top), &target)?;
+fn fill_home(root: &Path) -> io::Result<()> {
+    fs::create_dir(root.join("home"))?;
+    for entry in fs::read_dir("/home").into_iter().flatten() {
+        let name = entry?.file_name();
+        if name != "app" {
+            let target = root.join("home").join(&name);
+            graft(&Path::new("/home").join(&name), &target)?;
+            lock_all(&target)?;
+        }
+    }
+    Ok(())
+}
+
+/// The machine's devices; what models share in memory they share with themselves.
+fn fill_dev(root: &Path) -> io::Result<()> {
+    let dev = root.join("dev");
+    graft(Path::new("/dev"), &dev)?;
+    let shared = dev.join("shm");
+    if shared.is_dir() {
+        cover(&shared, "mode=1777")?;
+    }
+    Ok(())
+}
+
+/// The processes that can be seen.
+fn fill_proc(namespace: Namespace, target: &Path) -> io::Result<()> {
+    if !namespace.has_own_processes {
+        return graft(Path::new("/proc"), target);
+    }
+    fs::create_dir(target)?;
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    mount(Some("proc"), target, Some("proc"), flags, None::<&str>)?;
+    for name in SETTINGS {
+        let path = target.join(name);
+        if path.exists() {
+            graft(&path, &path)?;
+            lock(&path)?;
         }
     }
     Ok(())
 }
 
 /// The deployment's folder under a layer of our own, or else a folder of our own that shows its entries.
-fn fill_app(plan: &Plan, target: &Path) -> io::Result<()> {
+fn fill_app(plan: &Plan, namespace: Namespace, target: &Path) -> io::Result<()> {
     let layer = plan.directory.join("layer");
     let (upper, work) = (layer.join("upper"), layer.join("work"));
     fs::create_dir_all(&upper)?;
     fs::create_dir_all(&work)?;
+    fs::set_permissions(&upper, fs::Permissions::from_mode(0o755))?;
+    give(plan, &upper)?;
     fs::create_dir(target)?;
     let is_plain = |path: &Path| !path.to_string_lossy().contains([',', ':', '\\']);
     if is_plain(&plan.app) && is_plain(&layer) {
+        let own_attributes = if namespace.is_users { ",userxattr" } else { "" };
         let options = format!(
-            "lowerdir={},upperdir={},workdir={}",
+            "lowerdir={},upperdir={},workdir={}{own_attributes}",
             plan.app.display(),
             upper.display(),
             work.display()
         );
-        if mount(
-            Some("overlay"),
-            target,
-            Some("overlay"),
-            MsFlags::empty(),
-            Some(options.as_str()),
-        )
-        .is_ok()
-        {
+        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+        if mount(Some("overlay"), target, Some("overlay"), flags, Some(options.as_str())).is_ok() {
             return Ok(());
         }
     }
@@ -222,25 +248,15 @@ fn fill_secrets(plan: &Plan, target: &Path) -> io::Result<()> {
     for (name, value) in &plan.secrets {
         // The name is a key of the config: one that is no file name is still given to the model as a secret.
         if Path::new(name).file_name().is_some_and(|file| file == name.as_str()) {
+            let path = target.join(name);
             let mut file = fs::File::options()
                 .create_new(true)
                 .write(true)
                 .mode(0o400)
-                .open(target.join(name))?;
+                .open(&path)?;
             io::Write::write_all(&mut file, value.as_bytes())?;
+            give(plan, &path)?;
         }
     }
-    Ok(())
-}
-
-/// Makes one mount read-only, keeping the restrictions it already has: a user namespace may not lift those.
-fn lock(path: &Path) -> io::Result<()> {
-    if fs::symlink_metadata(path)?.file_type().is_symlink() {
-        return Ok(());
-    }
-    let kept = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_NOATIME;
-    let present = MsFlags::from_bits_truncate(statvfs(path)?.flags().bits() as _) & kept;
-    let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY | present;
-    mount(None::<&str>, path, None::<&str>, flags, None::<&str>)?;
-    Ok(())
+    give(plan, target)
 }

@@ -56,6 +56,22 @@ pub struct Spec<P = Program> {
     pub max_body_bytes: u64,
     /// What the model process may use.
     pub limits: Limits,
+    /// What the model process may see, and as whom. The backend says; a template has the default.
+    #[serde(default)]
+    pub sandbox: Sandbox,
+}
+
+/// What of the machine a model process sees. It always has folders of its own for `/app`, `/home/app`, `/tmp` and the like.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sandbox {
+    /// Folders that look empty, with all that is below them: the server's data, the home folder of its user.
+    pub hidden: Vec<PathBuf>,
+    /// What lies in hidden folders and is shown all the same, read-only and at its own path: the environment, certificates.
+    /// What [`Program`] names, and the interpreter that its environment leads to, need no mention.
+    pub needed: Vec<PathBuf>,
+    /// The user and group that the model process runs as, where the replica is started by root: it must be able to read the
+    /// program and what is needed, and own what it may change in `app`. None, or elsewhere: as who starts the replica.
+    pub user: Option<u32>,
 }
 
 /// What a replica runs.

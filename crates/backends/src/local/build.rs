@@ -14,9 +14,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Local,
-    app::{self, APP},
+    app::{self, APP, PACKAGES},
     command::{Say, run},
     environment::Plan,
+    handover,
     place::{Claim, Place, Work},
     python::Interpreter,
     requirements::Wanted,
@@ -25,7 +26,7 @@ use super::{
 use crate::{Artifact, BackendError, BuildError, BuildOutput, BuildRequest};
 
 /// Raised when artifacts are made differently.
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
 /// The marker of a finished artifact; its content is a [`Build`].
 const MARKER: &str = "build.json";
 
@@ -110,6 +111,7 @@ impl Local {
         let environment = plan.key();
         self.run_commands(config, &app, &self.environment(&environment).folder, say)
             .await?;
+        self.hand_over(folder, &environment, has_commands).await?;
         let build = serde_json::to_vec(&Build { environment }).expect("a build is plain data");
         work.finish(&build).map_err(BuildError::Machine)
     }
@@ -144,6 +146,21 @@ impl Local {
             }
         }
         Ok(())
+    }
+
+    /// Gives what was built to the user that models run as. Commands may have changed the environment.
+    async fn hand_over(&self, folder: &Path, environment: &str, has_commands: bool) -> Result<(), BuildError> {
+        let Some(user) = self.settings.model_user else {
+            return Ok(());
+        };
+        let folders = [folder.join(APP), folder.join(PACKAGES)];
+        let environment = has_commands.then(|| self.environment(environment).folder);
+        let given = blocking(move || {
+            let mut there = folders.iter().filter(|folder| folder.exists());
+            there.try_for_each(|folder| handover::give(folder, user))?;
+            environment.map_or(Ok(()), |environment| handover::open(&environment))
+        });
+        given.await.map_err(BuildError::Machine)
     }
 
     fn path_with(&self, first: &Path) -> io::Result<OsString> {
@@ -235,7 +252,7 @@ fn names_in(folder: &PathBuf) -> io::Result<Vec<String>> {
 }
 
 /// Runs something that blocks where it may.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(error) => std::panic::resume_unwind(error.into_panic()),

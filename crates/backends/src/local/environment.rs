@@ -6,7 +6,9 @@ use serde::Serialize;
 
 use super::{
     Local,
+    build::blocking,
     command::{Finished, Say},
+    handover,
     place::{Claim, Place},
     python::Interpreter,
     requirements::{self, Wanted},
@@ -15,7 +17,7 @@ use super::{
 use crate::BuildError;
 
 /// Raised when environments are made differently, so that older ones are not taken for what is wanted now.
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
 /// The marker of a finished environment.
 const MARKER: &str = "greenroom.json";
 
@@ -90,6 +92,11 @@ impl Local {
                 say.info(format!("Making an environment (Python {})", plan.interpreter.version));
                 self.create(plan, &place.folder, say).await?;
                 self.install(plan, &place.folder, app, say).await?;
+                if self.settings.model_user.is_some() {
+                    let folder = place.folder.clone();
+                    let opened = blocking(move || handover::open(&folder));
+                    opened.await.map_err(BuildError::Machine)?;
+                }
                 let marker = serde_json::to_vec(plan).expect("a plan is plain data");
                 work.finish(&marker).map_err(BuildError::Machine)?;
                 say.info(format!(

@@ -55,16 +55,26 @@ fn read_log(path: &Path, cursor: u64, is_alive: bool) -> io::Result<LogChunk> {
         // The end of a log that nobody writes any more, or a line longer than all that is read at once.
         _ => bytes.len(),
     };
-    let lines = bytes[..whole]
-        .split(|byte| *byte == b'\n')
-        .filter(|line| !line.is_empty());
-    let lines = lines.map(|line| parse_line(line, written_ns)).collect();
+    let lines = bytes[..whole].split(|byte| *byte == b'\n');
+    let lines = lines.filter_map(|line| read_line(line, written_ns)).collect();
     let cursor = cursor + whole as u64;
     Ok(LogChunk {
         lines,
         cursor,
         more: whole > 0 && cursor < metadata.len(),
     })
+}
+
+/// A line, unless it is empty or began in a part of the log that the replica gave back to the disk, which reads as zero bytes.
+fn read_line(line: &[u8], written_ns: i64) -> Option<LogLine> {
+    let given_back = line.iter().take_while(|byte| **byte == 0).count();
+    let rest = &line[given_back..];
+    match given_back {
+        _ if rest.is_empty() => None,
+        0 => Some(parse_line(rest, written_ns)),
+        // What is left is a whole line or the end of one.
+        _ => serde_json::from_slice(rest).ok(),
+    }
 }
 
 fn parse_line(line: &[u8], written_ns: i64) -> LogLine {
@@ -125,6 +135,40 @@ mod tests {
         );
         check("not json\n", 0, true, &["not json"], 9);
         check("", 0, true, &[], 0);
+    }
+
+    #[test]
+    fn what_was_given_back_to_the_disk_is_skipped() {
+        let length = LINE.len() as u64;
+        let hole = "\0".repeat(4096);
+        let end = |shown: &str| (hole.len() + shown.len()) as u64;
+        let whole = format!("{LINE}\n{LINE}\n");
+        check(&format!("{hole}{whole}"), 0, true, &["hello", "hello"], end(&whole));
+        let cut = format!("{}\n{LINE}\n", &LINE[20..]);
+        check(&format!("{hole}{cut}"), 0, true, &["hello"], end(&cut));
+        check(&hole, 0, true, &[], 0);
+        check(&hole, 0, false, &[], end(""));
+        check(&format!("{LINE}\n{hole}"), 0, false, &["hello"], length + 1 + end(""));
+    }
+
+    #[test]
+    fn a_hole_longer_than_one_piece_leads_to_what_follows() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.jsonl");
+        let mut content = vec![0; 2 * LOG_BYTES as usize + 7];
+        content.extend_from_slice(format!("{LINE}\n").as_bytes());
+        fs::write(&path, content).unwrap();
+        let (mut cursor, mut lines) = (0, Vec::new());
+        loop {
+            let chunk = read_log(&path, cursor, true).unwrap();
+            lines.extend(chunk.lines);
+            cursor = chunk.cursor;
+            if !chunk.more {
+                break;
+            }
+        }
+        assert_eq!(lines.len(), 1);
+        assert_eq!(lines[0].message, "hello");
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod command;
 mod download;
 mod ending;
 mod environment;
+mod handover;
 mod log;
 mod place;
 mod process;
@@ -78,6 +79,7 @@ impl Local {
             .into_iter()
             .chain(&mut settings.uv)
             .chain([&mut settings.replica_program])
+            .chain(&mut settings.hidden)
         {
             *path = std::path::absolute(&path).map_err(failed)?;
         }

@@ -12,7 +12,7 @@ use std::{
 use api::{
     id::{DeploymentId, ReplicaId},
     internal::{
-        replica::{Exit, ExitCause, Phase, Program, Secrets, Spec, StartTimes, Status, file},
+        replica::{Exit, ExitCause, Phase, Program, Sandbox, Secrets, Spec, StartTimes, Status, file},
         routes::Address,
     },
 };
@@ -52,13 +52,13 @@ impl Local {
         if self.replica_folder(&id).exists() {
             return Ok(());
         }
-        let program = self.program(&artifact, &config)?;
+        let (program, sandbox) = self.program(&artifact, &config)?;
         let owner = Owner {
             deployment_id: spec.deployment_id.clone(),
             artifact,
         };
         let _starting = Starting::new(self, &id);
-        match self.make_replica_folder(&with_program(spec, program), &owner) {
+        match self.make_replica_folder(&with_program(spec, program, sandbox), &owner) {
             Ok(()) => {}
             // Another call was faster.
             Err(_) if self.replica_folder(&id).exists() => return Ok(()),
@@ -74,23 +74,35 @@ impl Local {
         Ok(())
     }
 
-    /// What an artifact is run as.
-    fn program(&self, artifact: &Artifact, config: &api::truss_config::TrussConfig) -> Result<Program, StartError> {
+    /// What an artifact is run as, and in what.
+    fn program(
+        &self,
+        artifact: &Artifact,
+        config: &api::truss_config::TrussConfig,
+    ) -> Result<(Program, Sandbox), StartError> {
         let place = self.artifact_place(&artifact.0);
         let build = place.finished().and_then(|marker| self.build_of(&marker));
         let build = build.ok_or_else(|| StartError::NoArtifact(artifact.clone()))?;
-        let bin = self.environment(&build.environment).folder.join("bin");
+        let environment = self.environment(&build.environment).folder;
+        let bin = environment.join("bin");
+        let settings = &self.settings;
+        let sandbox = Sandbox {
+            hidden: settings.hidden.iter().chain([&settings.root]).cloned().collect(),
+            needed: settings.certificates().chain([environment]).collect(),
+            user: settings.model_user,
+        };
         let app = place.folder.join(app::APP);
         let Some(server) = &config.docker_server else {
             let packages = place.folder.join(app::PACKAGES);
-            return Ok(Program::Truss {
+            let program = Program::Truss {
                 python: bin.join("python"),
                 app,
                 packages: packages.is_dir().then_some(packages),
                 config: config.expanded(),
-            });
+            };
+            return Ok((program, sandbox));
         };
-        Ok(Program::Server {
+        let program = Program::Server {
             command: server.start_command.clone().ok_or_else(|| {
                 StartError::Impossible(
                     "docker_server.start_command: needed on this backend, which runs no images".into(),
@@ -102,7 +114,8 @@ impl Local {
             predict_endpoint: server.predict_endpoint.clone(),
             readiness_endpoint: server.readiness_endpoint.clone(),
             liveness_endpoint: server.liveness_endpoint.clone(),
-        })
+        };
+        Ok((program, sandbox))
     }
 
     /// Makes the folder with all it needs under another name first: under its own it is there or not, never half.
@@ -290,9 +303,10 @@ impl Drop for Starting<'_> {
     }
 }
 
-fn with_program(template: Spec<()>, program: Program) -> Spec {
+fn with_program(template: Spec<()>, program: Program, sandbox: Sandbox) -> Spec {
     Spec {
         program,
+        sandbox,
         replica_id: template.replica_id,
         deployment_id: template.deployment_id,
         model_id: template.model_id,

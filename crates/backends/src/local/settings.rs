@@ -1,7 +1,8 @@
 //! What the local backend is told about the machine and its own limits.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, fs, os::unix::fs::MetadataExt, path::PathBuf};
 
+use nix::unistd::geteuid;
 use planner::Clock;
 
 /// Settings of the local backend.
@@ -21,6 +22,10 @@ pub struct Settings {
     pub cache: PathBuf,
     /// The part of this process's environment that tools and models may see; see [`Settings::may_pass_on`].
     pub variables: BTreeMap<String, String>,
+    /// What models do not see, with all that is below: this server's data and its user's own files. `root` need not be named.
+    pub hidden: Vec<PathBuf>,
+    /// Who models run as, where this server is root and may choose.
+    pub model_user: Option<u32>,
     /// What an archive may contain.
     pub archive_limits: archive::Limits,
     /// The largest file that `external_data` may download.
@@ -70,6 +75,16 @@ const PASSED_ON: &[&str] = &[
 /// Beginnings of the names of more such variables.
 const PASSED_ON_PREFIXES: &[&str] = &["UV_", "PIP_", "CUDA_", "NVIDIA_", "PYENV_"];
 
+/// The id of the contract's user `app`.
+const MODEL_USER: u32 = 60000;
+
+/// The home folder of this process's user, where it is one: daemons are given folders of the system's.
+fn own_home(variables: &BTreeMap<String, String>) -> Option<PathBuf> {
+    let home = PathBuf::from(variables.get("HOME")?);
+    let is_own = fs::metadata(&home).is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == geteuid().as_raw());
+    (is_own && home.parent().is_some()).then_some(home)
+}
+
 impl Settings {
     /// Settings for a folder, with defaults for the rest. `variables` is this process's environment.
     pub fn new(
@@ -78,16 +93,19 @@ impl Settings {
         clock: Clock,
         variables: impl IntoIterator<Item = (String, String)>,
     ) -> Self {
+        let variables: BTreeMap<String, String> = variables
+            .into_iter()
+            .filter(|(name, _)| Self::may_pass_on(name))
+            .collect();
         Self {
             replica_program,
             python: PythonChoice::default(),
             uv: None,
             tools: root.join("tools"),
             cache: root.join("cache"),
-            variables: variables
-                .into_iter()
-                .filter(|(name, _)| Self::may_pass_on(name))
-                .collect(),
+            hidden: own_home(&variables).into_iter().collect(),
+            model_user: geteuid().is_root().then_some(MODEL_USER),
+            variables,
             archive_limits: archive::Limits::default(),
             download_bytes: 64 << 30,
             garbage_age_ms: 3_600_000,
@@ -109,6 +127,15 @@ impl Settings {
                 .any(|prefix| name.starts_with(prefix))
         };
         self.variables.iter().filter(move |(name, _)| !is_for_tools(name))
+    }
+
+    /// Files with certificates that tools and models are to trust.
+    pub(super) fn certificates(&self) -> impl Iterator<Item = PathBuf> {
+        ["SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"]
+            .into_iter()
+            .filter_map(|name| self.variables.get(name))
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
     }
 
     /// The folders of `PATH`.

@@ -14,7 +14,7 @@ use std::{
 
 use api::{
     id::{DeploymentId, ModelId, ReplicaId},
-    internal::replica::{Level, Limits, LogLine, Secrets},
+    internal::replica::{Level, Limits, LogLine, Sandbox, Secrets},
     truss_config::{TrussConfig, parse_yaml},
 };
 use backends::{
@@ -154,6 +154,7 @@ pub fn start_of(artifact: &Artifact, config: &Arc<TrussConfig>) -> StartReplica 
                 millicpu: None,
                 open_files: 1024,
             },
+            sandbox: Sandbox::default(),
         },
         artifact: artifact.clone(),
         config: Arc::clone(config),

@@ -391,6 +391,7 @@ fn stranger(replica_id: ReplicaId, artifact: Artifact) -> StartReplica {
                 millicpu: None,
                 open_files: 1,
             },
+            sandbox: Default::default(),
         },
         artifact,
         config: Default::default(),

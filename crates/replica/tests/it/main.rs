@@ -4,6 +4,7 @@
 mod contract;
 mod life;
 mod model;
+mod sandbox;
 mod server;
 mod support;
 mod websocket;

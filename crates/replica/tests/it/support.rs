@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    os::unix::{fs::chown, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::OnceLock,
@@ -10,7 +11,7 @@ use std::{
 
 use api::{
     id::{DeploymentId, ModelId, ReplicaId},
-    internal::replica::{Exit, Limits, LogLine, Phase, Program, Spec, Status, file},
+    internal::replica::{Exit, Limits, LogLine, Phase, Program, Sandbox, Spec, Status, file},
 };
 use bytes::Bytes;
 use http::{Request, Response};
@@ -72,14 +73,23 @@ pub struct Draft {
     folder: tempfile::TempDir,
     pub spec: Spec,
     pub secrets: BTreeMap<String, String>,
+    /// The environment of the replica itself.
+    pub variables: BTreeMap<String, String>,
 }
 
 impl Draft {
     /// A model with this source.
     pub fn model(source: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::model_in("/tmp", source)
+    }
+
+    /// A model with this source, and all that belongs to it in a new folder in `parent`.
+    pub fn model_in(parent: &str, source: &str) -> Self {
+        let folder = tempfile::tempdir_in(parent).unwrap();
         let app = folder.path().join("deployment");
         std::fs::create_dir_all(app.join("model")).unwrap();
+        std::fs::create_dir_all(app.join("data")).unwrap();
+        std::fs::write(app.join("data/given"), "given").unwrap();
         std::fs::write(app.join("model/model.py"), source).unwrap();
         let config = json!({
             "model_module_dir": "model", "model_class_filename": "model.py", "model_class_name": "Model",
@@ -134,11 +144,13 @@ impl Draft {
                 millicpu: None,
                 open_files: 1024,
             },
+            sandbox: Sandbox::default(),
         };
         Self {
             folder,
             spec,
             secrets: BTreeMap::new(),
+            variables: [("SECRET_OF_THE_SERVER".into(), "hidden".into())].into(),
         }
     }
 
@@ -155,14 +167,40 @@ impl Draft {
         self.folder.path().join("deployment")
     }
 
+    /// The folder that everything is in.
+    pub fn data(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Starts it.
     pub fn start(self) -> Replica {
+        let program = Command::new(env!("CARGO_BIN_EXE_replica"));
+        self.start_by(program)
+    }
+
+    /// Starts it as another user, who can reach its program only in its own folder, and waits until it is ready.
+    pub async fn ready_as(self, user: u32) -> Replica {
+        let program = self.folder.path().join("program");
+        std::fs::create_dir(&program).unwrap();
+        let program = program.join("replica");
+        std::fs::copy(env!("CARGO_BIN_EXE_replica"), &program).unwrap();
+        let directory = self.folder.path().join("replicas/one");
+        std::fs::create_dir_all(&directory).unwrap();
+        chown(&directory, Some(user), Some(user)).unwrap();
+        let mut command = Command::new(program);
+        command.uid(user).gid(user);
+        let replica = self.start_by(command);
+        replica.phase("ready", |phase| matches!(phase, Phase::Ready)).await;
+        replica
+    }
+
+    fn start_by(self, mut program: Command) -> Replica {
         let directory = self.folder.path().join("replicas/one");
         std::fs::create_dir_all(&directory).unwrap();
         std::fs::write(directory.join(file::SPEC), serde_json::to_vec(&self.spec).unwrap()).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_replica"))
+        let mut child = program
             .arg(&directory)
-            .env("SECRET_OF_THE_SERVER", "hidden")
+            .envs(&self.variables)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .spawn()
@@ -171,7 +209,7 @@ impl Draft {
         Replica {
             directory,
             child,
-            _folder: self.folder,
+            folder: self.folder,
         }
     }
 
@@ -187,7 +225,7 @@ impl Draft {
 pub struct Replica {
     pub directory: PathBuf,
     pub child: Child,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Drop for Replica {
@@ -221,6 +259,30 @@ impl Replica {
         }
     }
 
+    /// The folder that everything of it is in.
+    pub fn data(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Everything that it has started, by the ids of the machine.
+    pub fn processes(&self) -> Vec<i32> {
+        let mut found = vec![self.child.id() as i32];
+        let mut next = 0;
+        while let Some(parent) = found.get(next) {
+            let threads = std::fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten();
+            let lists = threads.filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("children")).ok());
+            let lists: Vec<String> = lists.collect();
+            found.extend(
+                lists
+                    .iter()
+                    .flat_map(|list| list.split_whitespace())
+                    .map(|id| id.parse::<i32>().unwrap()),
+            );
+            next += 1;
+        }
+        found.split_off(1)
+    }
+
     /// Waits for the end.
     pub async fn exit(&self) -> Exit {
         let status = self.phase("the end", |phase| matches!(phase, Phase::Exited(_))).await;
@@ -252,6 +314,11 @@ impl Replica {
     pub fn log(&self) -> Vec<LogLine> {
         let text = std::fs::read_to_string(self.directory.join(file::LOG)).unwrap_or_default();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Whether the log has a line with this part.
+    pub fn says(&self, part: &str) -> bool {
+        self.log().iter().any(|line| line.message.contains(part))
     }
 
     /// Waits for a log line.
