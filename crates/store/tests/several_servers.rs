@@ -55,6 +55,7 @@ async fn one_server_on_postgresql_leads_until_it_lets_go() {
     drop(leadership);
     let takes_over = async {
         while second.try_lead().await.unwrap().is_none() {
+            // polls for a condition
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };

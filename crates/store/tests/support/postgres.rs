@@ -60,6 +60,7 @@ impl Server {
         };
         let answers = async {
             while PgConnection::connect(&server.url()).await.is_err() {
+                // polls for a condition
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
