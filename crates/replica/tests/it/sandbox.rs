@@ -212,6 +212,36 @@ async fn a_model_that_its_user_cannot_read_runs_as_who_started_it_and_the_log_sa
 }
 
 #[tokio::test]
+async fn without_namespaces_a_model_has_a_copy_of_its_app_and_no_privileges() {
+    let draft = draft();
+    let given = draft.app().join("data/given");
+    let replica = draft.ready_without_namespaces().await;
+    replica.log_line("no private file system").await;
+    assert_eq!(replica.predicted(json!(["write", "data/given"])).await, json!(null));
+    assert_eq!(replica.predicted(json!(["read", "data/given"])).await, json!("given+"));
+    assert_eq!(std::fs::read_to_string(given).unwrap(), "given");
+    let status = replica.predicted(json!(["read", "/proc/self/status"])).await;
+    assert!(
+        status.as_str().unwrap().contains("CapBnd:\t0000000000000000"),
+        "{status}"
+    );
+}
+
+#[tokio::test]
+async fn without_namespaces_a_server_finds_its_secrets_in_its_environment() {
+    let mut draft = Draft::server(
+        "test \"$TRUSS_SECRET_token\" = t0ken && python -m http.server 8000",
+        &[],
+    );
+    if let Program::Server { readiness_endpoint, .. } = &mut draft.spec.program {
+        *readiness_endpoint = "/".into();
+    }
+    draft.secrets.insert("token".into(), "t0ken".into());
+    let replica = draft.ready_without_namespaces().await;
+    replica.log_line("secrets are environment variables").await;
+}
+
+#[tokio::test]
 async fn proxies_and_certificates_of_the_machine_reach_the_model_unless_it_has_its_own() {
     let mut draft = draft();
     draft.variables = [

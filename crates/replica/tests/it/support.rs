@@ -194,6 +194,24 @@ impl Draft {
         replica
     }
 
+    /// Starts it where there are no namespaces to be had, and waits until it is ready.
+    pub async fn ready_without_namespaces(self) -> Replica {
+        let none = "for kind in user mnt; do echo 0 >/proc/sys/user/max_${kind}_namespaces; done; exec \"$@\"";
+        let mut command = Command::new("unshare");
+        command.args([
+            "--user",
+            "--map-root-user",
+            "sh",
+            "-c",
+            none,
+            "sh",
+            env!("CARGO_BIN_EXE_replica"),
+        ]);
+        let replica = self.start_by(command);
+        replica.phase("ready", |phase| matches!(phase, Phase::Ready)).await;
+        replica
+    }
+
     fn start_by(self, mut program: Command) -> Replica {
         let directory = self.folder.path().join("replicas/one");
         std::fs::create_dir_all(&directory).unwrap();
