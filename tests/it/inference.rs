@@ -4,7 +4,7 @@ use futures::StreamExt as _;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{Server, answer, example, model};
+use crate::harness::{Server, answer, eventually, example, model};
 
 fn endpoint(pushed: &Value) -> String {
     format!(
@@ -13,31 +13,38 @@ fn endpoint(pushed: &Value) -> String {
     )
 }
 
-/// Yields one piece, and the next only when a file is there.
+/// Yields one piece, and the next only when another request says so.
 const PATIENT: &str = "\
-import asyncio, os
+import asyncio
 class Model:
+    def load(self):
+        self.released = asyncio.Event()
     async def predict(self, request):
+        if request['release']:
+            self.released.set()
+            return 'released'
+        return self.pieces()
+    async def pieces(self):
         yield 'first\\n'
-        while not os.path.exists(request['file']):
-            await asyncio.sleep(0.02)
+        await self.released.wait()
         yield 'second\\n'
 ";
 
 #[tokio::test]
 async fn a_stream_arrives_piece_by_piece() {
     let server = Server::start();
-    let pushed = server.push(model("model_name: m", PATIENT).path());
-    let signal = server.data_dir().join("go-on");
+    let config = "model_name: m\nruntime: {predict_concurrency: 2}";
+    let pushed = server.push(model(config, PATIENT).path());
     let request = server
         .request(Method::POST, &endpoint(&pushed))
-        .json(&json!({"file": signal}));
+        .json(&json!({"release": false}));
     let response = request.send().await.expect("answered");
     assert_eq!(response.status(), 200);
     let mut pieces = response.bytes_stream();
     let first = pieces.next().await.expect("a piece").expect("whole");
     assert_eq!(first, "first\n", "it comes while the model still works on the rest");
-    std::fs::write(&signal, "").expect("written");
+    let released = server.post(&endpoint(&pushed), &json!({"release": true})).await;
+    assert_eq!(released, (200, json!("released")));
     let second = pieces.next().await.expect("a piece").expect("whole");
     assert_eq!(second, "second\n");
     assert!(pieces.next().await.is_none());
@@ -54,16 +61,21 @@ async fn the_command_line_passes_a_stream_on() {
 #[tokio::test]
 async fn a_graceful_end_lets_a_stream_finish() {
     let mut server = Server::start();
-    let pushed = server.push(model("model_name: m", PATIENT).path());
-    let signal = server.data_dir().join("go-on");
+    let pushed = server.push(&example("stream"));
     let request = server
         .request(Method::POST, &endpoint(&pushed))
-        .json(&json!({"file": signal}));
+        .json(&json!({"count": 2, "delay_seconds": 3}));
     let mut pieces = request.send().await.expect("answered").bytes_stream();
-    assert_eq!(pieces.next().await.expect("a piece").expect("whole"), "first\n");
+    assert_eq!(pieces.next().await.expect("a piece").expect("whole"), "0\n");
     server.terminate();
-    std::fs::write(&signal, "").expect("written");
-    assert_eq!(pieces.next().await.expect("a piece").expect("whole"), "second\n");
+    eventually("nobody is let in any more", || async {
+        reqwest::get(format!("{}/healthz", server.url))
+            .await
+            .is_err()
+            .then_some(())
+    })
+    .await;
+    assert_eq!(pieces.next().await.expect("a piece").expect("whole"), "1\n");
     assert!(pieces.next().await.is_none(), "the stream ends well");
     assert!(server.wait().await, "so does the server");
     assert_eq!(server.offspring(), Vec::<u32>::new(), "and nothing is left behind");
@@ -117,13 +129,13 @@ async fn a_key_for_calling_can_only_call() {
             .json(&json!({}))
     };
     let called = || async { answer(with_key(Method::POST, &endpoint(&pushed))).await.0 };
-    crate::harness::eventually("the key is known", || async { (called().await == 200).then_some(()) }).await;
+    eventually("the key is known", || async { (called().await == 200).then_some(()) }).await;
     assert_eq!(answer(with_key(Method::GET, "/v1/models")).await.0, 403);
     assert_eq!(answer(with_key(Method::DELETE, "/v1/models/abcdefgh")).await.0, 403);
 
     let prefix = key.split('.').next().expect("a prefix");
     assert_eq!(server.greenroom(&["keys", "revoke", prefix]).code, 0);
-    crate::harness::eventually("the key is refused", || async { (called().await == 401).then_some(()) }).await;
+    eventually("the key is refused", || async { (called().await == 401).then_some(()) }).await;
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ async fn serves_again(server: &Server, endpoint: &str) {
 #[tokio::test]
 async fn after_a_kill_everything_is_there_and_a_surviving_replica_is_taken_back() {
     let mut server = Server::start();
-    let class = "import os\nclass Model:\n    def load(self):\n        print('loaded')\n    def predict(self, x):\n        return {'pid': os.getpid()}\n";
+    let class = "import os\nclass Model:\n    def load(self):\n        print('loaded')\n        self.token = os.urandom(8).hex()\n    def predict(self, x):\n        return self.token\n";
     let pushed = server.push(model("model_name: m", class).path());
     server.json(&["environments", "create", "m", "staging"]);
     let endpoint = endpoint(&pushed);
