@@ -9,7 +9,7 @@ SHELL := /bin/bash
 # A uv that we install lands here; one in PATH wins.
 export PATH := $(PATH):$(CURDIR)/.cache/tools/bin
 
-.PHONY: help build release check fmt lint test test-rust test-python demo bench openapi clean tools-demo tools-test
+.PHONY: help build release check deny fmt lint test test-rust test-python demo bench openapi clean tools-demo tools-test
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,10 @@ release: ## Build both optimized, into target/release
 
 check: ## Type-check everything, tests included
 	cargo check --locked --workspace --all-targets
+
+deny: ## Check licences, banned crates and sources of all dependencies
+	@scripts/install-tools.sh deny
+	cargo deny --offline --locked check licenses bans sources
 
 fmt: ## Format the code
 	cargo fmt --all

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the named tools where they are missing: uv into .cache/tools (a virtual environment), nextest by cargo, and
+# Installs the named tools where they are missing: uv into .cache/tools (a virtual environment), nextest and deny by cargo, and
 # PostgreSQL's server programs by apt. What is there already is used as it is.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -20,6 +20,12 @@ install_nextest() {
     cargo nextest --version >/dev/null 2>&1 && return
     say "installing cargo-nextest (some minutes)"
     cargo install --locked cargo-nextest
+}
+
+install_deny() {
+    command -v cargo-deny >/dev/null && return
+    say "installing cargo-deny (some minutes)"
+    cargo install --locked cargo-deny
 }
 
 # Debian keeps the server's programs outside PATH.

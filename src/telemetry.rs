@@ -17,6 +17,8 @@ pub fn start(level: &str, format: LogFormat) -> Result {
             format!("`log.level`: `{level}` is not a tracing filter: {error}"),
         )
     })?;
+    // Below warnings the upload endpoint's library logs whole requests, their credentials included.
+    let filter = filter.add_directive("s3s=warn".parse().expect("a valid directive"));
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(io::stderr().is_terminal())

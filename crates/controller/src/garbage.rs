@@ -12,8 +12,9 @@ use crate::{
     shared::Shared,
 };
 
-/// Archives are kept for this long before they count as unused: a push uploads first and refers later.
-const ARCHIVE_GRACE: Duration = Duration::from_secs(24 * 3600);
+/// Archives are kept for this long before they count as unused. A push uploads first and refers later, by at most a day: that is
+/// how long an unclaimed upload is kept.
+const ARCHIVE_GRACE: Duration = Duration::from_secs(48 * 3600);
 /// When builds or stopping replicas may still use artifacts: look again after this.
 const BUSY_PAUSE: Duration = Duration::from_secs(60);
 

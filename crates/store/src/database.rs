@@ -204,11 +204,26 @@ impl Write {
                     .await?;
             }
         }
+        // On PostgreSQL the database announces; on SQLite we do, also when nobody waits for the commit any more.
+        let _announcement = (self.dialect == Dialect::Sqlite).then(|| Announcement {
+            notifier: self.notifier,
+            topics: self.topics,
+        });
         self.transaction.commit().await?;
-        if self.dialect == Dialect::Sqlite {
-            self.notifier.notify(self.topics.iter().copied());
-        }
         Ok(())
+    }
+}
+
+/// Announces its topics when it is dropped: after a commit, whether it succeeded or its caller went away in the middle of it. One
+/// announcement too many only makes somebody look again.
+struct Announcement {
+    notifier: Notifier,
+    topics: &'static [Topic],
+}
+
+impl Drop for Announcement {
+    fn drop(&mut self) {
+        self.notifier.notify(self.topics.iter().copied());
     }
 }
 
