@@ -32,10 +32,7 @@ impl Client {
             return Err(Failure::new(Kind::Auth, message).hint("run `greenroom login`, or set GREENROOM_API_KEY"));
         };
         let invalid = |error: &dyn std::fmt::Display| {
-            Failure::new(
-                Kind::Usage,
-                format!("`{}` is not a server's URL: {error}", settings.url),
-            )
+            Failure::new(Kind::Usage, format!("`{}` is not a server's URL: {error}", settings.url))
         };
         let url = Url::parse(&settings.url).map_err(|error| invalid(&error))?;
         if !matches!(url.scheme(), "http" | "https") || url.cannot_be_a_base() {
@@ -111,10 +108,7 @@ impl Client {
     /// The URL of a path, each segment escaped.
     fn at(&self, path: &[&str], query: &[(&str, String)]) -> Url {
         let mut url = self.url.clone();
-        url.path_segments_mut()
-            .expect("checked when made")
-            .pop_if_empty()
-            .extend(path);
+        url.path_segments_mut().expect("checked when made").pop_if_empty().extend(path);
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }

@@ -71,11 +71,7 @@ pub type Result<T = ()> = std::result::Result<T, Failure>;
 impl Failure {
     /// A failure without a hint.
     pub fn new(kind: Kind, message: impl fmt::Display) -> Self {
-        Self {
-            kind,
-            message: message.to_string(),
-            hint: None,
-        }
+        Self { kind, message: message.to_string(), hint: None }
     }
 
     /// The same with a hint.

@@ -25,10 +25,7 @@ use crate::{
 
 fn main() -> ExitCode {
     let Cli { client, json, command } = Cli::parse();
-    let context = Context {
-        client_flags: client,
-        printer: Printer::new(json),
-    };
+    let context = Context { client_flags: client, printer: Printer::new(json) };
     match start(command, &context) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -45,10 +42,7 @@ fn start(command: Command, context: &Context) -> Result {
         true => tokio::runtime::Builder::new_multi_thread(),
         false => tokio::runtime::Builder::new_current_thread(),
     };
-    let runtime = runtime
-        .enable_all()
-        .build()
-        .map_err(failure::while_doing("cannot start"))?;
+    let runtime = runtime.enable_all().build().map_err(failure::while_doing("cannot start"))?;
     let result = runtime.block_on(async {
         let interrupted = async {
             match is_server {

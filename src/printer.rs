@@ -31,11 +31,7 @@ impl Printer {
 
     /// The answer: `value` as JSON for machines, or what `show` makes of it for people.
     pub fn answer<T: Serialize>(&self, value: &T, show: impl FnOnce(&T) -> String) -> Result {
-        if self.json {
-            self.document(value)
-        } else {
-            self.line(&show(value))
-        }
+        if self.json { self.document(value) } else { self.line(&show(value)) }
     }
 
     /// The answer as rows under headings.
@@ -44,9 +40,7 @@ impl Printer {
             return self.document(value);
         }
         let mut table = Table::new();
-        table
-            .load_preset(presets::NOTHING)
-            .set_content_arrangement(ContentArrangement::Disabled);
+        table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
         table.set_header(headings.iter().map(|heading| heading.to_uppercase()));
         table.add_rows(rows);
         for column in table.column_iter_mut() {
@@ -57,11 +51,7 @@ impl Printer {
 
     /// One line of the answer. Nothing when there is nothing to say.
     pub fn line(&self, text: &str) -> Result {
-        if text.is_empty() {
-            Ok(())
-        } else {
-            to_stdout(format!("{text}\n").as_bytes())
-        }
+        if text.is_empty() { Ok(()) } else { to_stdout(format!("{text}\n").as_bytes()) }
     }
 
     /// A JSON value on one line: one item of an answer that goes on and on.
@@ -133,9 +123,7 @@ impl Printer {
         }
         let mut value = String::new();
         io::stdin().lock().read_to_string(&mut value).map_err(unreadable)?;
-        let without_end = value
-            .strip_suffix('\n')
-            .map(|line| line.strip_suffix('\r').unwrap_or(line));
+        let without_end = value.strip_suffix('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
         Ok(without_end.unwrap_or(&value).to_owned())
     }
 
@@ -148,13 +136,10 @@ impl Printer {
 
 fn to_stdout(bytes: &[u8]) -> Result {
     let mut stdout = io::stdout().lock();
-    stdout
-        .write_all(bytes)
-        .and_then(|()| stdout.flush())
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::BrokenPipe => Failure::new(Kind::OutputClosed, "output closed"),
-            _ => Failure::new(Kind::Failed, format!("cannot write the answer: {error}")),
-        })
+    stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => Failure::new(Kind::OutputClosed, "output closed"),
+        _ => Failure::new(Kind::Failed, format!("cannot write the answer: {error}")),
+    })
 }
 
 /// Work under way. Vanishes from the terminal when dropped.
@@ -168,11 +153,7 @@ pub struct Progress {
 impl Progress {
     fn new(printer: Printer, label: &str, bar: ProgressBar) -> Self {
         let is_drawn = io::stderr().is_terminal();
-        bar.set_draw_target(if is_drawn {
-            ProgressDrawTarget::stderr()
-        } else {
-            ProgressDrawTarget::hidden()
-        });
+        bar.set_draw_target(if is_drawn { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() });
         bar.set_message(label.to_owned());
         if !is_drawn {
             printer.say(label);

@@ -50,10 +50,7 @@ mod tests {
 
     #[test]
     fn a_status_has_its_wire_name() {
-        assert_eq!(
-            name(&api::v1::deployments::DeploymentStatus::LoadingModel),
-            "LOADING_MODEL"
-        );
+        assert_eq!(name(&api::v1::deployments::DeploymentStatus::LoadingModel), "LOADING_MODEL");
     }
 
     #[test]

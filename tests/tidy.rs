@@ -26,21 +26,13 @@ const ONE_ROOM: &[(&str, &str, &str)] = &[
     ("sqlx", "store", "SQL appears only in store"),
     ("axum", "control-plane", "the management API is the only axum server"),
     ("s3s", "uploads", "the upload endpoint is the only S3 server"),
-    (
-        "tokio-tungstenite",
-        "replica",
-        "only a replica speaks websocket frames; a gateway passes bytes",
-    ),
+    ("tokio-tungstenite", "replica", "only a replica speaks websocket frames; a gateway passes bytes"),
 ];
 
 /// Words that do not belong in a room's sources, with the reason.
 const BANNED_IN_ROOM: &[(&str, &str, &str)] = &[
     ("planner", "tokio", "decisions are pure"),
-    (
-        "planner",
-        "HashMap",
-        "iteration order would make decisions differ; use BTreeMap",
-    ),
+    ("planner", "HashMap", "iteration order would make decisions differ; use BTreeMap"),
     ("planner", "SystemTime", "pass `now`"),
     ("planner", "Instant::", "pass `now`"),
     ("api", "tokio", "data only"),
@@ -61,9 +53,7 @@ fn files_below(folder: &Path, extension: &str) -> Vec<PathBuf> {
     for entry in entries.flatten() {
         let path = entry.path();
         let name = entry.file_name();
-        let is_generated = ["target", "node_modules", "__pycache__"]
-            .iter()
-            .any(|skip| name == *skip);
+        let is_generated = ["target", "node_modules", "__pycache__"].iter().any(|skip| name == *skip);
         if is_generated || name.to_string_lossy().starts_with('.') {
             continue;
         }
@@ -78,18 +68,12 @@ fn files_below(folder: &Path, extension: &str) -> Vec<PathBuf> {
 }
 
 fn rust_files() -> Vec<PathBuf> {
-    ["src", "tests", "crates", "bench"]
-        .iter()
-        .flat_map(|folder| files_below(&root().join(folder), "rs"))
-        .collect()
+    ["src", "tests", "crates", "bench"].iter().flat_map(|folder| files_below(&root().join(folder), "rs")).collect()
 }
 
 fn manifest(room: &str) -> toml::Table {
     let path = root().join("crates").join(room).join("Cargo.toml");
-    fs::read_to_string(&path)
-        .expect("every room has a manifest")
-        .parse()
-        .expect("manifests are valid TOML")
+    fs::read_to_string(&path).expect("every room has a manifest").parse().expect("manifests are valid TOML")
 }
 
 fn dependencies(room: &str) -> BTreeSet<String> {
@@ -112,10 +96,7 @@ fn assert_none(offences: &[String], remedy: &str) {
 fn imports_between_rooms_run_one_way() {
     let rooms: BTreeMap<&str, &[&str]> = MAY_IMPORT.iter().copied().collect();
     let mut offences = Vec::new();
-    for entry in fs::read_dir(root().join("crates"))
-        .expect("the rooms are there")
-        .flatten()
-    {
+    for entry in fs::read_dir(root().join("crates")).expect("the rooms are there").flatten() {
         let room = entry.file_name().to_string_lossy().into_owned();
         let Some(allowed) = rooms.get(room.as_str()) else {
             offences.push(format!("crates/{room} is not in MAY_IMPORT"));
@@ -173,24 +154,14 @@ fn every_source_file_says_what_it_is_for_and_reads_in_one_sitting() {
             offences.push(format!("{} has {lines} lines (at most {LONGEST_FILE})", shown(&path)));
         }
     }
-    assert_none(
-        &offences,
-        "open each file with what it is for, and split it by idea when it grows",
-    );
+    assert_none(&offences, "open each file with what it is for, and split it by idea when it grows");
 }
 
 #[test]
 fn nothing_is_left_undone_or_skipped() {
     // Spelled in two parts so that this file does not find itself.
-    let marks = [
-        ["TO", "DO"],
-        ["FIX", "ME"],
-        ["XX", "X:"],
-        ["#[ign", "ore"],
-        ["todo", "!("],
-        ["unimple", "mented!("],
-    ]
-    .map(|parts| parts.concat());
+    let marks = [["TO", "DO"], ["FIX", "ME"], ["XX", "X:"], ["#[ign", "ore"], ["todo", "!("], ["unimple", "mented!("]]
+        .map(|parts| parts.concat());
     let mut offences = Vec::new();
     let python = files_below(&root().join("python"), "py");
     for path in rust_files().into_iter().chain(python) {
@@ -216,11 +187,8 @@ fn tests_wait_for_conditions_and_never_sleep() {
         let text = fs::read_to_string(&path).expect("sources are UTF-8");
         for (number, line) in text.lines().enumerate() {
             // A reason on the line above says why time itself is the condition there.
-            let has_reason = number > 0
-                && text
-                    .lines()
-                    .nth(number - 1)
-                    .is_some_and(|above| above.contains("polls for a condition"));
+            let has_reason =
+                number > 0 && text.lines().nth(number - 1).is_some_and(|above| above.contains("polls for a condition"));
             if sleeps.iter().any(|sleep| line.contains(sleep.as_str())) && !has_reason {
                 offences.push(format!("{}:{}", shown(&path), number + 1));
             }
@@ -232,17 +200,9 @@ fn tests_wait_for_conditions_and_never_sleep() {
 #[test]
 fn every_error_code_has_a_page() {
     let source = fs::read_to_string(root().join("crates/api/src/error.rs")).expect("the error module is there");
-    let body = source
-        .split("pub enum Code {")
-        .nth(1)
-        .and_then(|rest| rest.split('}').next())
-        .expect("Code is an enum");
+    let body = source.split("pub enum Code {").nth(1).and_then(|rest| rest.split('}').next()).expect("Code is an enum");
     let mut offences = Vec::new();
-    for variant in body
-        .lines()
-        .map(str::trim)
-        .filter(|line| line.ends_with(',') && !line.starts_with("///"))
-    {
+    for variant in body.lines().map(str::trim).filter(|line| line.ends_with(',') && !line.starts_with("///")) {
         let name = variant.trim_end_matches(',');
         let code: String = name
             .char_indices()
@@ -261,9 +221,7 @@ fn every_error_code_has_a_page() {
 #[test]
 fn links_between_documents_lead_somewhere() {
     let mut offences = Vec::new();
-    let documents = files_below(root(), "md")
-        .into_iter()
-        .filter(|path| !path.starts_with(root().join("target")));
+    let documents = files_below(root(), "md").into_iter().filter(|path| !path.starts_with(root().join("target")));
     for path in documents {
         let text = fs::read_to_string(&path).expect("documents are UTF-8");
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {

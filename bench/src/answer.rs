@@ -19,14 +19,10 @@ impl Reader {
             self.fill(stream).await?;
         };
         let text = std::str::from_utf8(&self.buffer[..head]).context("the head of the answer is not text")?;
-        let status = text
-            .get(9..12)
-            .and_then(|status| status.parse().ok())
-            .context("no status in the answer")?;
+        let status = text.get(9..12).and_then(|status| status.parse().ok()).context("no status in the answer")?;
         let length = text.lines().find_map(|line| {
             let (name, value) = line.split_once(':')?;
-            name.eq_ignore_ascii_case("content-length")
-                .then(|| value.trim().parse::<usize>().ok())?
+            name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
         });
         match length {
             Some(length) => self.skip(stream, head + length).await?,
@@ -44,9 +40,8 @@ impl Reader {
                 }
                 self.fill(stream).await?;
             };
-            let size = std::str::from_utf8(&self.buffer[..line])
-                .ok()
-                .and_then(|size| usize::from_str_radix(size, 16).ok());
+            let size =
+                std::str::from_utf8(&self.buffer[..line]).ok().and_then(|size| usize::from_str_radix(size, 16).ok());
             let size = size.context("neither a content length nor chunks")?;
             self.skip(stream, line + 2 + size + 2).await?;
             if size == 0 {

@@ -86,18 +86,12 @@ async fn measure(options: Options) -> anyhow::Result<Report> {
     let mut micros = Vec::new();
     let mut not_ok = 0;
     for connection in connections {
-        let seen = connection
-            .await?
-            .with_context(|| format!("talking to {}", options.target))?;
+        let seen = connection.await?.with_context(|| format!("talking to {}", options.target))?;
         micros.extend(seen.micros);
         not_ok += seen.not_ok;
     }
     if micros.is_empty() {
-        bail!(
-            "no request was answered by {} within {} s",
-            options.target,
-            options.seconds
-        );
+        bail!("no request was answered by {} within {} s", options.target, options.seconds);
     }
     micros.sort_unstable();
     let at = |share: f64| f64::from(micros[((micros.len() - 1) as f64 * share) as usize]) / 1000.0;
@@ -116,10 +110,7 @@ fn request_bytes(options: &Options) -> anyhow::Result<Vec<u8>> {
         Some(path) => std::fs::read(path).with_context(|| format!("reading {}", path.display()))?,
         None => b"{}".to_vec(),
     };
-    let mut request = format!(
-        "POST {} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n",
-        options.path
-    );
+    let mut request = format!("POST {} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n", options.path);
     for header in &options.headers {
         request.push_str(header);
         request.push_str("\r\n");
@@ -142,10 +133,7 @@ async fn drive(
     begin: Instant,
     end: Instant,
 ) -> anyhow::Result<Seen> {
-    let mut seen = Seen {
-        micros: Vec::new(),
-        not_ok: 0,
-    };
+    let mut seen = Seen { micros: Vec::new(), not_ok: 0 };
     let mut reader = answer::Reader::default();
     loop {
         let sent = Instant::now();
@@ -156,8 +144,7 @@ async fn drive(
         let status = reader.next(&mut stream).await?;
         let done = Instant::now();
         if sent >= begin && done <= end {
-            seen.micros
-                .push(u32::try_from((done - sent).as_micros()).unwrap_or(u32::MAX));
+            seen.micros.push(u32::try_from((done - sent).as_micros()).unwrap_or(u32::MAX));
             seen.not_ok += usize::from(status != 200);
         }
     }

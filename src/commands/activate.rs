@@ -28,11 +28,6 @@ pub async fn run(args: Args, context: &Context) -> Result {
     let Watched { deployment, .. } =
         watch::until_active(&client, context.printer, deployment, tail, &args.wait).await?;
     context.printer.answer(&deployment, |deployment| {
-        format!(
-            "{} of {} is {}",
-            deployment.name,
-            model.name,
-            words::name(&deployment.status)
-        )
+        format!("{} of {} is {}", deployment.name, model.name, words::name(&deployment.status))
     })
 }

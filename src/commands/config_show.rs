@@ -39,34 +39,15 @@ struct Setting {
 pub fn run(args: Args, context: &Context) -> Result {
     let Action::Show(flags) = args.action;
     let layers = config::show(&flags, &context.client_flags)?;
-    let shown = Shown {
-        server: settings(&layers.server),
-        client: settings(&layers.client),
-    };
+    let shown = Shown { server: settings(&layers.server), client: settings(&layers.client) };
     let row = |role: &str, setting: &Setting| {
-        let Setting {
-            key,
-            value,
-            source,
-            description,
-            ..
-        } = setting;
+        let Setting { key, value, source, description, .. } = setting;
         let value = value.as_deref().unwrap_or("-").to_owned();
-        vec![
-            role.to_owned(),
-            (*key).to_owned(),
-            value,
-            source.clone(),
-            (*description).to_owned(),
-        ]
+        vec![role.to_owned(), (*key).to_owned(), value, source.clone(), (*description).to_owned()]
     };
     let server = shown.server.iter().map(|setting| row("server", setting));
-    let rows = server
-        .chain(shown.client.iter().map(|setting| row("client", setting)))
-        .collect();
-    context
-        .printer
-        .table(&shown, &["role", "key", "value", "from", "what it is"], rows)
+    let rows = server.chain(shown.client.iter().map(|setting| row("client", setting))).collect();
+    context.printer.table(&shown, &["role", "key", "value", "from", "what it is"], rows)
 }
 
 fn settings(layers: &Layers) -> Vec<Setting> {

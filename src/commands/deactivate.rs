@@ -17,7 +17,5 @@ pub async fn run(args: Args, context: &Context) -> Result {
     let (model, deployment) = args.target.find(&client).await?;
     let path = ["v1", "models", &model.id, "deployments", &deployment.id, "deactivate"];
     let done: DeactivateResponse = client.post(&path, &serde_json::json!({})).await?;
-    context
-        .printer
-        .answer(&done, |_| format!("deactivated {} of {}", deployment.name, model.name))
+    context.printer.answer(&done, |_| format!("deactivated {} of {}", deployment.name, model.name))
 }

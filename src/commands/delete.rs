@@ -32,15 +32,10 @@ pub async fn run(args: Args, context: &Context) -> Result {
             confirm(format!("deployment {} of model {}", deployment.name, model.name))?;
             let path = ["v1", "models", &model.id, "deployments", &deployment.id];
             let gone: DeploymentTombstone = client.delete(&path).await?;
-            printer.answer(&gone, |_| {
-                format!("deleted deployment {} of model {}", deployment.name, model.name)
-            })
+            printer.answer(&gone, |_| format!("deleted deployment {} of model {}", deployment.name, model.name))
         }
         None => {
-            confirm(format!(
-                "model {} with its {} deployments",
-                model.name, model.deployments_count
-            ))?;
+            confirm(format!("model {} with its {} deployments", model.name, model.deployments_count))?;
             let gone: ModelTombstone = client.delete(&["v1", "models", &model.id]).await?;
             printer.answer(&gone, |_| format!("deleted model {}", model.name))
         }

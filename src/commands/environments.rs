@@ -60,9 +60,7 @@ pub async fn run(args: Args, context: &Context) -> Result {
             };
             let path = ["v1", "models", &model.id, "environments"];
             let made: Environment = client.post(&path, &request).await?;
-            printer.answer(&made, |made| {
-                format!("created environment {} of model {}", made.name, model.name)
-            })
+            printer.answer(&made, |made| format!("created environment {} of model {}", made.name, model.name))
         }
         Action::Delete { model, name, yes } => {
             let model = target::find_model(&client, &model).await?;
@@ -71,9 +69,7 @@ pub async fn run(args: Args, context: &Context) -> Result {
             }
             let path = ["v1", "models", &model.id, "environments", &name];
             let gone: EnvironmentTombstone = client.delete(&path).await?;
-            printer.answer(&gone, |gone| {
-                format!("deleted environment {} of model {}", gone.name, model.name)
-            })
+            printer.answer(&gone, |gone| format!("deleted environment {} of model {}", gone.name, model.name))
         }
     }
 }
@@ -89,10 +85,7 @@ pub fn rows(environments: &[Environment]) -> Vec<Vec<String>> {
             environment.name.clone(),
             current.map_or_else(|| "-".to_owned(), |deployment| deployment.name.clone()),
             current.map_or_else(|| "-".to_owned(), |deployment| words::name(&deployment.status)),
-            current.map_or_else(
-                || "-".to_owned(),
-                |deployment| deployment.active_replica_count.to_string(),
-            ),
+            current.map_or_else(|| "-".to_owned(), |deployment| deployment.active_replica_count.to_string()),
             environment.autoscaling_settings.min_replica.to_string(),
             environment.autoscaling_settings.max_replica.to_string(),
         ]

@@ -76,11 +76,7 @@ pub async fn run(args: Args, context: &Context) -> Result {
                     models.unwrap_or_else(|| "all".to_owned()),
                 ]
             };
-            printer.table(
-                &found,
-                &["prefix", "name", "type", "models"],
-                found.keys.iter().map(row).collect(),
-            )
+            printer.table(&found, &["prefix", "name", "type", "models"], found.keys.iter().map(row).collect())
         }
         Action::Create { name, kind, models } => {
             let mut model_ids = Vec::new();
@@ -88,12 +84,7 @@ pub async fn run(args: Args, context: &Context) -> Result {
                 model_ids.push(target::find_model(&client, model).await?.id);
             }
             let model_ids = (!model_ids.is_empty()).then_some(model_ids);
-            let request = CreateAPIKeyRequest {
-                name,
-                category: kind.into(),
-                model_ids,
-                team_id: None,
-            };
+            let request = CreateAPIKeyRequest { name, category: kind.into(), model_ids, team_id: None };
             let made: APIKey = client.post(&["v1", "api_keys"], &request).await?;
             printer.say("Keep this key; it is not shown again.");
             printer.answer(&made, |made| made.api_key.clone())

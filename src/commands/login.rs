@@ -28,14 +28,9 @@ pub async fn run(_: Args, context: &Context) -> Result {
     if api_key.is_empty() {
         return Err(Failure::new(Kind::Usage, "no API key was given"));
     }
-    let client = Client::new(config::Client {
-        url: url.clone(),
-        api_key: Some(api_key.clone()),
-    })?;
+    let client = Client::new(config::Client { url: url.clone(), api_key: Some(api_key.clone()) })?;
     let user = client.get(&["v1", "users", "me"]).await?;
     let file = config::save_login(&url, &api_key).map_err(while_doing("cannot remember the login"))?;
     let login = Login { url, user, file };
-    printer.answer(&login, |login| {
-        format!("logged in to {}; kept in {}", login.url, login.file.display())
-    })
+    printer.answer(&login, |login| format!("logged in to {}; kept in {}", login.url, login.file.display()))
 }

@@ -85,9 +85,7 @@ pub async fn run(args: Args, context: &Context) -> Result {
     newest.logs.reverse();
 
     if !args.follow {
-        return printer.answer(&newest, |newest| {
-            newest.logs.iter().map(text).collect::<Vec<_>>().join("\n")
-        });
+        return printer.answer(&newest, |newest| newest.logs.iter().map(text).collect::<Vec<_>>().join("\n"));
     }
     let follow_from = newest.logs.last().map_or(start_ms, |line| millis(&line.timestamp));
     let mut tail = Tail::new(&deployment, follow_from, conditions);
@@ -103,11 +101,7 @@ pub async fn run(args: Args, context: &Context) -> Result {
 }
 
 fn show(printer: Printer, line: &Log) -> Result {
-    if printer.is_json() {
-        printer.json_line(line)
-    } else {
-        printer.line(&text(line))
-    }
+    if printer.is_json() { printer.json_line(line) } else { printer.line(&text(line)) }
 }
 
 /// `2026-01-02T03:04:05.678Z WARNING abcde message`

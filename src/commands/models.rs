@@ -25,9 +25,5 @@ pub async fn run(_: Args, context: &Context) -> Result {
     if found.models.is_empty() {
         context.printer.say("No models yet; `greenroom push DIR` makes one.");
     }
-    context.printer.table(
-        &found,
-        &["name", "id", "deployments", "production", "age"],
-        rows.collect(),
-    )
+    context.printer.table(&found, &["name", "id", "deployments", "production", "age"], rows.collect())
 }

@@ -34,17 +34,11 @@ pub async fn run(args: Args, context: &Context) -> Result {
     let mut path = vec!["models", &model.id];
     let deployment;
     match &args.choice {
-        Choice {
-            deployment: Some(name_or_id),
-            ..
-        } => {
+        Choice { deployment: Some(name_or_id), .. } => {
             deployment = target::find_deployment(&client, &model, name_or_id).await?;
             path.extend(["deployment", &deployment.id]);
         }
-        Choice {
-            environment: Some(name),
-            ..
-        } => path.extend(["environments", name]),
+        Choice { environment: Some(name), .. } => path.extend(["environments", name]),
         Choice { development: true, .. } => path.push("development"),
         Choice { .. } => path.push("production"),
     }
@@ -54,10 +48,7 @@ pub async fn run(args: Args, context: &Context) -> Result {
     let status = response.status();
     if !status.is_success() {
         let body = response.text().await.unwrap_or_default();
-        return Err(Client::refusal(
-            status,
-            format!("{} answered {status}: {}", model.name, error_text(&body)),
-        ));
+        return Err(Client::refusal(status, format!("{} answered {status}: {}", model.name, error_text(&body))));
     }
     let mut pieces = response.bytes_stream();
     let mut ends_line = true;
@@ -75,10 +66,7 @@ fn read_input(data: &str) -> Result<Vec<u8>> {
         Some(path) => std::fs::read(path).map_err(while_doing(format!("cannot read {path}")))?,
         None if data == "-" => {
             let mut bytes = Vec::new();
-            std::io::stdin()
-                .lock()
-                .read_to_end(&mut bytes)
-                .map_err(while_doing("cannot read standard input"))?;
+            std::io::stdin().lock().read_to_end(&mut bytes).map_err(while_doing("cannot read standard input"))?;
             bytes
         }
         None => data.as_bytes().to_vec(),
@@ -91,9 +79,7 @@ fn read_input(data: &str) -> Result<Vec<u8>> {
 /// What an error answer says: the text of its `error`, or all of it.
 fn error_text(body: &str) -> String {
     match serde_json::from_str::<serde_json::Value>(body) {
-        Ok(document) => document["error"]
-            .as_str()
-            .map_or_else(|| body.to_owned(), str::to_owned),
+        Ok(document) => document["error"].as_str().map_or_else(|| body.to_owned(), str::to_owned),
         Err(_) => body.to_owned(),
     }
 }

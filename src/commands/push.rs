@@ -80,17 +80,10 @@ pub async fn run(args: Args, context: &Context) -> Result {
     let source = Source::read(&args.dir)?;
     let client = context.client()?;
     let printer = context.printer;
-    let name = args
-        .model_name
-        .clone()
-        .or_else(|| source.config.model_name.clone())
-        .ok_or_else(|| {
-            Failure::new(
-                Kind::Usage,
-                format!("{} has no model_name", source.config_path.display()),
-            )
+    let name = args.model_name.clone().or_else(|| source.config.model_name.clone()).ok_or_else(|| {
+        Failure::new(Kind::Usage, format!("{} has no model_name", source.config_path.display()))
             .hint("add `model_name: my-model` to it, or pass --model-name")
-        })?;
+    })?;
     let mut phases = Vec::new();
 
     let started = Instant::now();
@@ -113,35 +106,19 @@ pub async fn run(args: Args, context: &Context) -> Result {
     phases.push(("upload", uploading.elapsed()));
 
     let made = create(&client, model, name, payload, s3_key, args.disable_archive_download).await?;
-    printer.say(&format!(
-        "Pushed {} as {} ({})",
-        made.model.name, made.deployment.name, made.deployment.id
-    ));
+    printer.say(&format!("Pushed {} as {} ({})", made.model.name, made.deployment.name, made.deployment.id));
     let pushed_at = api::v1::time::parse_rfc3339(&made.deployment.created_at).unwrap_or_default();
     let tail = Tail::new(&made.deployment, pushed_at, Vec::new());
     let watched = watch::until_active(&client, printer, made.deployment, tail, &args.wait).await?;
     phases.extend(watched.phases);
 
     let pushed = Pushed {
-        endpoint: format!(
-            "{}/models/{}/{}/predict",
-            client.url(),
-            made.model.id,
-            place(&watched.deployment).0
-        ),
+        endpoint: format!("{}/models/{}/{}/predict", client.url(), made.model.id, place(&watched.deployment).0),
         model: &made.model,
         deployment: &watched.deployment,
-        phases: phases
-            .iter()
-            .map(|(name, spent)| Phase {
-                name,
-                seconds: spent.as_secs_f64(),
-            })
-            .collect(),
+        phases: phases.iter().map(|(name, spent)| Phase { name, seconds: spent.as_secs_f64() }).collect(),
     };
-    printer.answer(&pushed, |pushed| {
-        summary(pushed, started.elapsed(), source.config.example_input())
-    })
+    printer.answer(&pushed, |pushed| summary(pushed, started.elapsed(), source.config.example_input()))
 }
 
 async fn create(
@@ -155,26 +132,11 @@ async fn create(
     let (kind, s3_key) = (SourceKind::ModelArchive, Some(s3_key));
     match model {
         Some(model) => {
-            let source = DeploymentArchiveSource {
-                kind,
-                deployment,
-                s3_key,
-            };
-            client
-                .post(
-                    &["v1", "models", &model.id, "deployments"],
-                    &CreateModelDeploymentRequest { source },
-                )
-                .await
+            let source = DeploymentArchiveSource { kind, deployment, s3_key };
+            client.post(&["v1", "models", &model.id, "deployments"], &CreateModelDeploymentRequest { source }).await
         }
         None => {
-            let source = ModelArchiveSource {
-                kind,
-                name,
-                deployment,
-                s3_key,
-                disable_archive_download,
-            };
+            let source = ModelArchiveSource { kind, name, deployment, s3_key, disable_archive_download };
             client.post(&["v1", "models"], &CreateModelRequest { source }).await
         }
     }
@@ -182,36 +144,19 @@ async fn create(
 
 /// Where this deployment answers, as a path and as flags of `predict`: its environment's endpoint where it has one.
 fn place(deployment: &Deployment) -> (String, String) {
-    let Deployment {
-        id,
-        name,
-        environment,
-        is_development,
-        ..
-    } = deployment;
+    let Deployment { id, name, environment, is_development, .. } = deployment;
     match environment.as_deref() {
         _ if *is_development => ("development".to_owned(), " --development".to_owned()),
         Some("production") => ("production".to_owned(), String::new()),
-        Some(environment) => (
-            format!("environments/{environment}"),
-            format!(" --environment {environment}"),
-        ),
+        Some(environment) => (format!("environments/{environment}"), format!(" --environment {environment}")),
         None => (format!("deployment/{id}"), format!(" --deployment {name}")),
     }
 }
 
 fn summary(pushed: &Pushed, total: Duration, example: Option<&Value>) -> String {
-    let Pushed {
-        model,
-        deployment,
-        endpoint,
-        phases,
-    } = pushed;
+    let Pushed { model, deployment, endpoint, phases } = pushed;
     let status = words::name(&deployment.status);
-    let took: Vec<_> = phases
-        .iter()
-        .map(|phase| format!("{} {:.2} s", phase.name, phase.seconds))
-        .collect();
+    let took: Vec<_> = phases.iter().map(|phase| format!("{} {:.2} s", phase.name, phase.seconds)).collect();
     let (total, took) = (words::seconds(total), took.join(", "));
     let (_, flags) = place(deployment);
     let input = example.map_or_else(|| "{}".to_owned(), Value::to_string);
@@ -236,11 +181,10 @@ impl Source {
     fn read(dir: &Path) -> Result<Self> {
         let config_path = dir.join("config.yaml");
         let text = std::fs::read_to_string(&config_path).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => Failure::new(
-                Kind::Usage,
-                format!("{} is not a model: it has no config.yaml", dir.display()),
-            )
-            .hint("a model is a folder with config.yaml and model/model.py; see examples/hello"),
+            std::io::ErrorKind::NotFound => {
+                Failure::new(Kind::Usage, format!("{} is not a model: it has no config.yaml", dir.display()))
+                    .hint("a model is a folder with config.yaml and model/model.py; see examples/hello")
+            }
             _ => while_doing(format!("cannot read {}", config_path.display()))(error),
         })?;
         let invalid = |problem: &dyn std::fmt::Display| {
@@ -269,19 +213,12 @@ impl Source {
         if self.config.docker_server.is_some() {
             return Ok(());
         }
-        let class = self
-            .dir
-            .join(&self.config.model_module_dir)
-            .join(&self.config.model_class_filename);
+        let class = self.dir.join(&self.config.model_module_dir).join(&self.config.model_class_filename);
         if class.is_file() {
             return Ok(());
         }
-        Err(
-            Failure::new(Kind::Invalid, format!("{} is missing", class.display())).hint(format!(
-                "it is where class {} is expected; see examples/hello",
-                self.config.model_class_name
-            )),
-        )
+        Err(Failure::new(Kind::Invalid, format!("{} is missing", class.display()))
+            .hint(format!("it is where class {} is expected; see examples/hello", self.config.model_class_name)))
     }
 
     /// What lies outside the folder travels inside the archive, so the config that travels must not name it any more.
@@ -289,8 +226,7 @@ impl Source {
         if self.config.external_package_dirs.is_empty() {
             return;
         }
-        self.document
-            .insert("external_package_dirs".to_owned(), Value::Array(Vec::new()));
+        self.document.insert("external_package_dirs".to_owned(), Value::Array(Vec::new()));
         self.text = serde_json::to_string_pretty(&self.document).expect("JSON, which is YAML too");
         self.replaced_config = true;
     }
@@ -309,16 +245,9 @@ impl Source {
     }
 
     fn payload(&self, args: &Args) -> Result<DeploymentArchivePayload> {
-        let labels: Map<String, Value> = args
-            .labels
-            .iter()
-            .flatten()
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect();
-        let user_env = Map::from_iter([(
-            "client".to_owned(),
-            concat!("greenroom/", env!("CARGO_PKG_VERSION")).into(),
-        )]);
+        let labels: Map<String, Value> =
+            args.labels.iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
+        let user_env = Map::from_iter([("client".to_owned(), concat!("greenroom/", env!("CARGO_PKG_VERSION")).into())]);
         Ok(DeploymentArchivePayload {
             config: self.document.clone(),
             raw_config: (self.text.len() <= MAX_RAW_CONFIG_BYTES).then(|| self.text.clone()),
@@ -362,17 +291,9 @@ mod tests {
     fn a_folder_that_is_no_model_is_named() {
         let folder = tempfile::tempdir().expect("a folder");
         let failure = Source::read(folder.path()).err().expect("refused");
-        assert!(
-            failure.message.ends_with("is not a model: it has no config.yaml"),
-            "{}",
-            failure.message
-        );
+        assert!(failure.message.ends_with("is not a model: it has no config.yaml"), "{}", failure.message);
         std::fs::write(folder.path().join("config.yaml"), "model_name: x").expect("written");
         let failure = Source::read(folder.path()).err().expect("refused");
-        assert!(
-            failure.message.ends_with("model/model.py is missing"),
-            "{}",
-            failure.message
-        );
+        assert!(failure.message.ends_with("model/model.py is missing"), "{}", failure.message);
     }
 }

@@ -21,10 +21,6 @@ pub async fn run(args: Args, context: &Context) -> Result {
     let model = target::find_model(&client, &args.model).await?;
     let before = target::find_deployment(&client, &model, &args.deployment).await?;
     let path = ["v1", "models", &model.id, "deployments", &before.id];
-    let after: Deployment = client
-        .patch(&path, &UpdateDeploymentRequest { name: Some(args.name) })
-        .await?;
-    context.printer.answer(&after, |after| {
-        format!("{} of {} is now named {}", before.name, model.name, after.name)
-    })
+    let after: Deployment = client.patch(&path, &UpdateDeploymentRequest { name: Some(args.name) }).await?;
+    context.printer.answer(&after, |after| format!("{} of {} is now named {}", before.name, model.name, after.name))
 }

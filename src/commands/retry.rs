@@ -29,19 +29,12 @@ pub async fn run(args: Args, context: &Context) -> Result {
     let path = ["v1", "models", &model.id, "deployments", &deployment.id, "retry"];
     let answer: RetryDeploymentResponse = client.post(&path, &serde_json::json!({})).await?;
     if !answer.retried {
-        let reason = answer
-            .reason
-            .unwrap_or_else(|| format!("{} cannot be retried", deployment.name));
+        let reason = answer.reason.unwrap_or_else(|| format!("{} cannot be retried", deployment.name));
         return Err(Failure::new(Kind::Invalid, reason));
     }
     let Watched { deployment, .. } =
         watch::until_active(&client, context.printer, answer.deployment, tail, &args.wait).await?;
     context.printer.answer(&deployment, |deployment| {
-        format!(
-            "{} of {} is {}",
-            deployment.name,
-            model.name,
-            words::name(&deployment.status)
-        )
+        format!("{} of {} is {}", deployment.name, model.name, words::name(&deployment.status))
     })
 }

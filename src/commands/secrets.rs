@@ -40,9 +40,7 @@ pub async fn run(args: Args, context: &Context) -> Result {
         }
         Action::Set { name } => {
             let value = printer.read_secret(&format!("Value of {name}"))?;
-            let secret: Secret = client
-                .post(&["v1", "secrets"], &UpsertSecretRequest { name, value })
-                .await?;
+            let secret: Secret = client.post(&["v1", "secrets"], &UpsertSecretRequest { name, value }).await?;
             printer.answer(&secret, |secret| format!("set secret {}", secret.name))
         }
         Action::Delete { name } => {

@@ -42,21 +42,10 @@ pub async fn run(args: Args, context: &Context) -> Result {
 
 async fn of_server(client: &Client, context: &Context) -> Result {
     let user = client.get(&["v1", "users", "me"]).await?;
-    context.printer.answer(
-        &ServerStatus {
-            url: client.url(),
-            user,
-        },
-        |status| {
-            let name = status
-                .user
-                .email
-                .as_deref()
-                .or(status.user.name.as_deref())
-                .unwrap_or("an unnamed user");
-            format!("{} answers, to {name}", status.url)
-        },
-    )
+    context.printer.answer(&ServerStatus { url: client.url(), user }, |status| {
+        let name = status.user.email.as_deref().or(status.user.name.as_deref()).unwrap_or("an unnamed user");
+        format!("{} answers, to {name}", status.url)
+    })
 }
 
 async fn of_model(client: &Client, name_or_id: &str, context: &Context) -> Result {
@@ -65,12 +54,8 @@ async fn of_model(client: &Client, name_or_id: &str, context: &Context) -> Resul
     let environments: Environments = client.get(&["v1", "models", id, "environments"]).await?;
     let deployments: Deployments = client.get(&["v1", "models", id, "deployments"]).await?;
     let endpoint = format!("{}/models/{id}/production/predict", client.url());
-    let status = ModelStatus {
-        endpoint,
-        environments: environments.environments,
-        deployments: deployments.deployments,
-        model,
-    };
+    let status =
+        ModelStatus { endpoint, environments: environments.environments, deployments: deployments.deployments, model };
     let printer = context.printer;
     if printer.is_json() {
         return printer.answer(&status, |_| String::new());
@@ -78,20 +63,13 @@ async fn of_model(client: &Client, name_or_id: &str, context: &Context) -> Resul
     printer.line(&format!("Model {} ({})", status.model.name, status.model.id))?;
     printer.line(&format!("Endpoint {}", status.endpoint))?;
     printer.bytes(b"\n")?;
-    printer.table(
-        &status,
-        environments::HEADINGS,
-        environments::rows(&status.environments),
-    )?;
+    printer.table(&status, environments::HEADINGS, environments::rows(&status.environments))?;
     printer.bytes(b"\n")?;
     printer.table(&status, deployments::HEADINGS, deployments::rows(&status.deployments))?;
     for deployment in &status.deployments {
         if let Some(reason) = &deployment.failure_reason {
             printer.line(&format!("\n{} failed: {}", deployment.name, reason.message))?;
-            reason
-                .hint
-                .as_ref()
-                .map_or(Ok(()), |hint| printer.line(&format!("  hint: {hint}")))?;
+            reason.hint.as_ref().map_or(Ok(()), |hint| printer.line(&format!("  hint: {hint}")))?;
         }
     }
     Ok(())

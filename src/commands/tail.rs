@@ -26,21 +26,8 @@ pub struct Tail {
 impl Tail {
     /// Reads `deployment`'s log from `start_ms` on. `query` holds further conditions, with the API's names.
     pub fn new(deployment: &Deployment, start_ms: u64, query: Vec<(&'static str, String)>) -> Self {
-        let path = [
-            "v1",
-            "models",
-            &deployment.model_id,
-            "deployments",
-            &deployment.id,
-            "logs",
-        ]
-        .map(str::to_owned);
-        Self {
-            path,
-            query,
-            start_ms,
-            seen: HashSet::new(),
-        }
+        let path = ["v1", "models", &deployment.model_id, "deployments", &deployment.id, "logs"].map(str::to_owned);
+        Self { path, query, start_ms, seen: HashSet::new() }
     }
 
     /// Reads what `deployment` will say after what it has said so far, by the server's clock.

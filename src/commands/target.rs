@@ -56,20 +56,15 @@ pub async fn find_model(client: &Client, name_or_id: &str) -> Result<Model> {
     if name_or_id.parse::<api::id::ModelId>().is_err() {
         return Err(unknown());
     }
-    client
-        .get(&["v1", "models", name_or_id])
-        .await
-        .map_err(|failure| match failure.kind {
-            Kind::NotFound => unknown(),
-            _ => failure,
-        })
+    client.get(&["v1", "models", name_or_id]).await.map_err(|failure| match failure.kind {
+        Kind::NotFound => unknown(),
+        _ => failure,
+    })
 }
 
 /// A model by its name, if there is one.
 pub async fn model_named(client: &Client, name: &str) -> Result<Option<Model>> {
-    let found: Models = client
-        .get_where(&["v1", "models"], &[("name", name.to_owned())])
-        .await?;
+    let found: Models = client.get_where(&["v1", "models"], &[("name", name.to_owned())]).await?;
     Ok(found.models.into_iter().find(|model| model.name == name))
 }
 
@@ -77,30 +72,20 @@ pub async fn model_named(client: &Client, name: &str) -> Result<Option<Model>> {
 pub async fn find_deployment(client: &Client, model: &Model, name_or_id: &str) -> Result<Deployment> {
     let path = ["v1", "models", &model.id, "deployments"];
     let found: Deployments = client.get_where(&path, &[("name", name_or_id.to_owned())]).await?;
-    if let Some(deployment) = found
-        .deployments
-        .into_iter()
-        .find(|deployment| deployment.name == name_or_id)
-    {
+    if let Some(deployment) = found.deployments.into_iter().find(|deployment| deployment.name == name_or_id) {
         return Ok(deployment);
     }
     let unknown = || {
-        let message = format!(
-            "no deployment of model `{}` has the name or id `{name_or_id}`",
-            model.name
-        );
+        let message = format!("no deployment of model `{}` has the name or id `{name_or_id}`", model.name);
         Failure::new(Kind::NotFound, message).hint(format!("`greenroom deployments {}` lists them", model.name))
     };
     if name_or_id.parse::<api::id::DeploymentId>().is_err() {
         return Err(unknown());
     }
-    client
-        .get(&[&path[..], &[name_or_id]].concat())
-        .await
-        .map_err(|failure| match failure.kind {
-            Kind::NotFound => unknown(),
-            _ => failure,
-        })
+    client.get(&[&path[..], &[name_or_id]].concat()).await.map_err(|failure| match failure.kind {
+        Kind::NotFound => unknown(),
+        _ => failure,
+    })
 }
 
 async fn find_chosen(client: &Client, model: &Model, choice: &Choice) -> Result<Deployment> {
@@ -109,27 +94,18 @@ async fn find_chosen(client: &Client, model: &Model, choice: &Choice) -> Result<
         return find_deployment(client, model, name_or_id).await;
     }
     if choice.development {
-        return client
-            .get(&[&of_model[..], &["deployments", "development"]].concat())
-            .await;
+        return client.get(&[&of_model[..], &["deployments", "development"]].concat()).await;
     }
     if let Some(name) = &choice.environment {
         let environment: Environment = client.get(&[&of_model[..], &["environments", name]].concat()).await?;
         return environment.current_deployment.ok_or_else(|| {
-            Failure::new(
-                Kind::NotFound,
-                format!("environment `{name}` of model `{}` serves nothing yet", model.name),
-            )
+            Failure::new(Kind::NotFound, format!("environment `{name}` of model `{}` serves nothing yet", model.name))
         });
     }
     let found: Deployments = client.get(&[&of_model[..], &["deployments"]].concat()).await?;
-    let (production, others): (Vec<_>, Vec<_>) = found
-        .deployments
-        .into_iter()
-        .partition(|deployment| deployment.is_production);
-    let newest = others
-        .into_iter()
-        .max_by(|one, other| one.created_at.cmp(&other.created_at));
+    let (production, others): (Vec<_>, Vec<_>) =
+        found.deployments.into_iter().partition(|deployment| deployment.is_production);
+    let newest = others.into_iter().max_by(|one, other| one.created_at.cmp(&other.created_at));
     production
         .into_iter()
         .next()

@@ -20,12 +20,8 @@ const PARTS_AT_ONCE: usize = 4;
 
 /// Uploads `archive` and returns the key it now has.
 pub async fn upload(target: PrepareModelUploadResponse, archive: &Path, printer: Printer) -> Result<String> {
-    let PrepareModelUploadResponse {
-        creds: Some(creds),
-        s3_bucket: Some(bucket),
-        s3_key: Some(key),
-        s3_region,
-    } = target
+    let PrepareModelUploadResponse { creds: Some(creds), s3_bucket: Some(bucket), s3_key: Some(key), s3_region } =
+        target
     else {
         return Err(Failure::new(Kind::Server, "the server did not say where to upload to"));
     };
@@ -35,10 +31,7 @@ pub async fn upload(target: PrepareModelUploadResponse, archive: &Path, printer:
         .map_err(|error| Failure::new(Kind::Server, format!("the server named an impossible object: {error}")))?;
 
     let mut file = File::open(archive).map_err(while_doing("cannot read the packed archive"))?;
-    let size = file
-        .metadata()
-        .map_err(while_doing("cannot read the packed archive"))?
-        .len();
+    let size = file.metadata().map_err(while_doing("cannot read the packed archive"))?.len();
     let progress = printer.bar("Uploading", size);
     let mut part = next_part(&mut file)?;
     if size <= PART_BYTES as u64 {
@@ -66,9 +59,7 @@ fn connect(creds: AWSCredentials, bucket: String, region: Option<String>) -> obj
         .with_token(creds.aws_session_token);
     if let Some(endpoint) = creds.endpoint_url {
         let is_plain = endpoint.starts_with("http://");
-        builder = builder
-            .with_endpoint(endpoint)
-            .with_client_options(ClientOptions::new().with_allow_http(is_plain));
+        builder = builder.with_endpoint(endpoint).with_client_options(ClientOptions::new().with_allow_http(is_plain));
     }
     builder.build()
 }
@@ -76,8 +67,6 @@ fn connect(creds: AWSCredentials, bucket: String, region: Option<String>) -> obj
 fn next_part(file: &mut File) -> Result<Vec<u8>> {
     let mut part = Vec::new();
     let mut limited = file.take(PART_BYTES as u64);
-    limited
-        .read_to_end(&mut part)
-        .map_err(while_doing("cannot read the packed archive"))?;
+    limited.read_to_end(&mut part).map_err(while_doing("cannot read the packed archive"))?;
     Ok(part)
 }

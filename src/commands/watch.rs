@@ -81,10 +81,7 @@ pub async fn until_active(
     args: &WaitArgs,
 ) -> Result<Watched> {
     if args.no_wait {
-        return Ok(Watched {
-            deployment,
-            phases: Vec::new(),
-        });
+        return Ok(Watched { deployment, phases: Vec::new() });
     }
     let name = deployment.name.clone();
     let watching = Watch::new(client, printer, deployment, tail, args.verbose).run();
@@ -132,20 +129,13 @@ impl<'a> Watch<'a> {
             }
             match meaning(self.deployment.status) {
                 Meaning::Pending(phase) => {
-                    let pause = if started.elapsed() < Duration::from_secs(5) {
-                        100
-                    } else {
-                        500
-                    };
+                    let pause = if started.elapsed() < Duration::from_secs(5) { 100 } else { 500 };
                     let before = Instant::now();
                     tokio::time::sleep(Duration::from_millis(pause)).await;
                     self.spent(phase, before.elapsed());
                 }
                 Meaning::Serves => {
-                    return Ok(Watched {
-                        deployment: self.deployment,
-                        phases: self.phases,
-                    });
+                    return Ok(Watched { deployment: self.deployment, phases: self.phases });
                 }
                 Meaning::Failed => return Err(self.failure()),
                 Meaning::Stopped => {
@@ -163,11 +153,7 @@ impl<'a> Watch<'a> {
         let deployment = self.client.get(&["v1", "models", model_id, "deployments", id]).await?;
         self.deployment = deployment;
         if self.deployment.status != before {
-            self.progress.label(&format!(
-                "{}: {}",
-                self.deployment.name,
-                words::name(&self.deployment.status)
-            ));
+            self.progress.label(&format!("{}: {}", self.deployment.name, words::name(&self.deployment.status)));
         }
         for line in self.tail.read(self.client).await? {
             self.keep(line);
@@ -196,25 +182,15 @@ impl<'a> Watch<'a> {
 
     /// Shows the end of the log, and says why it failed.
     fn failure(self) -> Failure {
-        let Deployment {
-            name,
-            status,
-            failure_reason,
-            ..
-        } = self.deployment;
+        let Deployment { name, status, failure_reason, .. } = self.deployment;
         if !self.last_lines.is_empty() && !self.verbose {
             self.progress.say("The last lines of its log:");
             for line in &self.last_lines {
                 self.progress.say(&format!("  {line}"));
             }
         }
-        let reason = failure_reason
-            .as_ref()
-            .map_or_else(|| words::name(&status), |reason| reason.message.clone());
-        let failure = Failure::new(
-            Kind::DeployFailed,
-            format!("{name} failed ({}): {reason}", words::name(&status)),
-        );
+        let reason = failure_reason.as_ref().map_or_else(|| words::name(&status), |reason| reason.message.clone());
+        let failure = Failure::new(Kind::DeployFailed, format!("{name} failed ({}): {reason}", words::name(&status)));
         match failure_reason.and_then(|reason| reason.hint) {
             Some(hint) => failure.hint(hint),
             None => failure.hint("`greenroom logs` shows the whole log; mend the model and push again"),

@@ -10,18 +10,8 @@ use super::{Error, Key, Layers, config_dir, default_data_dir, variable, variable
 
 /// Every key of the client, in the order in which `config show` prints them.
 const KEYS: &[Key] = &[
-    Key {
-        name: "url",
-        doc: "base URL of the server",
-        default: "http://127.0.0.1:8000",
-        secret: false,
-    },
-    Key {
-        name: "api_key",
-        doc: "key to the server, as `prefix.secret`",
-        default: "",
-        secret: true,
-    },
+    Key { name: "url", doc: "base URL of the server", default: "http://127.0.0.1:8000", secret: false },
+    Key { name: "api_key", doc: "key to the server, as `prefix.secret`", default: "", secret: true },
 ];
 
 /// Flags that every command takes.
@@ -45,10 +35,7 @@ impl Client {
     pub fn resolve(flags: &Flags) -> Result<Self, Error> {
         let layers = layers(flags)?;
         let url = layers.get::<String>("url")?;
-        Ok(Self {
-            url: url.trim_end_matches('/').to_owned(),
-            api_key: layers.optional("api_key"),
-        })
+        Ok(Self { url: url.trim_end_matches('/').to_owned(), api_key: layers.optional("api_key") })
     }
 }
 
@@ -97,11 +84,7 @@ pub fn save_login(url: &str, api_key: &str) -> std::io::Result<PathBuf> {
     ]);
     let unfinished = path.with_extension("toml.new");
     let _ = std::fs::remove_file(&unfinished);
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&unfinished)?;
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
     file.write_all(document.to_string().as_bytes())?;
     std::fs::rename(&unfinished, &path)?;
     Ok(path)
@@ -115,10 +98,7 @@ fn read_if_there(path: &Path) -> Result<Option<String>, Error> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::File {
-            path: path.to_owned(),
-            problem: error.to_string(),
-        }),
+        Err(error) => Err(Error::File { path: path.to_owned(), problem: error.to_string() }),
     }
 }
 
@@ -131,8 +111,7 @@ fn is_this_machine(url: &str) -> bool {
         Some("localhost") => true,
         Some(host) => {
             let host = host.trim_start_matches('[').trim_end_matches(']');
-            host.parse::<std::net::IpAddr>()
-                .is_ok_and(|address| address.is_loopback())
+            host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
         }
         None => false,
     }
@@ -147,12 +126,7 @@ mod tests {
         for url in ["http://127.0.0.1:8000", "http://localhost:9000", "http://[::1]:8000"] {
             assert!(is_this_machine(url), "{url}");
         }
-        for url in [
-            "https://example.com",
-            "http://127.0.0.1.example.com",
-            "http://10.0.0.1:8000",
-            "nonsense",
-        ] {
+        for url in ["https://example.com", "http://127.0.0.1.example.com", "http://10.0.0.1:8000", "nonsense"] {
             assert!(!is_this_machine(url), "{url}");
         }
     }

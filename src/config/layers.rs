@@ -91,10 +91,7 @@ pub enum Error {
 }
 
 fn suggest(nearest: &Option<String>) -> String {
-    nearest
-        .as_ref()
-        .map(|key| format!("; did you mean `{key}`?"))
-        .unwrap_or_default()
+    nearest.as_ref().map(|key| format!("; did you mean `{key}`?")).unwrap_or_default()
 }
 
 /// Every key's value in force and its source. Values are text until a typed struct reads them.
@@ -107,10 +104,7 @@ pub struct Layers {
 impl Layers {
     /// Every key at its default.
     pub fn defaults(keys: &'static [Key]) -> Self {
-        let values = keys
-            .iter()
-            .map(|key| (key.name, (key.default.to_owned(), Source::Default)))
-            .collect();
+        let values = keys.iter().map(|key| (key.name, (key.default.to_owned(), Source::Default))).collect();
         Self { keys, values }
     }
 
@@ -121,24 +115,15 @@ impl Layers {
 
     /// Lays a TOML document over what is there.
     pub fn add_file(&mut self, path: &std::path::Path, text: &str) -> Result<(), Error> {
-        let file_error = |problem: String| Error::File {
-            path: path.to_owned(),
-            problem,
-        };
-        let document: toml::Table = text
-            .parse()
-            .map_err(|error: toml::de::Error| file_error(error.to_string()))?;
+        let file_error = |problem: String| Error::File { path: path.to_owned(), problem };
+        let document: toml::Table = text.parse().map_err(|error: toml::de::Error| file_error(error.to_string()))?;
         let mut entries = Vec::new();
         flatten("", document, &mut entries);
         for (name, value) in entries {
             let source = Source::File(path.to_owned());
             let Some(key) = self.keys.iter().find(|key| key.name == name) else {
                 let nearest = self.nearest(&name, |key| key.name.to_owned());
-                return Err(Error::UnknownKey {
-                    key: name,
-                    path: path.to_owned(),
-                    nearest,
-                });
+                return Err(Error::UnknownKey { key: name, path: path.to_owned(), nearest });
             };
             let text = scalar(value).map_err(|problem| Error::Value {
                 key: key.name,
@@ -193,19 +178,13 @@ impl Layers {
         T: FromStr,
         T::Err: fmt::Display,
     {
-        self.get_with(key, |text| {
-            text.parse().map_err(|error: T::Err| format!("`{text}`: {error}"))
-        })
+        self.get_with(key, |text| text.parse().map_err(|error: T::Err| format!("`{text}`: {error}")))
     }
 
     /// A value that has to be there, read by `parse`.
     pub fn get_with<T>(&self, key: &'static str, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<T, Error> {
         let (value, source) = self.entry(key);
-        parse(value).map_err(|problem| Error::Value {
-            key,
-            source_name: source.clone(),
-            problem,
-        })
+        parse(value).map_err(|problem| Error::Value { key, source_name: source.clone(), problem })
     }
 
     /// A value that may be unset.
@@ -238,11 +217,7 @@ impl Layers {
 /// Turns nested tables into dotted keys.
 fn flatten(prefix: &str, table: toml::Table, into: &mut Vec<(String, toml::Value)>) {
     for (name, value) in table {
-        let dotted = if prefix.is_empty() {
-            name
-        } else {
-            format!("{prefix}.{name}")
-        };
+        let dotted = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
         match value {
             toml::Value::Table(table) => flatten(&dotted, table, into),
             value => into.push((dotted, value)),
@@ -272,24 +247,9 @@ mod tests {
     use super::*;
 
     const KEYS: &[Key] = &[
-        Key {
-            name: "listen",
-            doc: "",
-            default: "127.0.0.1:8000",
-            secret: false,
-        },
-        Key {
-            name: "log.level",
-            doc: "",
-            default: "info",
-            secret: false,
-        },
-        Key {
-            name: "workers",
-            doc: "",
-            default: "2",
-            secret: false,
-        },
+        Key { name: "listen", doc: "", default: "127.0.0.1:8000", secret: false },
+        Key { name: "log.level", doc: "", default: "info", secret: false },
+        Key { name: "workers", doc: "", default: "2", secret: false },
     ];
 
     fn layers() -> Layers {
@@ -304,13 +264,9 @@ mod tests {
             format!("{value} ({source})")
         };
         assert_eq!(named(&layers), "2 (default)");
-        layers
-            .add_file(Path::new("g.toml"), "workers = 3")
-            .expect("a known key");
+        layers.add_file(Path::new("g.toml"), "workers = 3").expect("a known key");
         assert_eq!(named(&layers), "3 (g.toml)");
-        layers
-            .add_variables([("GREENROOM_WORKERS".to_owned(), "4".to_owned())], &[])
-            .expect("a known variable");
+        layers.add_variables([("GREENROOM_WORKERS".to_owned(), "4".to_owned())], &[]).expect("a known variable");
         assert_eq!(named(&layers), "4 (GREENROOM_WORKERS)");
         layers.add_flag("workers", Some("5".to_owned()));
         assert_eq!(named(&layers), "5 (--workers)");
@@ -319,50 +275,30 @@ mod tests {
     #[test]
     fn tables_in_the_file_are_dots_in_the_key() {
         let mut layers = layers();
-        layers
-            .add_file(Path::new("g.toml"), "[log]\nlevel = \"debug\"")
-            .expect("a known key");
+        layers.add_file(Path::new("g.toml"), "[log]\nlevel = \"debug\"").expect("a known key");
         assert_eq!(layers.get::<String>("log.level").expect("is there"), "debug");
     }
 
     #[test]
     fn an_unknown_key_is_refused_and_the_nearest_named() {
-        let error = layers()
-            .add_file(Path::new("g.toml"), "[log]\nlevle = \"debug\"")
-            .expect_err("unknown");
-        assert_eq!(
-            error.to_string(),
-            "unknown configuration key `log.levle` in g.toml; did you mean `log.level`?"
-        );
+        let error = layers().add_file(Path::new("g.toml"), "[log]\nlevle = \"debug\"").expect_err("unknown");
+        assert_eq!(error.to_string(), "unknown configuration key `log.levle` in g.toml; did you mean `log.level`?");
         let variables = [("GREENROOM_LISTN".to_owned(), "x".to_owned())];
         let error = layers().add_variables(variables, &[]).expect_err("unknown");
-        assert!(
-            error.to_string().ends_with("did you mean `GREENROOM_LISTEN`?"),
-            "{error}"
-        );
+        assert!(error.to_string().ends_with("did you mean `GREENROOM_LISTEN`?"), "{error}");
     }
 
     #[test]
     fn a_wrong_value_names_its_key_and_source() {
         let mut layers = layers();
-        layers
-            .add_file(Path::new("g.toml"), "workers = \"many\"")
-            .expect("a known key");
+        layers.add_file(Path::new("g.toml"), "workers = \"many\"").expect("a known key");
         let error = layers.get::<u32>("workers").expect_err("not a number");
-        assert_eq!(
-            error.to_string(),
-            "`workers` from g.toml: `many`: invalid digit found in string"
-        );
+        assert_eq!(error.to_string(), "`workers` from g.toml: `many`: invalid digit found in string");
     }
 
     #[test]
     fn variables_of_other_programs_are_left_alone() {
-        let variables = [
-            ("PATH".to_owned(), "/bin".to_owned()),
-            ("GREENROOM_URL".to_owned(), "x".to_owned()),
-        ];
-        layers()
-            .add_variables(variables, &["GREENROOM_URL"])
-            .expect("nothing of ours");
+        let variables = [("PATH".to_owned(), "/bin".to_owned()), ("GREENROOM_URL".to_owned(), "x".to_owned())];
+        layers().add_variables(variables, &["GREENROOM_URL"]).expect("nothing of ours");
     }
 }

@@ -26,17 +26,11 @@ pub struct Shown {
 
 /// Resolves the layers of both roles.
 pub fn show(flags: &ServerFlags, client_flags: &ClientFlags) -> Result<Shown, Error> {
-    Ok(Shown {
-        server: server::layers(flags)?,
-        client: client::layers(client_flags)?,
-    })
+    Ok(Shown { server: server::layers(flags)?, client: client::layers(client_flags)? })
 }
 
 /// A variable that is set and not empty.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this module is the one that reads the environment"
-)]
+#[expect(clippy::disallowed_methods, reason = "this module is the one that reads the environment")]
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
@@ -50,9 +44,7 @@ pub fn variables() -> impl Iterator<Item = (String, String)> {
 
 /// Where the user's configuration files are, by the XDG rules.
 fn config_dir() -> Option<PathBuf> {
-    etcetera::choose_base_strategy()
-        .ok()
-        .map(|folders| folders.config_dir().join("greenroom"))
+    etcetera::choose_base_strategy().ok().map(|folders| folders.config_dir().join("greenroom"))
 }
 
 /// Where a server keeps its data unless told otherwise, by the XDG rules; the working folder for a user without a home.

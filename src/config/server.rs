@@ -39,21 +39,11 @@ pub const KEYS: &[Key] = &[
 ];
 
 const fn key(name: &'static str, default: &'static str, doc: &'static str) -> Key {
-    Key {
-        name,
-        doc,
-        default,
-        secret: false,
-    }
+    Key { name, doc, default, secret: false }
 }
 
 const fn secret(name: &'static str, doc: &'static str) -> Key {
-    Key {
-        name,
-        doc,
-        default: "",
-        secret: true,
-    }
+    Key { name, doc, default: "", secret: true }
 }
 
 /// Flags of `serve`, which win over everything else.
@@ -147,19 +137,13 @@ pub fn layers(flags: &Flags) -> Result<Layers, Error> {
     }
     layers.add_variables(variables(), OTHER_VARIABLES)?;
     layers.add_flag("listen", flags.listen.clone());
-    layers.add_flag(
-        "data_dir",
-        flags.data_dir.as_ref().map(|path| path.display().to_string()),
-    );
+    layers.add_flag("data_dir", flags.data_dir.as_ref().map(|path| path.display().to_string()));
     Ok(layers)
 }
 
 /// The configuration file and its text. One that was named has to exist; the usual one may.
 fn file(flags: &Flags) -> Result<Option<(PathBuf, String)>, Error> {
-    let named = flags
-        .config
-        .clone()
-        .or_else(|| variable("GREENROOM_CONFIG").map(PathBuf::from));
+    let named = flags.config.clone().or_else(|| variable("GREENROOM_CONFIG").map(PathBuf::from));
     let must_exist = named.is_some();
     let Some(path) = named.or_else(|| config_dir().map(|folder| folder.join("server.toml"))) else {
         return Ok(None);
@@ -167,10 +151,7 @@ fn file(flags: &Flags) -> Result<Option<(PathBuf, String)>, Error> {
     match std::fs::read_to_string(&path) {
         Ok(text) => Ok(Some((path, text))),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && !must_exist => Ok(None),
-        Err(error) => Err(Error::File {
-            path,
-            problem: error.to_string(),
-        }),
+        Err(error) => Err(Error::File { path, problem: error.to_string() }),
     }
 }
 
@@ -195,9 +176,7 @@ impl Server {
         Ok(Self {
             listen: layers.get("listen")?,
             data_dir: layers.get_with("data_dir", |text| absolute(Path::new(text)))?,
-            public_url: layers
-                .optional("public_url")
-                .map(|url| url.trim_end_matches('/').to_owned()),
+            public_url: layers.optional("public_url").map(|url| url.trim_end_matches('/').to_owned()),
             database_url: layers.optional("database_url"),
             api_key: layers.optional("api_key"),
             shutdown_grace: duration(layers, "shutdown_grace")?,
@@ -226,9 +205,7 @@ impl Server {
 }
 
 fn required(layers: &Layers, key: &'static str) -> Result<String, String> {
-    layers
-        .optional(key)
-        .ok_or_else(|| format!("needs `{key}` to be set too"))
+    layers.optional(key).ok_or_else(|| format!("needs `{key}` to be set too"))
 }
 
 fn duration(layers: &Layers, key: &'static str) -> Result<Duration, Error> {
@@ -239,9 +216,7 @@ fn duration(layers: &Layers, key: &'static str) -> Result<Duration, Error> {
 
 fn size(layers: &Layers, key: &'static str) -> Result<u64, Error> {
     layers.get_with(key, |text| {
-        let size: ByteSize = text
-            .parse()
-            .map_err(|_| format!("`{text}` is not a size; write it like `100 MB`"))?;
+        let size: ByteSize = text.parse().map_err(|_| format!("`{text}` is not a size; write it like `100 MB`"))?;
         Ok(size.as_u64())
     })
 }
@@ -283,19 +258,13 @@ mod tests {
     #[test]
     fn a_choice_that_does_not_exist_is_refused_with_those_that_do() {
         let problem = problem("[local]\npython = \"newest\"");
-        assert_eq!(
-            problem,
-            "`local.python` from server.toml: `newest` is neither `nearest` nor `exact`"
-        );
+        assert_eq!(problem, "`local.python` from server.toml: `newest` is neither `nearest` nor `exact`");
     }
 
     #[test]
     fn an_s3_store_says_what_it_still_needs() {
         let problem = problem("[blobs]\nstore = \"s3\"");
-        assert_eq!(
-            problem,
-            "`blobs.store` from server.toml: needs `blobs.s3_bucket` to be set too"
-        );
+        assert_eq!(problem, "`blobs.store` from server.toml: needs `blobs.s3_bucket` to be set too");
     }
 
     #[test]

@@ -61,12 +61,7 @@ where
 /// The host a request is for, from its target (HTTP/2) or its header.
 fn host<B>(request: &Request<B>) -> &str {
     let from_header = || request.headers().get(HOST).and_then(|host| host.to_str().ok());
-    request
-        .uri()
-        .authority()
-        .map(|authority| authority.as_str())
-        .or_else(from_header)
-        .unwrap_or_default()
+    request.uri().authority().map(|authority| authority.as_str()).or_else(from_header).unwrap_or_default()
 }
 
 /// Clients that join a base URL and a path carelessly ask for `//v1/models`; it means `/v1/models`. None when there is nothing to do.

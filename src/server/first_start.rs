@@ -20,17 +20,10 @@ pub fn key_file(data_dir: &Path) -> PathBuf {
 
 /// Makes the data folder, for this user's eyes only, unless it is there.
 pub fn data_dir(path: &Path) -> Result {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(|error| {
-            Failure::new(
-                Kind::Failed,
-                format!("cannot make the data folder {}: {error}", path.display()),
-            )
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| {
+        Failure::new(Kind::Failed, format!("cannot make the data folder {}: {error}", path.display()))
             .hint("choose another one with --data-dir")
-        })
+    })
 }
 
 /// The server's secret, from which keys for single purposes are derived. Made when it is missing.
@@ -47,11 +40,8 @@ pub fn server_secret(data_dir: &Path) -> Result<SecretKey> {
         Err(error) => return Err(unusable(error)),
     };
     let bytes: [u8; 32] = bytes.try_into().map_err(|_| {
-        Failure::new(
-            Kind::Failed,
-            format!("{} is damaged: it should hold 32 bytes", path.display()),
-        )
-        .hint("restore it from a backup; without it stored secrets cannot be read")
+        Failure::new(Kind::Failed, format!("{} is damaged: it should hold 32 bytes", path.display()))
+            .hint("restore it from a backup; without it stored secrets cannot be read")
     })?;
     Ok(SecretKey::new(bytes))
 }
@@ -73,20 +63,14 @@ pub async fn admin_key(store: &Store, data_dir: &Path, preset: Option<&str>, now
     };
     write_private(&path, format!("{key}\n").as_bytes())
         .map_err(while_doing(format!("cannot write {}", path.display())))?;
-    ops::bootstrap(store, now, Some(&key))
-        .await
-        .map_err(|error| failed(&error))
+    ops::bootstrap(store, now, Some(&key)).await.map_err(|error| failed(&error))
 }
 
 /// Writes a file that only this user may read, whole or not at all.
 fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
     let unfinished = path.with_extension("new");
     let _ = fs::remove_file(&unfinished);
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&unfinished)?;
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
     file.write_all(content)?;
     file.sync_all()?;
     fs::rename(&unfinished, path)?;
@@ -105,10 +89,7 @@ mod tests {
         let first = server_secret(folder.path()).expect("made");
         let again = server_secret(folder.path()).expect("read");
         assert_eq!(first.derive("test"), again.derive("test"));
-        let mode = fs::metadata(folder.path().join("server-secret"))
-            .expect("there")
-            .permissions()
-            .mode();
+        let mode = fs::metadata(folder.path().join("server-secret")).expect("there").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
 
@@ -117,10 +98,6 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         fs::write(folder.path().join("server-secret"), "short").expect("written");
         let failure = server_secret(folder.path()).expect_err("refused");
-        assert!(
-            failure.message.ends_with("is damaged: it should hold 32 bytes"),
-            "{}",
-            failure.message
-        );
+        assert!(failure.message.ends_with("is damaged: it should hold 32 bytes"), "{}", failure.message);
     }
 }

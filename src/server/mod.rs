@@ -43,27 +43,16 @@ pub async fn run(settings: config::Server, printer: Printer) -> Result {
     let secret = first_start::server_secret(&settings.data_dir)?;
     let url = settings.database_url.clone();
     let url = url.unwrap_or_else(|| store::sqlite_url(&settings.data_dir.join("greenroom.db")));
-    let store = Store::open(&store::Options {
-        url,
-        secret_key: secret.clone(),
-    })
-    .await
-    .map_err(unusable)?;
+    let store = Store::open(&store::Options { url, secret_key: secret.clone() }).await.map_err(unusable)?;
     let blobs = Blobs::open(&rooms::location(&settings)).map_err(unusable)?;
     let listener = bind(&settings.listen).await?;
     let address = listener.local_addr().map_err(while_doing("cannot listen"))?;
     let public_url = settings.public_url.clone().unwrap_or_else(|| own_url(address));
     let new_key = first_start::admin_key(&store, &settings.data_dir, settings.api_key.as_deref(), clock()).await?;
 
-    let gateway = Gateway::new(gateway::Settings {
-        drain_limit: settings.shutdown_grace,
-        ..Default::default()
-    });
+    let gateway = Gateway::new(gateway::Settings { drain_limit: settings.shutdown_grace, ..Default::default() });
     let issuer = uploads::Issuer::new(&secret);
-    let limits = uploads::Limits {
-        max_object_bytes: settings.max_archive,
-        ..Default::default()
-    };
+    let limits = uploads::Limits { max_object_bytes: settings.max_archive, ..Default::default() };
     let fallback = Dispatch {
         management: control_plane::router(ControlPlane::new(
             rooms::management(&settings, &public_url),
@@ -87,11 +76,7 @@ pub async fn run(settings: config::Server, printer: Printer) -> Result {
     )
     .map_err(unusable)?;
 
-    let ready = Ready {
-        url: public_url,
-        data_dir: settings.data_dir,
-        api_key: new_key,
-    };
+    let ready = Ready { url: public_url, data_dir: settings.data_dir, api_key: new_key };
 
     let (stopping, stop) = watch::channel(false);
     let housekeeping = tokio::spawn(housekeeping::run(blobs, clock));
@@ -103,10 +88,7 @@ pub async fn run(settings: config::Server, printer: Printer) -> Result {
         }
         gateway::serve(listener, gateway, fallback, told_to_stop(stop)).await;
         housekeeping.abort();
-        let stopped = controller
-            .shutdown(controller::Shutdown::StopReplicas)
-            .await
-            .map_err(unusable);
+        let stopped = controller.shutdown(controller::Shutdown::StopReplicas).await.map_err(unusable);
         tracing::info!("stopped");
         stopped
     };
@@ -152,10 +134,7 @@ fn announcement(ready: &Ready) -> String {
     );
     if let Some(key) = api_key {
         let file = first_start::key_file(data_dir);
-        text.push_str(&format!(
-            "\n  admin key  {key} (shown this once; kept in {})",
-            file.display()
-        ));
+        text.push_str(&format!("\n  admin key  {key} (shown this once; kept in {})", file.display()));
     }
     text
 }

@@ -16,13 +16,7 @@ use crate::{
 pub fn location(settings: &config::Server) -> Location {
     match &settings.blobs {
         BlobStore::Folder => Location::Folder(settings.data_dir.join("blobs")),
-        BlobStore::S3 {
-            bucket,
-            region,
-            endpoint,
-            access_key_id,
-            secret_access_key,
-        } => Location::S3 {
+        BlobStore::S3 { bucket, region, endpoint, access_key_id, secret_access_key } => Location::S3 {
             endpoint: endpoint.clone(),
             region: region.clone(),
             bucket: bucket.clone(),
@@ -81,9 +75,6 @@ pub fn controller(settings: &config::Server) -> Result<controller::Settings> {
 }
 
 fn instance_limits(kind: &InstanceType) -> (String, controller::InstanceLimits) {
-    let limits = controller::InstanceLimits {
-        memory_bytes: kind.memory_mib << 20,
-        millicpu: kind.millicpu,
-    };
+    let limits = controller::InstanceLimits { memory_bytes: kind.memory_mib << 20, millicpu: kind.millicpu };
     (kind.id.clone(), limits)
 }

@@ -17,10 +17,7 @@ impl Signals {
     /// Begins to listen.
     pub fn listen() -> Result<Self> {
         let listen = |kind| signal(kind).map_err(while_doing("cannot listen for signals"));
-        Ok(Self {
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-        })
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
     }
 
     /// Turns `stopping` true at the first signal, and completes at the second.

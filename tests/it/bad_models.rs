@@ -27,17 +27,9 @@ fn a_value_of_the_wrong_type_is_refused_by_its_path() {
         5,
         &["runtime.predict_concurrency"],
     );
-    check(
-        &push(&server, "model_name: m\nrequirements: 7", FINE),
-        5,
-        &["requirements"],
-    );
+    check(&push(&server, "model_name: m\nrequirements: 7", FINE), 5, &["requirements"]);
     check(&push(&server, "model_name: [", FINE), 5, &["config.yaml"]);
-    assert_eq!(
-        server.json(&["models"])["models"],
-        serde_json::json!([]),
-        "nothing was made"
-    );
+    assert_eq!(server.json(&["models"])["models"], serde_json::json!([]), "nothing was made");
 }
 
 #[test]
@@ -53,20 +45,12 @@ fn a_folder_without_the_class_is_refused_before_anything_is_sent() {
 fn a_model_that_cannot_be_imported_fails_with_the_line() {
     let server = Server::start();
     check(
-        &push(
-            &server,
-            "model_name: m",
-            "class Model:\n    def predict(self, x) return x\n",
-        ),
+        &push(&server, "model_name: m", "class Model:\n    def predict(self, x) return x\n"),
         6,
         &["BUILD_FAILED", "model/model.py:2", "hint:"],
     );
     check(
-        &push(
-            &server,
-            "model_name: m",
-            "import nothing_like_this\nclass Model:\n    def predict(self, x): return x\n",
-        ),
+        &push(&server, "model_name: m", "import nothing_like_this\nclass Model:\n    def predict(self, x): return x\n"),
         6,
         &["nothing_like_this"],
     );
@@ -80,21 +64,8 @@ fn a_load_that_raises_fails_within_seconds_and_shows_the_traceback() {
     server.push(model("model_name: warm", FINE).path());
     let started = Instant::now();
     let ran = push(&server, "model_name: m", class);
-    check(
-        &ran,
-        6,
-        &[
-            "DEPLOY_FAILED",
-            "ValueError: the weights are gone",
-            "model.py\", line 3",
-            "hint:",
-        ],
-    );
-    assert!(
-        started.elapsed() < Duration::from_secs(30),
-        "took {:?}",
-        started.elapsed()
-    );
+    check(&ran, 6, &["DEPLOY_FAILED", "ValueError: the weights are gone", "model.py\", line 3", "hint:"]);
+    assert!(started.elapsed() < Duration::from_secs(30), "took {:?}", started.elapsed());
 }
 
 #[test]
@@ -127,22 +98,14 @@ fn a_model_over_its_memory_limit_fails_for_memory() {
 #[test]
 fn a_requirement_that_does_not_exist_fails_the_build_by_name() {
     let server = Server::start();
-    let ran = push(
-        &server,
-        "model_name: m\nrequirements:\n  - no-such-package-of-greenroom==1.0",
-        FINE,
-    );
+    let ran = push(&server, "model_name: m\nrequirements:\n  - no-such-package-of-greenroom==1.0", FINE);
     check(&ran, 6, &["BUILD_FAILED", "no-such-package-of-greenroom"]);
 }
 
 #[test]
 fn a_missing_system_package_fails_the_build_by_name() {
     let server = Server::start();
-    let ran = push(
-        &server,
-        "model_name: m\nsystem_packages:\n  - no-such-system-package",
-        FINE,
-    );
+    let ran = push(&server, "model_name: m\nsystem_packages:\n  - no-such-system-package", FINE);
     check(&ran, 6, &["BUILD_FAILED", "no-such-system-package"]);
 }
 
@@ -150,15 +113,8 @@ fn a_missing_system_package_fails_the_build_by_name() {
 fn a_failed_deployment_works_after_a_retry_when_its_cause_is_gone() {
     let server = Server::start();
     let class = "class Model:\n    def __init__(self, secrets):\n        self.secrets = secrets\n    def load(self):\n        self.secrets['token']\n    def predict(self, x): return x\n";
-    check(
-        &push(&server, "model_name: m\nsecrets: {token: null}", class),
-        6,
-        &["DEPLOY_FAILED", "token"],
-    );
-    assert_eq!(
-        server.greenroom_with_input(&["secrets", "set", "token"], b"value").code,
-        0
-    );
+    check(&push(&server, "model_name: m\nsecrets: {token: null}", class), 6, &["DEPLOY_FAILED", "token"]);
+    assert_eq!(server.greenroom_with_input(&["secrets", "set", "token"], b"value").code, 0);
     let retried = server.greenroom(&["retry", "m"]);
     assert_eq!(retried.code, 0, "{}", retried.stderr);
     let again = server.greenroom(&["retry", "m"]);

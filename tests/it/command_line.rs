@@ -54,16 +54,11 @@ fn failures_before_any_server_answers_have_codes_and_hints() {
     check("no-key", &offline(&["models"]).shown());
     check("no-model", &offline(&["push", "/"]).shown());
     // A port that was free a moment ago: nobody listens there.
-    let free = std::net::TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .expect("a port");
+    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
     let home = tempfile::tempdir().expect("a folder");
     let unreachable = |arguments: &[&str]| {
         let mut command = greenroom(home.path());
-        command
-            .env("GREENROOM_API_KEY", API_KEY)
-            .env("GREENROOM_URL", format!("http://{free}"))
-            .args(arguments);
+        command.env("GREENROOM_API_KEY", API_KEY).env("GREENROOM_URL", format!("http://{free}")).args(arguments);
         run(command, b"")
     };
     check("unreachable", &unreachable(&["models"]).shown());
@@ -75,34 +70,13 @@ fn a_life_with_one_model_reads_well() {
     let server = Server::start();
     check("nothing-yet", &server.greenroom(&["models"]).shown());
     check("unknown-model", &server.greenroom(&["status", "nobody"]).shown());
-    check(
-        "push",
-        &server
-            .greenroom(&["push", example("hello").to_str().expect("UTF-8")])
-            .shown(),
-    );
+    check("push", &server.greenroom(&["push", example("hello").to_str().expect("UTF-8")]).shown());
     check("models", &server.greenroom(&["models"]).shown());
     check("status", &server.greenroom(&["status", "hello"]).shown());
-    check(
-        "environments",
-        &server.greenroom(&["environments", "list", "hello"]).shown(),
-    );
-    check(
-        "name-taken",
-        &server
-            .greenroom(&["environments", "create", "hello", "production"])
-            .shown(),
-    );
-    check(
-        "predict-not-json",
-        &server.greenroom(&["predict", "hello", "--data", "{oops"]).shown(),
-    );
-    check(
-        "wrong-environment",
-        &server
-            .greenroom(&["predict", "hello", "-e", "nowhere", "--data", "{}"])
-            .shown(),
-    );
+    check("environments", &server.greenroom(&["environments", "list", "hello"]).shown());
+    check("name-taken", &server.greenroom(&["environments", "create", "hello", "production"]).shown());
+    check("predict-not-json", &server.greenroom(&["predict", "hello", "--data", "{oops"]).shown());
+    check("wrong-environment", &server.greenroom(&["predict", "hello", "-e", "nowhere", "--data", "{}"]).shown());
 }
 
 #[test]
@@ -116,17 +90,10 @@ fn a_login_is_remembered_for_its_own_server_only() {
     };
     let wrong = run(command(&["login", "--url", &server.url]), b"wrong.key\n");
     assert_eq!(wrong.code, 3, "{}", wrong.stderr);
-    let right = run(
-        command(&["login", "--url", &server.url]),
-        format!("{API_KEY}\n").as_bytes(),
-    );
+    let right = run(command(&["login", "--url", &server.url]), format!("{API_KEY}\n").as_bytes());
     assert_eq!(right.code, 0, "{}", right.stderr);
     assert!(!right.stdout.contains(API_KEY) && !right.stderr.contains(API_KEY));
     assert_eq!(run(command(&["models"]), b"").code, 0, "the login is used");
     let elsewhere = run(command(&["models", "--url", "http://192.0.2.1"]), b"");
-    assert_eq!(
-        elsewhere.code, 3,
-        "the key is not shown to another server: {}",
-        elsewhere.stderr
-    );
+    assert_eq!(elsewhere.code, 3, "the key is not shown to another server: {}", elsewhere.stderr);
 }

@@ -17,11 +17,7 @@ fn serve(arguments: &[&str], config: &str) -> Ran {
 fn an_unknown_key_is_refused_with_the_nearest_known_one() {
     let ran = serve(&[], "[limits]\nboby = \"1 MB\"");
     assert_eq!(ran.code, 2, "{}", ran.stderr);
-    assert!(
-        ran.stderr.contains("unknown configuration key `limits.boby`"),
-        "{}",
-        ran.stderr
-    );
+    assert!(ran.stderr.contains("unknown configuration key `limits.boby`"), "{}", ran.stderr);
     assert!(ran.stderr.contains("did you mean `limits.body`?"), "{}", ran.stderr);
 }
 
@@ -31,11 +27,7 @@ fn a_port_in_use_is_named_with_a_remedy() {
     let address = taken.local_addr().expect("has one").to_string();
     let ran = serve(&["--listen", &address], "");
     assert_eq!(ran.code, 1, "{}", ran.stderr);
-    assert!(
-        ran.stderr.contains(&format!("cannot listen on {address}")),
-        "{}",
-        ran.stderr
-    );
+    assert!(ran.stderr.contains(&format!("cannot listen on {address}")), "{}", ran.stderr);
     assert!(ran.stderr.contains("--listen"), "{}", ran.stderr);
 }
 
@@ -43,10 +35,7 @@ fn a_port_in_use_is_named_with_a_remedy() {
 fn two_servers_do_not_share_a_data_folder() {
     let server = Server::start();
     let folder = server.data_dir();
-    let ran = serve(
-        &["--listen", "127.0.0.1:0", "--data-dir", folder.to_str().expect("UTF-8")],
-        "",
-    );
+    let ran = serve(&["--listen", "127.0.0.1:0", "--data-dir", folder.to_str().expect("UTF-8")], "");
     assert_eq!(ran.code, 1, "{}", ran.stderr);
     assert!(ran.stderr.contains("another server"), "{}", ran.stderr);
     assert_eq!(server.greenroom(&["models"]).code, 0, "the first one is not disturbed");
@@ -63,9 +52,7 @@ fn what_is_in_force_is_shown_with_where_it_came_from() {
     )
     .expect("written");
     let mut command = greenroom(home.path());
-    command
-        .env("GREENROOM_LIMITS_BODY", "1 GiB")
-        .args(["config", "show", "--listen", "0.0.0.0:9000"]);
+    command.env("GREENROOM_LIMITS_BODY", "1 GiB").args(["config", "show", "--listen", "0.0.0.0:9000"]);
     let ran = run(command, b"");
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     let home = home.path().to_str().expect("UTF-8").to_owned();
@@ -85,10 +72,7 @@ fn the_first_start_prints_a_key_that_stays_readable_to_its_owner_only() {
     use std::os::unix::fs::PermissionsExt as _;
     let server = Server::start();
     for file in ["admin-api-key", "server-secret"] {
-        let mode = std::fs::metadata(server.data_dir().join(file))
-            .expect("there")
-            .permissions()
-            .mode();
+        let mode = std::fs::metadata(server.data_dir().join(file)).expect("there").permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{file}");
     }
     let key = std::fs::read_to_string(server.data_dir().join("admin-api-key")).expect("readable");
@@ -96,9 +80,7 @@ fn the_first_start_prints_a_key_that_stays_readable_to_its_owner_only() {
     // On this machine the key need not be named.
     let home = tempfile::tempdir().expect("a folder");
     let mut command = greenroom(home.path());
-    command
-        .env("GREENROOM_DATA_DIR", server.data_dir())
-        .args(["--url", &server.url, "status"]);
+    command.env("GREENROOM_DATA_DIR", server.data_dir()).args(["--url", &server.url, "status"]);
     let ran = run(command, b"");
     assert_eq!(ran.code, 0, "{}", ran.stderr);
 }

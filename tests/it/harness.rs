@@ -38,12 +38,7 @@ impl Server {
         let folder = TempDir::new_in(scratch()).expect("a folder");
         let config = format!("{config}\n[local]\ncache = {:?}\n", scratch().join("packages"));
         let (child, url) = launch(folder.path(), &config);
-        Self {
-            child,
-            url,
-            folder,
-            config,
-        }
+        Self { child, url, folder, config }
     }
 
     /// The server's data folder.
@@ -97,10 +92,7 @@ impl Server {
     /// Runs `greenroom` against this server, with something on standard input.
     pub fn greenroom_with_input(&self, args: &[&str], input: &[u8]) -> Ran {
         let mut command = greenroom(self.folder.path());
-        command
-            .env("GREENROOM_URL", &self.url)
-            .env("GREENROOM_API_KEY", API_KEY)
-            .args(args);
+        command.env("GREENROOM_URL", &self.url).env("GREENROOM_API_KEY", API_KEY).args(args);
         run(command, input)
     }
 
@@ -119,9 +111,7 @@ impl Server {
     /// A request with the test's key.
     pub fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
         let url = format!("{}{path}", self.url);
-        reqwest::Client::new()
-            .request(method, url)
-            .header("authorization", format!("Api-Key {API_KEY}"))
+        reqwest::Client::new().request(method, url).header("authorization", format!("Api-Key {API_KEY}"))
     }
 
     /// Status and JSON body of a GET with the test's key.
@@ -136,10 +126,7 @@ impl Server {
 
     /// Process ids of everything that works in this server's folder, the server excepted: replicas and their models.
     pub fn offspring(&self) -> Vec<u32> {
-        processes_of(self.folder.path())
-            .into_iter()
-            .filter(|pid| *pid != self.child.id())
-            .collect()
+        processes_of(self.folder.path()).into_iter().filter(|pid| *pid != self.child.id()).collect()
     }
 }
 
@@ -175,12 +162,7 @@ pub struct Ran {
 impl Ran {
     /// One text for a snapshot: what a person would see, and the exit code.
     pub fn shown(&self) -> String {
-        format!(
-            "{}\n--- stderr\n{}\n--- exit {}",
-            self.stdout.trim_end(),
-            self.stderr.trim_end(),
-            self.code
-        )
+        format!("{}\n--- stderr\n{}\n--- exit {}", self.stdout.trim_end(), self.stderr.trim_end(), self.code)
     }
 }
 
@@ -192,29 +174,19 @@ pub fn greenroom(home: &Path) -> Command {
             command.env_remove(name);
         }
     }
-    command
-        .env("HOME", home)
-        .env("XDG_CONFIG_HOME", home.join("config"))
-        .env("XDG_DATA_HOME", home.join("share"));
+    command.env("HOME", home).env("XDG_CONFIG_HOME", home.join("config")).env("XDG_DATA_HOME", home.join("share"));
     command
 }
 
 /// Runs a command to its end.
 pub fn run(mut command: Command, input: &[u8]) -> Ran {
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("greenroom starts");
     // A command that does not read its input may be gone by now.
     let _ = child.stdin.take().expect("piped").write_all(input);
     let Output { status, stdout, stderr } = child.wait_with_output().expect("greenroom ends");
     let text = |bytes| String::from_utf8(bytes).expect("output is UTF-8");
-    Ran {
-        code: status.code().unwrap_or(-1),
-        stdout: text(stdout),
-        stderr: text(stderr),
-    }
+    Ran { code: status.code().unwrap_or(-1), stdout: text(stdout), stderr: text(stderr) }
 }
 
 /// Looks again and again until there is something to see.
@@ -256,11 +228,7 @@ pub async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
 fn launch(folder: &Path, config: &str) -> (Child, String) {
     let file = folder.join("server.toml");
     fs::write(&file, config).expect("written");
-    let log = fs::File::options()
-        .create(true)
-        .append(true)
-        .open(folder.join("server.log"))
-        .expect("opened");
+    let log = fs::File::options().create(true).append(true).open(folder.join("server.log")).expect("opened");
     let mut command = greenroom(folder);
     command
         .env("GREENROOM_API_KEY", API_KEY)
@@ -279,10 +247,7 @@ fn launch(folder: &Path, config: &str) -> (Child, String) {
     });
     let Some(url) = url else {
         let _ = child.wait();
-        panic!(
-            "the server did not start:\n{}",
-            fs::read_to_string(folder.join("server.log")).unwrap_or_default()
-        );
+        panic!("the server did not start:\n{}", fs::read_to_string(folder.join("server.log")).unwrap_or_default());
     };
     (child, url)
 }
@@ -309,8 +274,5 @@ fn processes_of(folder: &Path) -> Vec<u32> {
 }
 
 fn signal(which: &str, pid: u32) {
-    let _ = Command::new("kill")
-        .args([which, &pid.to_string()])
-        .stderr(Stdio::null())
-        .status();
+    let _ = Command::new("kill").args([which, &pid.to_string()]).stderr(Stdio::null()).status();
 }

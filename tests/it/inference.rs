@@ -7,10 +7,7 @@ use serde_json::{Value, json};
 use crate::harness::{Server, answer, eventually, example, model};
 
 fn endpoint(pushed: &Value) -> String {
-    format!(
-        "/models/{}/production/predict",
-        pushed["model"]["id"].as_str().expect("an id")
-    )
+    format!("/models/{}/production/predict", pushed["model"]["id"].as_str().expect("an id"))
 }
 
 /// Yields one piece, and the next only when another request says so.
@@ -35,9 +32,7 @@ async fn a_stream_arrives_piece_by_piece() {
     let server = Server::start();
     let config = "model_name: m\nruntime: {predict_concurrency: 2}";
     let pushed = server.push(model(config, PATIENT).path());
-    let request = server
-        .request(Method::POST, &endpoint(&pushed))
-        .json(&json!({"release": false}));
+    let request = server.request(Method::POST, &endpoint(&pushed)).json(&json!({"release": false}));
     let response = request.send().await.expect("answered");
     assert_eq!(response.status(), 200);
     let mut pieces = response.bytes_stream();
@@ -62,17 +57,12 @@ async fn the_command_line_passes_a_stream_on() {
 async fn a_graceful_end_lets_a_stream_finish() {
     let mut server = Server::start();
     let pushed = server.push(&example("stream"));
-    let request = server
-        .request(Method::POST, &endpoint(&pushed))
-        .json(&json!({"count": 2, "delay_seconds": 3}));
+    let request = server.request(Method::POST, &endpoint(&pushed)).json(&json!({"count": 2, "delay_seconds": 3}));
     let mut pieces = request.send().await.expect("answered").bytes_stream();
     assert_eq!(pieces.next().await.expect("a piece").expect("whole"), "0\n");
     server.terminate();
     eventually("nobody is let in any more", || async {
-        reqwest::get(format!("{}/healthz", server.url))
-            .await
-            .is_err()
-            .then_some(())
+        reqwest::get(format!("{}/healthz", server.url)).await.is_err().then_some(())
     })
     .await;
     assert_eq!(pieces.next().await.expect("a piece").expect("whole"), "1\n");
@@ -88,31 +78,13 @@ async fn without_a_valid_key_nothing_answers() {
     for path in ["/v1/models", "/v1/users/me", &endpoint(&pushed)] {
         let url = format!("{}{path}", server.url);
         let client = reqwest::Client::new();
-        let method = if path.starts_with("/v1") {
-            Method::GET
-        } else {
-            Method::POST
-        };
-        assert_eq!(
-            answer(client.request(method.clone(), &url).json(&json!({}))).await.0,
-            401,
-            "{path} without a key"
-        );
-        let wrong = client
-            .request(method, &url)
-            .header("authorization", "Api-Key testtest.wrong")
-            .json(&json!({}));
+        let method = if path.starts_with("/v1") { Method::GET } else { Method::POST };
+        assert_eq!(answer(client.request(method.clone(), &url).json(&json!({}))).await.0, 401, "{path} without a key");
+        let wrong = client.request(method, &url).header("authorization", "Api-Key testtest.wrong").json(&json!({}));
         assert_eq!(answer(wrong).await.0, 401, "{path} with a wrong key");
     }
     for path in ["/healthz", "/readyz"] {
-        assert_eq!(
-            reqwest::get(format!("{}{path}", server.url))
-                .await
-                .expect("answered")
-                .status(),
-            200,
-            "{path}"
-        );
+        assert_eq!(reqwest::get(format!("{}{path}", server.url)).await.expect("answered").status(), 200, "{path}");
     }
 }
 
@@ -151,11 +123,7 @@ async fn what_is_not_there_is_not_found() {
     ] {
         assert_eq!(server.post(&path, &json!({})).await.0, 404, "{path}");
     }
-    for path in [
-        "/v1/models/aaaaaaaa",
-        "/v1/nothing",
-        &format!("/v1/models/{id}/deployments/aaaaaaa"),
-    ] {
+    for path in ["/v1/models/aaaaaaaa", "/v1/nothing", &format!("/v1/models/{id}/deployments/aaaaaaa")] {
         let (status, body) = server.get(path).await;
         assert_eq!((status, &body["code"]), (404, &json!("NOT_FOUND")), "{path}");
     }
@@ -167,11 +135,7 @@ async fn a_body_that_is_too_large_or_no_json_is_refused_and_the_next_one_is_not(
     let pushed = server.push(&example("hello"));
     let large = json!({"name": "x".repeat(70_000)});
     let (status, body) = server.post(&endpoint(&pushed), &large).await;
-    assert_eq!(
-        (status, &body["error_code"]),
-        (413, &json!("payload_too_large")),
-        "{body}"
-    );
+    assert_eq!((status, &body["error_code"]), (413, &json!("payload_too_large")), "{body}");
     let garbage = server.request(Method::POST, &endpoint(&pushed)).body("{not json");
     assert_eq!(answer(garbage).await.0, 400);
     assert_eq!(server.post(&endpoint(&pushed), &json!({})).await.0, 200);

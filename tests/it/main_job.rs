@@ -22,11 +22,7 @@ async fn a_pushed_folder_answers_on_its_own_endpoint() {
 
     let said = server.greenroom(&["predict", "hello", "--data", r#"{"name": "you"}"#]);
     assert_eq!(said.code, 0, "{}", said.stderr);
-    assert_eq!(
-        said.stdout.trim(),
-        expected.1.to_string().replace(':', ": "),
-        "the model's own bytes"
-    );
+    assert_eq!(said.stdout.trim(), expected.1.to_string().replace(':', ": "), "the model's own bytes");
 
     let input = json!({"name": "you"});
     for target in [
@@ -34,20 +30,12 @@ async fn a_pushed_folder_answers_on_its_own_endpoint() {
         "environments/production",
         &format!("deployment/{}", pushed["deployment"]["id"].as_str().expect("an id")),
     ] {
-        assert_eq!(
-            server.post(&format!("/models/{id}/{target}/predict"), &input).await,
-            expected,
-            "{target}"
-        );
+        assert_eq!(server.post(&format!("/models/{id}/{target}/predict"), &input).await, expected, "{target}");
     }
-    let by_host = server
-        .request(Method::POST, "/production/predict")
-        .header("host", format!("model-{id}.example.com"));
+    let by_host = server.request(Method::POST, "/production/predict").header("host", format!("model-{id}.example.com"));
     assert_eq!(answer(by_host.json(&input)).await, expected);
     let endpoint = pushed["endpoint"].as_str().expect("a URL");
-    let bearer = reqwest::Client::new()
-        .post(endpoint)
-        .header("authorization", format!("Bearer {API_KEY}"));
+    let bearer = reqwest::Client::new().post(endpoint).header("authorization", format!("Bearer {API_KEY}"));
     assert_eq!(answer(bearer.json(&input)).await, expected);
 }
 
@@ -59,9 +47,7 @@ async fn a_second_push_shares_the_environment_and_leaves_production_alone() {
     assert_eq!(id_of(&first), id_of(&second));
     assert_eq!(second["deployment"]["name"], "deployment-2");
     assert_eq!(second["deployment"]["environment"], Value::Null);
-    let environments = std::fs::read_dir(server.data_dir().join("local/environments"))
-        .expect("made")
-        .count();
+    let environments = std::fs::read_dir(server.data_dir().join("local/environments")).expect("made").count();
     assert_eq!(environments, 1, "equal requirements, one environment");
     let (_, model) = server.get(&format!("/v1/models/{}", id_of(&first))).await;
     assert_eq!(model["production_deployment_id"], first["deployment"]["id"]);
@@ -98,12 +84,7 @@ async fn a_push_to_an_environment_that_is_not_there_changes_nothing() {
     let server = Server::start();
     server.push(model("model_name: m", HELLO).path());
     let folder = model("model_name: m", HELLO);
-    let refused = server.greenroom(&[
-        "push",
-        folder.path().to_str().expect("UTF-8"),
-        "--environment",
-        "nowhere",
-    ]);
+    let refused = server.greenroom(&["push", folder.path().to_str().expect("UTF-8"), "--environment", "nowhere"]);
     assert_eq!(refused.code, 4, "{}", refused.stderr);
     assert!(refused.stderr.contains("nowhere"), "{}", refused.stderr);
     let found = server.json(&["deployments", "m"]);
@@ -137,15 +118,8 @@ async fn a_deactivated_deployment_rests_until_it_is_activated() {
         (answered.0 == 404).then_some(answered)
     })
     .await;
-    assert_eq!(
-        (status, &body["error_code"]),
-        (404, &json!("model_unavailable")),
-        "{body}"
-    );
-    eventually("no process is left", || async {
-        server.offspring().is_empty().then_some(())
-    })
-    .await;
+    assert_eq!((status, &body["error_code"]), (404, &json!("model_unavailable")), "{body}");
+    eventually("no process is left", || async { server.offspring().is_empty().then_some(()) }).await;
 
     let activated = server.greenroom(&["activate", "hello"]);
     assert_eq!(activated.code, 0, "{}", activated.stderr);
@@ -167,27 +141,16 @@ async fn what_serves_cannot_be_deleted_but_the_rest_and_the_whole_can() {
     let deleted = server.greenroom(&["delete", "hello", "--yes"]);
     assert_eq!(deleted.code, 0, "{}", deleted.stderr);
     assert_eq!(server.greenroom(&["status", "hello"]).code, 4);
-    eventually("no process is left", || async {
-        server.offspring().is_empty().then_some(())
-    })
-    .await;
+    eventually("no process is left", || async { server.offspring().is_empty().then_some(()) }).await;
 }
 
 #[tokio::test]
 async fn a_renamed_deployment_keeps_its_id_and_a_taken_name_is_refused() {
     let server = Server::start();
     let pushed = server.push(&example("hello"));
-    server.json(&[
-        "push",
-        example("hello").to_str().expect("UTF-8"),
-        "--deployment-name",
-        "canary",
-    ]);
+    server.json(&["push", example("hello").to_str().expect("UTF-8"), "--deployment-name", "canary"]);
     let renamed = server.json(&["rename", "hello", "deployment-1", "first"]);
-    assert_eq!(
-        (&renamed["name"], &renamed["id"]),
-        (&json!("first"), &pushed["deployment"]["id"])
-    );
+    assert_eq!((&renamed["name"], &renamed["id"]), (&json!("first"), &pushed["deployment"]["id"]));
     let taken = server.greenroom(&["rename", "hello", "first", "canary"]);
     assert_eq!(taken.code, 5, "{}", taken.stderr);
     assert!(taken.stderr.contains("canary"), "{}", taken.stderr);
@@ -202,10 +165,7 @@ async fn a_model_gets_the_secrets_it_declares_and_no_others() {
     assert!(!set.stdout.contains("s3cret") && !set.stderr.contains("s3cret"));
     let pushed = server.push(model("model_name: m\nsecrets: {token: null}", class).path());
     let endpoint = format!("/models/{}/production/predict", id_of(&pushed));
-    assert_eq!(
-        server.post(&endpoint, &json!({})).await,
-        (200, json!({"token": "s3cret"}))
-    );
+    assert_eq!(server.post(&endpoint, &json!({})).await, (200, json!({"token": "s3cret"})));
     let listed = server.greenroom(&["secrets", "list", "--json"]).stdout;
     assert!(listed.contains("token") && !listed.contains("s3cret"), "{listed}");
 }
@@ -215,9 +175,7 @@ async fn a_server_of_ones_own_is_served_like_a_model() {
     let server = Server::start();
     let pushed = server.push(&example("server"));
     let id = id_of(&pushed);
-    let echoed = server
-        .post(&format!("/models/{id}/production/predict"), &json!({"a": 1}))
-        .await;
+    let echoed = server.post(&format!("/models/{id}/production/predict"), &json!({"a": 1})).await;
     assert_eq!(echoed, (200, json!({"echo": {"a": 1}})));
     let other_path = server.get(&format!("/models/{id}/production/sync/health")).await;
     assert_eq!(other_path, (200, json!({"ok": true})));

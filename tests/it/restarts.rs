@@ -5,10 +5,7 @@ use serde_json::{Value, json};
 use crate::harness::{Server, eventually, example, model};
 
 fn endpoint(pushed: &Value) -> String {
-    format!(
-        "/models/{}/production/predict",
-        pushed["model"]["id"].as_str().expect("an id")
-    )
+    format!("/models/{}/production/predict", pushed["model"]["id"].as_str().expect("an id"))
 }
 
 fn replicas(server: &Server) -> Vec<String> {
@@ -18,10 +15,7 @@ fn replicas(server: &Server) -> Vec<String> {
 }
 
 async fn serves_again(server: &Server, endpoint: &str) {
-    eventually("it serves again", || async {
-        (server.post(endpoint, &json!({})).await.0 == 200).then_some(())
-    })
-    .await;
+    eventually("it serves again", || async { (server.post(endpoint, &json!({})).await.0 == 200).then_some(()) }).await;
 }
 
 #[tokio::test]
@@ -47,18 +41,12 @@ async fn after_a_kill_everything_is_there_and_a_surviving_replica_is_taken_back(
     let status = server.json(&["status", "m"]);
     assert_eq!(status["environments"].as_array().map(Vec::len), Some(2));
     let (model, deployment) = (&pushed["model"]["id"], &pushed["deployment"]["id"]);
-    let path = format!(
-        "/v1/models/{}/deployments/{}/download",
-        model.as_str().expect("id"),
-        deployment.as_str().expect("id")
-    );
+    let path =
+        format!("/v1/models/{}/deployments/{}/download", model.as_str().expect("id"), deployment.as_str().expect("id"));
     let (_, download) = server.get(&path).await;
     let url = download["download_url"].as_str().expect("a URL");
     let archive = reqwest::get(url).await.expect("answered").bytes().await.expect("whole");
-    assert!(
-        archive.windows(8).any(|part| part == b"model.py"),
-        "the archive is the one that was pushed"
-    );
+    assert!(archive.windows(8).any(|part| part == b"model.py"), "the archive is the one that was pushed");
 }
 
 #[tokio::test]
@@ -79,11 +67,7 @@ async fn a_push_survives_kills_on_its_way() {
     let folder = example("hello");
     let pushed = server.json(&["push", folder.to_str().expect("UTF-8"), "--no-wait"]);
     let (model, deployment) = (pushed["model"]["id"].as_str(), pushed["deployment"]["id"].as_str());
-    let path = format!(
-        "/v1/models/{}/deployments/{}",
-        model.expect("an id"),
-        deployment.expect("an id")
-    );
+    let path = format!("/v1/models/{}/deployments/{}", model.expect("an id"), deployment.expect("an id"));
     for moment in ["BUILDING", "DEPLOYING", "LOADING_MODEL"] {
         // Each moment may be over before it is seen; a kill at the next one is as good.
         eventually(moment, || async {
@@ -94,10 +78,7 @@ async fn a_push_survives_kills_on_its_way() {
         server.kill();
         server.restart();
     }
-    eventually("it serves", || async {
-        (server.get(&path).await.1["status"] == "ACTIVE").then_some(())
-    })
-    .await;
+    eventually("it serves", || async { (server.get(&path).await.1["status"] == "ACTIVE").then_some(()) }).await;
     assert_eq!(server.post(&endpoint(&pushed), &json!({})).await.0, 200);
 }
 
@@ -109,10 +90,7 @@ async fn a_replica_whose_deployment_is_gone_is_ended() {
     assert_eq!(server.greenroom(&["delete", "hello", "--yes"]).code, 0);
     server.kill();
     server.restart();
-    eventually("no process is left", || async {
-        server.offspring().is_empty().then_some(())
-    })
-    .await;
+    eventually("no process is left", || async { server.offspring().is_empty().then_some(()) }).await;
 }
 
 #[tokio::test]

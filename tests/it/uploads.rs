@@ -76,14 +76,8 @@ async fn an_archive_that_reaches_out_of_its_folder_is_refused_and_nothing_is_wri
         ("inner-dots", vec![regular("data/../../../../escaped")]),
         ("absolute", vec![regular(&absolute)]),
         ("link", vec![symlink("data/out", &absolute), regular("data/out/file")]),
-        (
-            "relative-link",
-            vec![symlink("data/out", "../../../../.."), regular("data/out/escaped")],
-        ),
-        (
-            "hard-link",
-            vec![entry(tar::EntryType::Link, "data/passwd", "/etc/passwd", b"")],
-        ),
+        ("relative-link", vec![symlink("data/out", "../../../../.."), regular("data/out/escaped")]),
+        ("hard-link", vec![entry(tar::EntryType::Link, "data/passwd", "/etc/passwd", b"")]),
         ("device", vec![entry(tar::EntryType::Char, "data/null", "", b"")]),
     ];
     for (name, entries) in attacks {
@@ -95,11 +89,7 @@ async fn an_archive_that_reaches_out_of_its_folder_is_refused_and_nothing_is_wri
         assert_eq!(body["code"], "VALIDATION_ERROR", "{name}: {body}");
         assert!(!outside.exists(), "{name}");
     }
-    assert_eq!(
-        server.json(&["models"])["models"],
-        json!([]),
-        "none of them became a model"
-    );
+    assert_eq!(server.json(&["models"])["models"], json!([]), "none of them became a model");
 }
 
 #[tokio::test]
@@ -118,10 +108,7 @@ async fn an_archive_in_parts_by_any_s3_client_becomes_a_model() {
         made["model"]["id"].as_str().expect("an id"),
         made["deployment"]["id"].as_str().expect("an id")
     );
-    eventually("it serves", || async {
-        (server.get(&path).await.1["status"] == "ACTIVE").then_some(())
-    })
-    .await;
+    eventually("it serves", || async { (server.get(&path).await.1["status"] == "ACTIVE").then_some(()) }).await;
 }
 
 #[tokio::test]
@@ -156,11 +143,6 @@ async fn a_name_that_is_taken_is_refused_and_the_model_unharmed() {
     let request = json!({"name": "m", "deployment": {"config": {"model_name": "m"}}});
     let (status, body) = server.post("/v1/prepare_model_upload", &request).await;
     assert_eq!((status, &body["code"]), (400, &json!("VALIDATION_ERROR")), "{body}");
-    let (_, model) = server
-        .get(&format!(
-            "/v1/models/{}",
-            pushed["model"]["id"].as_str().expect("an id")
-        ))
-        .await;
+    let (_, model) = server.get(&format!("/v1/models/{}", pushed["model"]["id"].as_str().expect("an id"))).await;
     assert_eq!(model["deployments_count"], 1);
 }

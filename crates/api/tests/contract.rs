@@ -45,14 +45,10 @@ fn validates(name: &str, body: &Value) {
     let mut schema = SCHEMAS.clone();
     assert!(schema["$defs"][name].is_object(), "the contract has no {name}");
     schema["$ref"] = format!("#/$defs/{name}").into();
-    let validator = jsonschema::options()
-        .should_validate_formats(true)
-        .build(&schema)
-        .expect("the schemas are schemas");
-    let errors: Vec<_> = validator
-        .iter_errors(body)
-        .map(|error| format!("{}: {error}", error.instance_path()))
-        .collect();
+    let validator =
+        jsonschema::options().should_validate_formats(true).build(&schema).expect("the schemas are schemas");
+    let errors: Vec<_> =
+        validator.iter_errors(body).map(|error| format!("{}: {error}", error.instance_path())).collect();
     assert!(errors.is_empty(), "{name} {body:#}: {errors:#?}");
 }
 
@@ -61,10 +57,7 @@ fn validates(name: &str, body: &Value) {
 fn answers<T: Serialize + DeserializeOwned + PartialEq + Debug>(name: &str, body: T) {
     let sent = serde_json::to_value(&body).expect("an answer can be written");
     validates(name, &sent);
-    assert_eq!(
-        serde_json::from_value::<T>(sent).expect("an answer can be read back"),
-        body
-    );
+    assert_eq!(serde_json::from_value::<T>(sent).expect("an answer can be read back"), body);
 }
 
 /// A body that the contract allows is read; what we would send for it is allowed too.
@@ -72,10 +65,7 @@ fn answers<T: Serialize + DeserializeOwned + PartialEq + Debug>(name: &str, body
 fn reads<T: Serialize + DeserializeOwned>(name: &str, body: Value) -> T {
     validates(name, &body);
     let request: T = serde_json::from_value(body).expect("the request can be read");
-    validates(
-        name,
-        &serde_json::to_value(&request).expect("the request can be written"),
-    );
+    validates(name, &serde_json::to_value(&request).expect("the request can be written"));
     request
 }
 
@@ -97,10 +87,7 @@ fn deployment() -> Deployment {
         instance_type_name: Some("1x2".into()),
         environment: Some("production".into()),
         labels: json!({"team": "red"}).as_object().cloned(),
-        region: Some(Region {
-            slug: "here".into(),
-            display_name: "Here".into(),
-        }),
+        region: Some(Region { slug: "here".into(), display_name: "Here".into() }),
         request_backpressure_settings: RequestBackpressureSettings::default(),
         status_reason: None,
         failure_reason: None,
@@ -108,11 +95,8 @@ fn deployment() -> Deployment {
 }
 
 fn failed_deployment() -> Deployment {
-    let failure_reason = FailureReason {
-        message: "`load` raised ValueError".into(),
-        hint: None,
-        detail: Some("Traceback".into()),
-    };
+    let failure_reason =
+        FailureReason { message: "`load` raised ValueError".into(), hint: None, detail: Some("Traceback".into()) };
     Deployment {
         status: DeploymentStatus::DeployFailed,
         autoscaling_settings: None,
@@ -183,12 +167,7 @@ fn environment() -> Environment {
 }
 
 fn secret() -> Secret {
-    Secret {
-        id: "3kZ9xqd".into(),
-        created_at: now(),
-        name: "hf_token".into(),
-        team_name: "default".into(),
-    }
+    Secret { id: "3kZ9xqd".into(), created_at: now(), name: "hf_token".into(), team_name: "default".into() }
 }
 
 fn key() -> APIKeyInfo {
@@ -200,71 +179,32 @@ fn key() -> APIKeyInfo {
         team_name: None,
         created_at: now(),
         last_used_at: None,
-        owner: Some(APIKeyOwner {
-            user_id: "u".into(),
-            email: Some("a@b".into()),
-            name: None,
-        }),
+        owner: Some(APIKeyOwner { user_id: "u".into(), email: Some("a@b".into()), name: None }),
     }
 }
 
 fn user() -> UserInfo {
-    UserInfo {
-        user_id: "u".into(),
-        email: None,
-        name: None,
-        workspace_name: Some("greenroom".into()),
-    }
+    UserInfo { user_id: "u".into(), email: None, name: None, workspace_name: Some("greenroom".into()) }
 }
 
 #[test]
 fn answers_about_models_and_deployments_validate() {
     answers("Model", model());
     answers("Models", Models { models: vec![model()] });
-    answers(
-        "ModelTombstone",
-        ModelTombstone {
-            id: "3ydn1e43".into(),
-            deleted: true,
-        },
-    );
+    answers("ModelTombstone", ModelTombstone { id: "3ydn1e43".into(), deleted: true });
     answers("Deployment", deployment());
     answers("Deployment", failed_deployment());
-    answers(
-        "Deployments",
-        Deployments {
-            deployments: vec![deployment(), failed_deployment()],
-        },
-    );
-    let tombstone = DeploymentTombstone {
-        id: "w52yvzr".into(),
-        deleted: true,
-        model_id: "3ydn1e43".into(),
-    };
+    answers("Deployments", Deployments { deployments: vec![deployment(), failed_deployment()] });
+    let tombstone = DeploymentTombstone { id: "w52yvzr".into(), deleted: true, model_id: "3ydn1e43".into() };
     answers("DeploymentTombstone", tombstone);
-    answers(
-        "CreatedModelDeployment",
-        CreatedModelDeployment {
-            model: model(),
-            deployment: deployment(),
-        },
-    );
+    answers("CreatedModelDeployment", CreatedModelDeployment { model: model(), deployment: deployment() });
     answers("ActivateResponse", ActivateResponse { success: true });
     answers("DeactivateResponse", DeactivateResponse { success: true });
     answers("TerminateReplicaResponse", TerminateReplicaResponse { success: true });
-    let refused = RetryDeploymentResponse {
-        retried: false,
-        reason: Some("no".into()),
-        deployment: deployment(),
-    };
+    let refused = RetryDeploymentResponse { retried: false, reason: Some("no".into()), deployment: deployment() };
     answers("RetryDeploymentResponse", refused);
     answers("DeploymentConfigResponse", DeploymentConfigResponse::default());
-    answers(
-        "DownloadDeploymentResponse",
-        DownloadDeploymentResponse {
-            download_url: "http://x/y".into(),
-        },
-    );
+    answers("DownloadDeploymentResponse", DownloadDeploymentResponse { download_url: "http://x/y".into() });
     let settings = UpdateAutoscalingSettingsResponse {
         status: UpdateAutoscalingSettingsStatus::Unchanged,
         message: "nothing differs".into(),
@@ -294,33 +234,16 @@ fn every_status_is_one_of_the_contracts() {
     for status in all {
         answers("Deployment", Deployment { status, ..deployment() });
     }
-    let known = SCHEMAS["$defs"]["Deployment"]["properties"]["status"]["enum"]
-        .as_array()
-        .unwrap();
+    let known = SCHEMAS["$defs"]["Deployment"]["properties"]["status"]["enum"].as_array().unwrap();
     assert_eq!(known.len(), all.len());
 }
 
 #[test]
 fn answers_about_environments_validate() {
     answers("Environment", environment());
-    answers(
-        "Environment",
-        Environment {
-            current_deployment: None,
-            ..environment()
-        },
-    );
-    answers(
-        "Environments",
-        Environments {
-            environments: vec![environment()],
-        },
-    );
-    let tombstone = EnvironmentTombstone {
-        name: "staging".into(),
-        model_id: "3ydn1e43".into(),
-        deleted: true,
-    };
+    answers("Environment", Environment { current_deployment: None, ..environment() });
+    answers("Environments", Environments { environments: vec![environment()] });
+    let tombstone = EnvironmentTombstone { name: "staging".into(), model_id: "3ydn1e43".into(), deleted: true };
     answers("EnvironmentTombstone", tombstone);
     let updated = UpdateEnvironmentResponse {
         environment: environment(),
@@ -332,79 +255,23 @@ fn answers_about_environments_validate() {
 
 #[test]
 fn answers_about_the_installation_validate() {
-    answers(
-        "InstanceTypes",
-        InstanceTypes {
-            instance_types: vec![instance_type()],
-        },
-    );
-    let priced = InstanceTypeWithPrice {
-        instance_type: instance_type(),
-        price: 0.0,
-    };
-    answers(
-        "InstanceTypePrices",
-        InstanceTypePrices {
-            instance_types: vec![priced],
-        },
-    );
-    answers(
-        "Secrets",
-        Secrets {
-            secrets: vec![secret()],
-        },
-    );
+    answers("InstanceTypes", InstanceTypes { instance_types: vec![instance_type()] });
+    let priced = InstanceTypeWithPrice { instance_type: instance_type(), price: 0.0 };
+    answers("InstanceTypePrices", InstanceTypePrices { instance_types: vec![priced] });
+    answers("Secrets", Secrets { secrets: vec![secret()] });
     answers("Secret", secret());
-    answers(
-        "SecretTombstone",
-        SecretTombstone {
-            name: "hf_token".into(),
-        },
-    );
+    answers("SecretTombstone", SecretTombstone { name: "hf_token".into() });
     answers("APIKeys", APIKeys { keys: vec![key()] });
-    answers(
-        "APIKey",
-        APIKey {
-            api_key: "abcd1234.secret".into(),
-        },
-    );
-    answers(
-        "APIKeyTombstone",
-        APIKeyTombstone {
-            prefix: "abcd1234".into(),
-        },
-    );
-    let team = Team {
-        id: "t".into(),
-        name: "default".into(),
-        default: true,
-        created_at: now(),
-    };
+    answers("APIKey", APIKey { api_key: "abcd1234.secret".into() });
+    answers("APIKeyTombstone", APIKeyTombstone { prefix: "abcd1234".into() });
+    let team = Team { id: "t".into(), name: "default".into(), default: true, created_at: now() };
     answers("Team", team.clone());
     answers("Teams", Teams { teams: vec![team] });
     answers("UserInfo", user());
-    answers(
-        "UsersResponse",
-        UsersResponse {
-            items: vec![user()],
-            pagination: PaginationResponse::default(),
-        },
-    );
-    let organization = OrganizationInfo {
-        org_id: "o".into(),
-        name: Some("greenroom".into()),
-        created_at: now(),
-    };
+    answers("UsersResponse", UsersResponse { items: vec![user()], pagination: PaginationResponse::default() });
+    let organization = OrganizationInfo { org_id: "o".into(), name: Some("greenroom".into()), created_at: now() };
     answers("OrganizationInfo", organization);
-    answers(
-        "Regions",
-        Regions {
-            regions: vec![Region {
-                slug: "here".into(),
-                display_name: "Here".into(),
-            }],
-        },
-    );
+    answers("Regions", Regions { regions: vec![Region { slug: "here".into(), display_name: "Here".into() }] });
     answers("UsageSummary", UsageSummary::default());
     let log = Log {
         timestamp: "1767323045678000000".into(),
@@ -448,17 +315,8 @@ fn an_audit_log_validates() {
         client_version: None,
         client_session_id: None,
     };
-    let pagination = PaginationResponse {
-        has_more: true,
-        cursor: Some("1".into()),
-    };
-    answers(
-        "ListAuditLogsResponse",
-        ListAuditLogsResponse {
-            items: vec![entry],
-            pagination,
-        },
-    );
+    let pagination = PaginationResponse { has_more: true, cursor: Some("1".into()) };
+    answers("ListAuditLogsResponse", ListAuditLogsResponse { items: vec![entry], pagination });
 }
 
 #[test]
@@ -484,23 +342,16 @@ fn what_clients_were_recorded_to_send_is_read() {
         "min_level": "INFO", "includes": ["stub"]});
     let request: GetDeploymentLogsRequest = reads("GetDeploymentLogsRequest", window);
     assert_eq!(request.min_level, Some(LogLevel::Info));
-    let request: GetDeploymentLogsRequest = reads(
-        "GetDeploymentLogsRequest",
-        json!({"direction": "asc", "includes": null}),
-    );
+    let request: GetDeploymentLogsRequest =
+        reads("GetDeploymentLogsRequest", json!({"direction": "asc", "includes": null}));
     assert_eq!(request.direction, Some(SortOrder::Asc));
-    assert_eq!(
-        reads::<GetDeploymentLogsRequest>("GetDeploymentLogsRequest", json!({})),
-        Default::default()
-    );
+    assert_eq!(reads::<GetDeploymentLogsRequest>("GetDeploymentLogsRequest", json!({})), Default::default());
 }
 
 #[test]
 fn other_requests_are_read() {
-    let key: CreateAPIKeyRequest = reads(
-        "CreateAPIKeyRequest",
-        json!({"type": "WORKSPACE_INVOKE", "model_ids": ["a"]}),
-    );
+    let key: CreateAPIKeyRequest =
+        reads("CreateAPIKeyRequest", json!({"type": "WORKSPACE_INVOKE", "model_ids": ["a"]}));
     assert_eq!(key.category, APIKeyCategory::WorkspaceInvoke);
     reads::<UpsertSecretRequest>("UpsertSecretRequest", json!({"name": "a", "value": "b"}));
     reads::<UpdateDeploymentRequest>("UpdateDeploymentRequest", json!({"name": "b"}));
@@ -518,9 +369,8 @@ fn other_requests_are_read() {
 
 #[test]
 fn a_setting_that_does_not_exist_is_refused_by_name() {
-    let error = serde_json::from_value::<UpdateAutoscalingSettings>(json!({"max_replicas": 2}))
-        .unwrap_err()
-        .to_string();
+    let error =
+        serde_json::from_value::<UpdateAutoscalingSettings>(json!({"max_replicas": 2})).unwrap_err().to_string();
     assert!(error.contains("unknown field `max_replicas`"), "{error}");
     serde_json::from_value::<UpdateEnvironmentRequest>(json!({"colour": 2})).unwrap_err();
     serde_json::from_value::<UpdateDeploymentRequest>(json!({"colour": 2})).unwrap_err();
@@ -529,24 +379,14 @@ fn a_setting_that_does_not_exist_is_refused_by_name() {
 #[test]
 fn a_source_that_is_no_archive_is_refused() {
     let listing = json!({"source": {"kind": "library_listing", "name": "m", "deployment": {"config": {}}}});
-    let error = serde_json::from_value::<CreateModelRequest>(listing)
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("unknown variant `library_listing`, expected `model_archive`"),
-        "{error}"
-    );
+    let error = serde_json::from_value::<CreateModelRequest>(listing).unwrap_err().to_string();
+    assert!(error.contains("unknown variant `library_listing`, expected `model_archive`"), "{error}");
 }
 
 #[test]
 fn what_is_confidential_does_not_reach_a_log() {
-    let secret = UpsertSecretRequest {
-        name: "a".into(),
-        value: "hunter2".into(),
-    };
-    let key = APIKey {
-        api_key: "prefix.hunter2".into(),
-    };
+    let secret = UpsertSecretRequest { name: "a".into(), value: "hunter2".into() };
+    let key = APIKey { api_key: "prefix.hunter2".into() };
     let credentials = AWSCredentials {
         aws_access_key_id: "id".into(),
         aws_secret_access_key: "hunter2".into(),

@@ -46,14 +46,7 @@ fn a_usual_config_is_read() {
     assert_eq!(config.python_version.minor, 11);
     assert_eq!(config.resources.cpu.millicpu(), 500);
     assert_eq!(config.resources.memory.bytes(), 512 << 20);
-    assert_eq!(
-        config
-            .resources
-            .accelerator
-            .as_ref()
-            .map(|a| (a.name.as_str(), a.count)),
-        Some(("L4", 2))
-    );
+    assert_eq!(config.resources.accelerator.as_ref().map(|a| (a.name.as_str(), a.count)), Some(("L4", 2)));
     assert_eq!(config.secrets.keys().collect::<Vec<_>>(), ["hf_access_token"]);
     assert_eq!(config.runtime.predict_concurrency, 8);
     let variables: Vec<_> = config.allowed_environment_variables().collect();
@@ -62,10 +55,7 @@ fn a_usual_config_is_read() {
 
 #[test]
 fn a_value_of_the_wrong_kind_is_refused_by_path() {
-    refused(
-        "resources:\n  cpu: [1]\n",
-        "resources.cpu: expected a string such as \"500m\" or \"4\", found a list",
-    );
+    refused("resources:\n  cpu: [1]\n", "resources.cpu: expected a string such as \"500m\" or \"4\", found a list");
     refused(
         "resources:\n  memory: 2GB\n",
         "resources.memory: expected a string such as \"512Mi\" or \"2Gi\", found \"2GB\"",
@@ -75,22 +65,10 @@ fn a_value_of_the_wrong_kind_is_refused_by_path() {
         "resources.accelerator: expected a string such as \"L4\" or \"H100:8\", found \"L4:none\"",
     );
     refused("resources: small\n", "resources: expected an object, found \"small\"");
-    refused(
-        "requirements: numpy\n",
-        "requirements: expected a list, found \"numpy\"",
-    );
-    refused(
-        "requirements:\n  - numpy\n  - {a: b}\n",
-        "requirements[1]: expected a string, found an object",
-    );
-    refused(
-        "python_version: 3.11\n",
-        "python_version: expected a string such as \"py311\", found the number 3.11",
-    );
-    refused(
-        "live_reload: maybe\n",
-        "live_reload: expected true or false, found \"maybe\"",
-    );
+    refused("requirements: numpy\n", "requirements: expected a list, found \"numpy\"");
+    refused("requirements:\n  - numpy\n  - {a: b}\n", "requirements[1]: expected a string, found an object");
+    refused("python_version: 3.11\n", "python_version: expected a string such as \"py311\", found the number 3.11");
+    refused("live_reload: maybe\n", "live_reload: expected true or false, found \"maybe\"");
     refused(
         "runtime:\n  predict_concurrency: -1\n",
         "runtime.predict_concurrency: expected a whole number that is not negative, found the number -1",
@@ -103,10 +81,7 @@ fn a_value_of_the_wrong_kind_is_refused_by_path() {
         "docker_server:\n  predict_endpoint: /p\n  readiness_endpoint: /\n  liveness_endpoint: /\n",
         "docker_server.server_port: is missing",
     );
-    refused(
-        "external_data:\n  - url: https://example.com/x\n",
-        "external_data[0].local_data_path: is missing",
-    );
+    refused("external_data:\n  - url: https://example.com/x\n", "external_data[0].local_data_path: is missing");
     refused("- a list\n", "expected an object, found a list");
 }
 
@@ -138,10 +113,7 @@ fn broken_yaml_says_where() {
 #[test]
 fn aliases_and_merge_keys_are_understood() {
     let config = read("small: &small {cpu: 500m}\nresources:\n  <<: *small\n  memory: 1Gi\n");
-    assert_eq!(
-        (config.resources.cpu.millicpu(), config.resources.memory.bytes()),
-        (500, 1 << 30)
-    );
+    assert_eq!((config.resources.cpu.millicpu(), config.resources.memory.bytes()), (500, 1 << 30));
 }
 
 #[test]
@@ -152,10 +124,7 @@ fn a_small_file_cannot_unfold_into_a_large_one() {
         bomb.push_str(&format!("a{level}: &a{level} [{below}]\n"));
     }
     assert!(matches!(parse_yaml(&bomb), Err(Error::Syntax(_))));
-    assert!(matches!(
-        parse_yaml(&format!("x: {}", "[".repeat(100_000))),
-        Err(Error::Syntax(_))
-    ));
+    assert!(matches!(parse_yaml(&format!("x: {}", "[".repeat(100_000))), Err(Error::Syntax(_))));
 }
 
 #[test]
@@ -188,22 +157,13 @@ fn what_could_never_run_is_a_problem() {
         &server("  server_port: 9000\n  run_as_user_id: 0\n"),
         "docker_server.run_as_user_id: 0 and 60000 are taken, choose another user",
     );
-    problem(
-        "runtime:\n  transport: {kind: grpc}\n",
-        "runtime.transport.kind: grpc needs a `docker_server`",
-    );
+    problem("runtime:\n  transport: {kind: grpc}\n", "runtime.transport.kind: grpc needs a `docker_server`");
     problem(
         "runtime:\n  health_checks: {restart_threshold_seconds: 5}\n",
         "runtime.health_checks.restart_threshold_seconds: expected 10 to 3000 seconds",
     );
-    problem(
-        "model_class_name: my model\n",
-        "model_class_name: expected the name of a Python class",
-    );
-    problem(
-        "secrets:\n  ../escape: null\n",
-        "secrets.../escape: expected a name of letters, digits, `-`, `_` and `.`",
-    );
+    problem("model_class_name: my model\n", "model_class_name: expected the name of a Python class");
+    problem("secrets:\n  ../escape: null\n", "secrets.../escape: expected a name of letters, digits, `-`, `_` and `.`");
 }
 
 #[test]
@@ -222,29 +182,20 @@ fn no_path_leaves_the_models_folder() {
 fn a_mistyped_key_is_kept_and_warned_about() {
     let config = read("requirments: [numpy]\n");
     let warnings: Vec<_> = config.warnings().iter().map(ToString::to_string).collect();
-    assert_eq!(
-        warnings,
-        ["requirments: unknown key, kept and given no meaning; did you mean `requirements`?"]
-    );
+    assert_eq!(warnings, ["requirments: unknown key, kept and given no meaning; did you mean `requirements`?"]);
     assert_eq!(config.expanded()["requirments"], json!(["numpy"]));
 }
 
 #[test]
 fn variables_of_the_platform_are_dropped_with_a_warning() {
     let config = read("environment_variables: {PORT: 1, K_X: 2, MINE: 3}\n");
-    assert_eq!(
-        config.allowed_environment_variables().collect::<Vec<_>>(),
-        [("MINE", "3")]
-    );
+    assert_eq!(config.allowed_environment_variables().collect::<Vec<_>>(), [("MINE", "3")]);
     assert_eq!(config.warnings().len(), 2);
 }
 
 #[test]
 fn both_ways_to_ask_for_a_websocket_agree() {
-    for yaml in [
-        "runtime: {is_websocket_endpoint: true}",
-        "runtime: {transport: {kind: websocket}}",
-    ] {
+    for yaml in ["runtime: {is_websocket_endpoint: true}", "runtime: {transport: {kind: websocket}}"] {
         let config = read(yaml);
         assert_eq!(config.runtime.transport.kind, TransportKind::Websocket);
         assert_eq!(config.expanded()["runtime"]["is_websocket_endpoint"], json!(true));
@@ -266,9 +217,9 @@ fn the_expanded_config_is_the_reference_clients() {
 /// Whether everything that `given` says is said by `expanded` too.
 fn preserves(given: &Value, expanded: &Value) -> bool {
     match (given, expanded) {
-        (Value::Object(given), Value::Object(expanded)) => given
-            .iter()
-            .all(|(key, value)| expanded.get(key).is_some_and(|found| preserves(value, found))),
+        (Value::Object(given), Value::Object(expanded)) => {
+            given.iter().all(|(key, value)| expanded.get(key).is_some_and(|found| preserves(value, found)))
+        }
         (given, expanded) => given == expanded,
     }
 }

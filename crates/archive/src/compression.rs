@@ -32,13 +32,7 @@ pub(crate) struct RatioExceeded;
 /// The bytes of the tar inside `source`.
 pub(crate) fn open<'r, R: Read + 'r>(source: R, limits: &Limits) -> Result<(Compression, Box<dyn Read + 'r>), Error> {
     let consumed = Rc::new(Cell::new(0));
-    let mut source = BufReader::with_capacity(
-        BUFFER_BYTES,
-        Counted {
-            source,
-            count: Rc::clone(&consumed),
-        },
-    );
+    let mut source = BufReader::with_capacity(BUFFER_BYTES, Counted { source, count: Rc::clone(&consumed) });
     let start = source.fill_buf().map_err(Error::Read)?;
     let compression = match start {
         [0x1f, 0x8b, ..] => Compression::Gzip,
@@ -49,20 +43,12 @@ pub(crate) fn open<'r, R: Read + 'r>(source: R, limits: &Limits) -> Result<(Comp
         _ => Compression::None,
     };
     let guard = |inner: Box<dyn Read + 'r>| {
-        let guarded = Guarded {
-            inner,
-            consumed,
-            produced: 0,
-            ratio: limits.ratio,
-        };
+        let guarded = Guarded { inner, consumed, produced: 0, ratio: limits.ratio };
         Box::new(BufReader::with_capacity(BUFFER_BYTES, guarded))
     };
     Ok(match compression {
         Compression::None => (compression, Box::new(source)),
-        Compression::Gzip => (
-            compression,
-            guard(Box::new(flate2::bufread::MultiGzDecoder::new(source))),
-        ),
+        Compression::Gzip => (compression, guard(Box::new(flate2::bufread::MultiGzDecoder::new(source)))),
         Compression::Zstd => {
             let mut decoder = zstd::stream::read::Decoder::with_buffer(source).map_err(Error::Read)?;
             decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(Error::Read)?;
@@ -97,15 +83,7 @@ impl Read for Guarded<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
         self.produced += read as u64;
-        let allowed = self
-            .consumed
-            .get()
-            .saturating_mul(self.ratio)
-            .max(Limits::RATIO_FREE_BYTES);
-        if self.produced > allowed {
-            Err(io::Error::other(RatioExceeded))
-        } else {
-            Ok(read)
-        }
+        let allowed = self.consumed.get().saturating_mul(self.ratio).max(Limits::RATIO_FREE_BYTES);
+        if self.produced > allowed { Err(io::Error::other(RatioExceeded)) } else { Ok(read) }
     }
 }

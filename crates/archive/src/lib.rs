@@ -36,13 +36,7 @@ impl Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            total_bytes: 64 << 30,
-            file_bytes: 32 << 30,
-            entries: 100_000,
-            path_bytes: 1024,
-            ratio: 200,
-        }
+        Self { total_bytes: 64 << 30, file_bytes: 32 << 30, entries: 100_000, path_bytes: 1024, ratio: 200 }
     }
 }
 
@@ -60,9 +54,7 @@ pub struct Listing {
 impl Listing {
     /// Whether there is a file, or a link that stands for one, at a path like `model/model.py`.
     pub fn has_file(&self, path: &str) -> bool {
-        self.entries
-            .iter()
-            .any(|entry| entry.path == path && entry.kind != Kind::Folder)
+        self.entries.iter().any(|entry| entry.path == path && entry.kind != Kind::Folder)
     }
 
     /// Whether anything lies in a folder, be it an entry of its own or only part of others' paths.

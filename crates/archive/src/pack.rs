@@ -102,10 +102,7 @@ pub enum PackError {
 pub fn pack(what: &Pack<'_>, output: impl Write, mut progress: impl FnMut(Progress)) -> Result<Packed, PackError> {
     let files = collect(what)?;
     let total_bytes = files.values().map(Source::size).sum();
-    let mut done = Progress {
-        done_bytes: 0,
-        total_bytes,
-    };
+    let mut done = Progress { done_bytes: 0, total_bytes };
     progress(done);
     let mut archive = tar::Builder::new(output);
     let mut on_read = |bytes| {
@@ -119,19 +116,12 @@ pub fn pack(what: &Pack<'_>, output: impl Write, mut progress: impl FnMut(Progre
         header.set_mtime(0);
         match source {
             Source::Bytes(bytes) => {
-                archive
-                    .append_data(&mut header, path, *bytes)
-                    .map_err(PackError::Write)?;
+                archive.append_data(&mut header, path, *bytes).map_err(PackError::Write)?;
                 on_read(bytes.len() as u64);
             }
             Source::File { at, size, .. } => {
                 let file = File::open(at).map_err(|source| read_error(at, source))?;
-                let mut data = Exactly {
-                    file,
-                    left: *size,
-                    failure: None,
-                    on_read: &mut on_read,
-                };
+                let mut data = Exactly { file, left: *size, failure: None, on_read: &mut on_read };
                 let written = archive.append_data(&mut header, path, &mut data);
                 match data.failure {
                     Some(Failure::Changed) => return Err(PackError::Changed(at.clone())),
@@ -141,14 +131,8 @@ pub fn pack(what: &Pack<'_>, output: impl Write, mut progress: impl FnMut(Progre
             }
         }
     }
-    archive
-        .into_inner()
-        .and_then(|mut output| output.flush())
-        .map_err(PackError::Write)?;
-    Ok(Packed {
-        files: files.len() as u64,
-        bytes: total_bytes,
-    })
+    archive.into_inner().and_then(|mut output| output.flush()).map_err(PackError::Write)?;
+    Ok(Packed { files: files.len() as u64, bytes: total_bytes })
 }
 
 /// Where the content of one path comes from.
@@ -177,11 +161,7 @@ type Files<'a> = BTreeMap<String, Source<'a>>;
 
 fn collect<'a>(what: &Pack<'a>) -> Result<Files<'a>, PackError> {
     let own = what.folder.join(IGNORE_FILE);
-    let own_rules = if own.is_file() {
-        read_rules(&own)?
-    } else {
-        rules(DEFAULT_IGNORE)?
-    };
+    let own_rules = if own.is_file() { read_rules(&own)? } else { rules(DEFAULT_IGNORE)? };
     let mut files = Files::new();
     let is_left_out = |path: &str, is_dir| own_rules.matched(path, is_dir).is_ignore();
     gather(what.folder, "", &is_left_out, &mut Vec::new(), &mut files)?;
@@ -194,13 +174,7 @@ fn collect<'a>(what: &Pack<'a>) -> Result<Files<'a>, PackError> {
             default_rules.matched(inner, is_dir).is_ignore() || own_rules.matched(path, is_dir).is_ignore()
         };
         for folder in what.external_package_dirs {
-            gather(
-                &what.folder.join(folder),
-                packages,
-                &is_left_out,
-                &mut Vec::new(),
-                &mut files,
-            )?;
+            gather(&what.folder.join(folder), packages, &is_left_out, &mut Vec::new(), &mut files)?;
         }
     }
     if let Some(config) = what.config {
@@ -246,11 +220,7 @@ fn gather(
         let Ok(name) = entry.file_name().into_string() else {
             return Err(PackError::Name(at));
         };
-        let path = if prefix.is_empty() {
-            name
-        } else {
-            format!("{prefix}/{name}")
-        };
+        let path = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
         let metadata = fs::metadata(&at);
         if is_left_out(&path, metadata.as_ref().is_ok_and(fs::Metadata::is_dir)) {
             continue;
@@ -263,17 +233,9 @@ fn gather(
             gather(&at, &path, is_left_out, above, files)?;
         } else if metadata.is_file() {
             let executable = metadata.permissions().mode() & 0o111 != 0;
-            let new = Source::File {
-                at: at.clone(),
-                size: metadata.len(),
-                executable,
-            };
+            let new = Source::File { at: at.clone(), size: metadata.len(), executable };
             if let Some(Source::File { at: first, .. }) = files.insert(path.clone(), new) {
-                return Err(PackError::Conflict {
-                    path,
-                    first,
-                    second: at,
-                });
+                return Err(PackError::Conflict { path, first, second: at });
             }
         } else {
             return Err(PackError::Special(at));
@@ -284,10 +246,7 @@ fn gather(
 }
 
 fn read_error(path: &Path, source: io::Error) -> PackError {
-    PackError::Read {
-        path: path.to_owned(),
-        source,
-    }
+    PackError::Read { path: path.to_owned(), source }
 }
 
 /// Reads exactly as many bytes as the header promised, or says that the file changed.

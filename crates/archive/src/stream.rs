@@ -30,17 +30,8 @@ pub(crate) fn walk<R: Read>(
     mut visit: impl FnMut(&Entry, &mut dyn Read) -> Result<(), Error>,
 ) -> Result<Listing, Error> {
     let (compression, source) = compression::open(source, limits)?;
-    let mut walk = Walk {
-        source,
-        limits,
-        place: Place::AtStart,
-        seen: BTreeMap::new(),
-    };
-    let mut listing = Listing {
-        compression,
-        entries: Vec::new(),
-        total_bytes: 0,
-    };
+    let mut walk = Walk { source, limits, place: Place::AtStart, seen: BTreeMap::new() };
+    let mut listing = Listing { compression, entries: Vec::new(), total_bytes: 0 };
     while let Some(raw) = walk.next_entry()? {
         let padding = raw.size.next_multiple_of(BLOCK_BYTES) - raw.size;
         let size = raw.size;
@@ -48,10 +39,7 @@ pub(crate) fn walk<R: Read>(
             walk.check_limits(&entry, &listing)?;
             listing.total_bytes += entry.size;
             walk.place = Place::Inside(entry.path.clone());
-            let mut data = Data {
-                inner: (&mut walk.source).take(size),
-                failure: None,
-            };
+            let mut data = Data { inner: (&mut walk.source).take(size), failure: None };
             let visited = visit(&entry, &mut data);
             let rest = io::copy(&mut data, &mut io::sink());
             let (missing, failure) = (data.inner.limit(), data.failure.take());
@@ -122,9 +110,7 @@ impl<R: Read> Walk<'_, R> {
             let Some(header) = self.next_header()? else {
                 return Ok(None);
             };
-            let declared = header
-                .entry_size()
-                .map_err(|_| self.damaged("a size that is no number"))?;
+            let declared = header.entry_size().map_err(|_| self.damaged("a size that is no number"))?;
             match header.entry_type() {
                 EntryType::GNULongName => path = Some(self.long_text(declared)?),
                 EntryType::GNULongLink => link = Some(self.long_text(declared)?),
@@ -151,16 +137,9 @@ impl<R: Read> Walk<'_, R> {
                 kind => {
                     let executable = header.mode().is_ok_and(|mode| mode & 0o111 != 0);
                     let path = path.unwrap_or_else(|| header.path_bytes().into_owned());
-                    let link = link
-                        .or_else(|| header.link_name_bytes().map(|name| name.into_owned()))
-                        .unwrap_or_default();
-                    return Ok(Some(Raw {
-                        path,
-                        link,
-                        kind,
-                        size: size.unwrap_or(declared),
-                        executable,
-                    }));
+                    let link =
+                        link.or_else(|| header.link_name_bytes().map(|name| name.into_owned())).unwrap_or_default();
+                    return Ok(Some(Raw { path, link, kind, size: size.unwrap_or(declared), executable }));
                 }
             }
         }
@@ -181,9 +160,7 @@ impl<R: Read> Walk<'_, R> {
         header.as_mut_bytes().copy_from_slice(&block);
         let mut expected = header.clone();
         expected.set_cksum();
-        let fits = header
-            .cksum()
-            .is_ok_and(|stored| expected.cksum().is_ok_and(|computed| stored == computed));
+        let fits = header.cksum().is_ok_and(|stored| expected.cksum().is_ok_and(|computed| stored == computed));
         match (fits, &self.place) {
             (true, _) => Ok(Some(header)),
             (false, Place::AtStart) => Err(Error::NotAnArchive),
@@ -202,21 +179,13 @@ impl<R: Read> Walk<'_, R> {
 
     /// The data of an extension header.
     fn extension(&mut self, size: u64) -> Result<Vec<u8>, Error> {
-        let allowed = self
-            .limits
-            .path_bytes
-            .saturating_mul(2)
-            .saturating_add(EXTENSION_EXTRA_BYTES);
+        let allowed = self.limits.path_bytes.saturating_mul(2).saturating_add(EXTENSION_EXTRA_BYTES);
         if size > allowed {
             let path = match &self.place {
                 Place::AtStart => "the first entry".to_owned(),
                 Place::Inside(path) | Place::After(path) => format!("the entry after {path}"),
             };
-            return Err(Error::TooLarge {
-                path,
-                limit: Limit::PathBytes,
-                allowed: self.limits.path_bytes,
-            });
+            return Err(Error::TooLarge { path, limit: Limit::PathBytes, allowed: self.limits.path_bytes });
         }
         let mut data = vec![0; size as usize];
         self.fill(&mut data)?;
@@ -231,16 +200,10 @@ impl<R: Read> Walk<'_, R> {
         let kind = match raw.kind {
             // Old archives mark a folder only by the slash at the end of its name.
             EntryType::Regular if raw.path.ends_with(b"/") => Kind::Folder,
-            EntryType::Regular | EntryType::Continuous => Kind::File {
-                executable: raw.executable,
-            },
+            EntryType::Regular | EntryType::Continuous => Kind::File { executable: raw.executable },
             EntryType::Directory => Kind::Folder,
-            EntryType::Symlink => Kind::Symlink {
-                target: path::check_link(&path, &raw.link).map_err(refuse)?,
-            },
-            EntryType::Link => Kind::Hardlink {
-                target: self.earlier_file(&raw.link).map_err(refuse)?,
-            },
+            EntryType::Symlink => Kind::Symlink { target: path::check_link(&path, &raw.link).map_err(refuse)? },
+            EntryType::Link => Kind::Hardlink { target: self.earlier_file(&raw.link).map_err(refuse)? },
             EntryType::Char => return Err(refuse(Refusal::Special("character device"))),
             EntryType::Block => return Err(refuse(Refusal::Special("block device"))),
             EntryType::Fifo => return Err(refuse(Refusal::Special("pipe"))),
@@ -252,28 +215,16 @@ impl<R: Read> Walk<'_, R> {
             return Err(refuse(Refusal::UnexpectedData));
         }
         if path.is_empty() {
-            return if kind == Kind::Folder {
-                Ok(None)
-            } else {
-                Err(refuse(Refusal::Duplicate))
-            };
+            return if kind == Kind::Folder { Ok(None) } else { Err(refuse(Refusal::Duplicate)) };
         }
         self.place_in_tree(&path, &kind).map_err(refuse)?;
-        Ok(Some(Entry {
-            path,
-            kind,
-            size: if is_file { raw.size } else { 0 },
-        }))
+        Ok(Some(Entry { path, kind, size: if is_file { raw.size } else { 0 } }))
     }
 
     fn earlier_file(&self, link: &[u8]) -> Result<String, Refusal> {
         let nothing = || Refusal::LinkToNothing(String::from_utf8_lossy(link).into_owned());
         let target = path::clean(link).map_err(|_| nothing())?;
-        if self.seen.get(&target) == Some(&Seen::File) {
-            Ok(target)
-        } else {
-            Err(nothing())
-        }
+        if self.seen.get(&target) == Some(&Seen::File) { Ok(target) } else { Err(nothing()) }
     }
 
     /// No path twice, and nothing below a file or a link: so no write can ever follow a link.
@@ -304,19 +255,11 @@ impl<R: Read> Walk<'_, R> {
             (self.seen.len() as u64, limits.entries.saturating_mul(2), Limit::Entries),
             (entry.path.len() as u64, limits.path_bytes, Limit::PathBytes),
             (entry.size, limits.file_bytes, Limit::FileBytes),
-            (
-                so_far.total_bytes.saturating_add(entry.size),
-                limits.total_bytes,
-                Limit::TotalBytes,
-            ),
+            (so_far.total_bytes.saturating_add(entry.size), limits.total_bytes, Limit::TotalBytes),
         ];
         match checks.into_iter().find(|(value, allowed, _)| value > allowed) {
             None => Ok(()),
-            Some((_, allowed, limit)) => Err(Error::TooLarge {
-                path: entry.path.clone(),
-                limit,
-                allowed,
-            }),
+            Some((_, allowed, limit)) => Err(Error::TooLarge { path: entry.path.clone(), limit, allowed }),
         }
     }
 
@@ -339,19 +282,12 @@ impl<R: Read> Walk<'_, R> {
     }
 
     fn read_error(&self, error: io::Error) -> Error {
-        if error
-            .get_ref()
-            .is_some_and(|inner| inner.is::<compression::RatioExceeded>())
-        {
+        if error.get_ref().is_some_and(|inner| inner.is::<compression::RatioExceeded>()) {
             let path = match &self.place {
                 Place::AtStart => String::new(),
                 Place::Inside(path) | Place::After(path) => path.clone(),
             };
-            return Error::TooLarge {
-                path,
-                limit: Limit::Ratio,
-                allowed: self.limits.ratio,
-            };
+            return Error::TooLarge { path, limit: Limit::Ratio, allowed: self.limits.ratio };
         }
         match error.kind() {
             io::ErrorKind::UnexpectedEof => Error::Truncated(self.place.clone()),
@@ -364,16 +300,10 @@ impl<R: Read> Walk<'_, R> {
     }
 
     fn damaged(&self, problem: &str) -> Error {
-        Error::Damaged {
-            place: self.place.clone(),
-            problem: problem.to_owned(),
-        }
+        Error::Damaged { place: self.place.clone(), problem: problem.to_owned() }
     }
 }
 
 fn refused(path: &[u8], problem: Refusal) -> Error {
-    Error::Refused {
-        path: String::from_utf8_lossy(path).into_owned(),
-        problem,
-    }
+    Error::Refused { path: String::from_utf8_lossy(path).into_owned(), problem }
 }

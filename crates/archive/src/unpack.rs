@@ -21,10 +21,7 @@ pub fn unpack(archive: impl Read, folder: &Path, limits: &Limits) -> Result<List
     make_folder(folder).map_err(|source| write_error(&folder.to_string_lossy(), source))?;
     let is_empty = fs::read_dir(folder).map(|mut entries| entries.next().is_none());
     if !is_empty.map_err(|source| write_error(&folder.to_string_lossy(), source))? {
-        let source = io::Error::new(
-            io::ErrorKind::DirectoryNotEmpty,
-            "the folder to unpack into is not empty",
-        );
+        let source = io::Error::new(io::ErrorKind::DirectoryNotEmpty, "the folder to unpack into is not empty");
         return Err(write_error(&folder.to_string_lossy(), source));
     }
     let listing = stream::walk(archive, limits, |entry, data| {
@@ -73,8 +70,5 @@ fn make_folder(path: &Path) -> io::Result<()> {
 }
 
 fn write_error(path: &str, source: io::Error) -> Error {
-    Error::Write {
-        path: path.to_owned(),
-        source,
-    }
+    Error::Write { path: path.to_owned(), source }
 }

@@ -21,12 +21,7 @@ fn folder(files: &[(&str, &str)]) -> TempDir {
 }
 
 fn what(folder: &Path) -> Pack<'_> {
-    Pack {
-        folder,
-        config: None,
-        external_package_dirs: &[],
-        packages_dir: "packages",
-    }
+    Pack { folder, config: None, external_package_dirs: &[], packages_dir: "packages" }
 }
 
 fn packed(what: &Pack<'_>) -> Vec<u8> {
@@ -43,29 +38,13 @@ fn names(archive: &[u8]) -> Vec<String> {
 #[test]
 fn what_was_packed_unpacks_to_the_same_files() {
     let deep = format!("data/{}/{}/x.bin", "d".repeat(90), "e".repeat(90));
-    let source = folder(&[
-        ("config.yaml", "a: 1"),
-        ("model/model.py", "class Model: ..."),
-        (&deep, "deep"),
-    ]);
+    let source = folder(&[("config.yaml", "a: 1"), ("model/model.py", "class Model: ..."), (&deep, "deep")]);
     fs::set_permissions(source.path().join("model/model.py"), fs::Permissions::from_mode(0o755)).unwrap();
     let target = tempfile::tempdir().unwrap();
-    unpack(
-        &packed(&what(source.path()))[..],
-        &target.path().join("new"),
-        &Limits::default(),
-    )
-    .unwrap();
+    unpack(&packed(&what(source.path()))[..], &target.path().join("new"), &Limits::default()).unwrap();
     let unpacked = target.path().join("new");
     assert_eq!(fs::read_to_string(unpacked.join(&deep)).unwrap(), "deep");
-    assert_eq!(
-        fs::metadata(unpacked.join("model/model.py"))
-            .unwrap()
-            .permissions()
-            .mode()
-            & 0o100,
-        0o100
-    );
+    assert_eq!(fs::metadata(unpacked.join("model/model.py")).unwrap().permissions().mode() & 0o100, 0o100);
 }
 
 #[test]
@@ -91,10 +70,7 @@ fn the_default_list_leaves_out_what_the_format_leaves_out() {
         ("data/weights.bin", ""),
         (".hidden", ""),
     ]);
-    assert_eq!(
-        names(&packed(&what(source.path()))),
-        [".hidden", "config.yaml", "data/weights.bin", "model/model.py"]
-    );
+    assert_eq!(names(&packed(&what(source.path()))), [".hidden", "config.yaml", "data/weights.bin", "model/model.py"]);
 }
 
 #[test]
@@ -122,16 +98,9 @@ fn external_packages_are_copied_flat_into_packages() {
     ]);
     let external = [PathBuf::from("../shared")];
     let app = root.path().join("app");
-    let what = Pack {
-        config: Some(b"new"),
-        external_package_dirs: &external,
-        ..what(&app)
-    };
+    let what = Pack { config: Some(b"new"), external_package_dirs: &external, ..what(&app) };
     let archive = packed(&what);
-    assert_eq!(
-        names(&archive),
-        ["config.yaml", "packages/top.py", "packages/util/a.py"]
-    );
+    assert_eq!(names(&archive), ["config.yaml", "packages/top.py", "packages/util/a.py"]);
     unpack(&archive[..], &root.path().join("out"), &Limits::default()).unwrap();
     assert_eq!(fs::read_to_string(root.path().join("out/config.yaml")).unwrap(), "new");
 
@@ -165,20 +134,8 @@ fn progress_reaches_the_total() {
     let mut seen = Vec::new();
     let packed = pack(&what(source.path()), Vec::new(), |progress| seen.push(progress)).unwrap();
     assert_eq!((packed.files, packed.bytes), (2, 100_005));
-    assert_eq!(
-        seen.first(),
-        Some(&Progress {
-            done_bytes: 0,
-            total_bytes: 100_005
-        })
-    );
-    assert_eq!(
-        seen.last(),
-        Some(&Progress {
-            done_bytes: 100_005,
-            total_bytes: 100_005
-        })
-    );
+    assert_eq!(seen.first(), Some(&Progress { done_bytes: 0, total_bytes: 100_005 }));
+    assert_eq!(seen.last(), Some(&Progress { done_bytes: 100_005, total_bytes: 100_005 }));
     assert!(seen.is_sorted_by_key(|progress| progress.done_bytes));
 }
 

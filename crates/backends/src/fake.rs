@@ -136,14 +136,7 @@ impl Fake {
 
     /// The replica's process is gone, for this cause.
     pub fn crash(&self, replica: &ReplicaId, cause: ExitCause) {
-        self.exit(
-            replica,
-            Exit {
-                cause,
-                message: format!("the test ended it: {cause:?}"),
-                detail: None,
-            },
-        );
+        self.exit(replica, Exit { cause, message: format!("the test ended it: {cause:?}"), detail: None });
     }
 
     /// The replica's process is gone, with all that can be said about it.
@@ -250,27 +243,10 @@ impl Backend for Fake {
         if !state.artifacts.contains(&start.artifact) {
             return Err(StartError::NoArtifact(start.artifact));
         }
-        let phase = if state.ready_at_once {
-            Phase::Ready
-        } else {
-            Phase::Starting
-        };
-        let status = Status {
-            sequence: 1,
-            phase,
-            in_flight: 0,
-            start: StartTimes::default(),
-            pid: 0,
-        };
+        let phase = if state.ready_at_once { Phase::Ready } else { Phase::Starting };
+        let status = Status { sequence: 1, phase, in_flight: 0, start: StartTimes::default(), pid: 0 };
         state.start_order.push(id.clone());
-        state.replicas.insert(
-            id,
-            Replica {
-                start,
-                status,
-                log: Vec::new(),
-            },
-        );
+        state.replicas.insert(id, Replica { start, status, log: Vec::new() });
         drop(state);
         self.bump();
         Ok(())
@@ -283,11 +259,7 @@ impl Backend for Fake {
             if state.stops_are_held {
                 Phase::Draining
             } else {
-                Phase::Exited(Exit {
-                    cause: ExitCause::Stopped,
-                    message: "stopped".into(),
-                    detail: None,
-                })
+                Phase::Exited(Exit { cause: ExitCause::Stopped, message: "stopped".into(), detail: None })
             }
         };
         self.set_phase(replica, phase);
@@ -299,10 +271,7 @@ impl Backend for Fake {
         if state.list_errors > 0 {
             state.list_errors -= 1;
             let source = std::io::Error::other("the test scripted this");
-            return Err(BackendError {
-                what: "cannot list replicas".into(),
-                source,
-            });
+            return Err(BackendError { what: "cannot list replicas".into(), source });
         }
         Ok(state.replicas.values().map(observe).collect())
     }
@@ -310,11 +279,7 @@ impl Backend for Fake {
     async fn forget(&self, replica: &ReplicaId) {
         let mut state = self.state();
         state.calls.forgets += 1;
-        if state
-            .replicas
-            .get(replica)
-            .is_some_and(|replica| has_exited(&replica.status))
-        {
+        if state.replicas.get(replica).is_some_and(|replica| has_exited(&replica.status)) {
             state.replicas.remove(replica);
             state.start_order.retain(|id| id != replica);
             drop(state);
@@ -325,26 +290,16 @@ impl Backend for Fake {
     async fn read_log(&self, replica: &ReplicaId, cursor: u64) -> Result<LogChunk, BackendError> {
         let state = self.state();
         let Some(replica) = state.replicas.get(replica) else {
-            return Ok(LogChunk {
-                cursor,
-                ..LogChunk::default()
-            });
+            return Ok(LogChunk { cursor, ..LogChunk::default() });
         };
         let from = usize::try_from(cursor).unwrap_or(usize::MAX).min(replica.log.len());
         let to = (from + LINES_PER_CHUNK).min(replica.log.len());
-        Ok(LogChunk {
-            lines: replica.log[from..to].to_vec(),
-            cursor: to as u64,
-            more: to < replica.log.len(),
-        })
+        Ok(LogChunk { lines: replica.log[from..to].to_vec(), cursor: to as u64, more: to < replica.log.len() })
     }
 
     async fn changed(&self, seen: u64) -> u64 {
         let mut changes = self.changes.0.subscribe();
-        *changes
-            .wait_for(|count| *count > seen)
-            .await
-            .expect("the sender lives in self")
+        *changes.wait_for(|count| *count > seen).await.expect("the sender lives in self")
     }
 
     async fn collect_garbage(&self, keep: &BTreeSet<Artifact>) -> Result<(), BackendError> {
@@ -371,11 +326,7 @@ fn artifact_of(request: &BuildRequest) -> Artifact {
         std::fs::read(&request.archive).unwrap_or_else(|_| request.archive.as_os_str().as_encoded_bytes().to_vec());
     let config = serde_json::to_vec(&*request.config).expect("a config is plain data");
     let mut hasher = blake3::Hasher::new();
-    for part in [
-        &archive[..],
-        &config,
-        request.raw_config.as_deref().unwrap_or_default().as_bytes(),
-    ] {
+    for part in [&archive[..], &config, request.raw_config.as_deref().unwrap_or_default().as_bytes()] {
         hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
     }
     Artifact(format!("fake-{}", &hasher.finalize().to_hex()[..16]))

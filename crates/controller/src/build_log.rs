@@ -56,19 +56,8 @@ impl BuildLog {
     pub fn open(store: Store, deployment: DeploymentId) -> (Arc<BuildLog>, Writer) {
         let (sender, lines) = mpsc::channel(WAITING_LINES);
         let (close, closed) = watch::channel(false);
-        let log = Arc::new(BuildLog {
-            lines: sender,
-            lost: AtomicU64::new(0),
-            last: Mutex::default(),
-            closed: close,
-        });
-        let writer = Writer {
-            store,
-            deployment,
-            log: log.clone(),
-            lines,
-            closed,
-        };
+        let log = Arc::new(BuildLog { lines: sender, lost: AtomicU64::new(0), last: Mutex::default(), closed: close });
+        let writer = Writer { store, deployment, log: log.clone(), lines, closed };
         (log, writer)
     }
 
@@ -162,11 +151,7 @@ impl Writer {
         let lost = self.log.lost.swap(0, Ordering::Relaxed);
         if let (true, Some(last)) = (lost > 0, batch.last()) {
             let text = format!("{lost} lines of output are left out: they came faster than they could be stored");
-            let note = LogLine {
-                message: text,
-                level: Some(Level::Warning),
-                ..last.line.clone()
-            };
+            let note = LogLine { message: text, level: Some(Level::Warning), ..last.line.clone() };
             batch.push(record(&self.deployment, note));
         }
         is_closed
@@ -174,10 +159,5 @@ impl Writer {
 }
 
 fn record(deployment: &DeploymentId, line: LogLine) -> LogRecord {
-    LogRecord {
-        deployment_id: deployment.clone(),
-        replica_id: None,
-        component: Component::Build,
-        line,
-    }
+    LogRecord { deployment_id: deployment.clone(), replica_id: None, component: Component::Build, line }
 }

@@ -40,22 +40,13 @@ impl Drop for Running {
 
 impl Builds {
     pub fn new(shared: Shared) -> Self {
-        Self {
-            shared,
-            running: BTreeMap::new(),
-        }
+        Self { shared, running: BTreeMap::new() }
     }
 
     fn begin(&mut self, entry: &Arc<Entry>, since: Timestamp) {
         let build = tokio::spawn(build(self.shared.clone(), entry.clone(), since));
         let id = entry.deployment.id.clone();
-        self.running.insert(
-            id,
-            Running {
-                since,
-                task: build.abort_handle(),
-            },
-        );
+        self.running.insert(id, Running { since, task: build.abort_handle() });
         let bell = self.shared.bells.builds.clone();
         tokio::spawn(async move {
             // However it ended, its place is free now.
@@ -73,10 +64,7 @@ impl Task for Builds {
         self.running.retain(|_, running| !running.task.is_finished());
         let entries = self.shared.catalogue.read().await?;
         self.running.retain(|id, running| {
-            entries
-                .get(id)
-                .and_then(|entry| entry.deployment.lifecycle.pending_build())
-                == Some(running.since)
+            entries.get(id).and_then(|entry| entry.deployment.lifecycle.pending_build()) == Some(running.since)
         });
         let mut waiting: Vec<(Timestamp, &Arc<Entry>)> = entries
             .values()
@@ -84,12 +72,7 @@ impl Task for Builds {
             .filter_map(|entry| Some((entry.deployment.lifecycle.pending_build()?, entry)))
             .collect();
         waiting.sort_by_key(|(since, entry)| (*since, entry.deployment.id.clone()));
-        let free = self
-            .shared
-            .settings
-            .builds_at_once
-            .max(1)
-            .saturating_sub(self.running.len());
+        let free = self.shared.settings.builds_at_once.max(1).saturating_sub(self.running.len());
         for (since, entry) in waiting.into_iter().take(free) {
             self.begin(entry, since);
         }
@@ -101,17 +84,14 @@ impl Task for Builds {
 async fn build(shared: Shared, entry: Arc<Entry>, since: Timestamp) {
     let _keeps_garbage = shared.building.read().await;
     let id = &entry.deployment.id;
-    let outcome = AssertUnwindSafe(make(&shared, &entry))
-        .catch_unwind()
-        .await
-        .unwrap_or_else(|_| {
-            tracing::error!(deployment.id = %id, "a build panicked");
-            Err(Reason {
-                message: "the builder failed for a reason of its own".into(),
-                hint: Some(RETRY.into()),
-                detail: None,
-            })
-        });
+    let outcome = AssertUnwindSafe(make(&shared, &entry)).catch_unwind().await.unwrap_or_else(|_| {
+        tracing::error!(deployment.id = %id, "a build panicked");
+        Err(Reason {
+            message: "the builder failed for a reason of its own".into(),
+            hint: Some(RETRY.into()),
+            detail: None,
+        })
+    });
     let at = (shared.parts.clock)();
     let recorded = shared.parts.store.change_deployment(id, None, |deployment| {
         let result = outcome.clone().map(|artifact| artifact.0);
@@ -137,9 +117,7 @@ async fn make(shared: &Shared, entry: &Entry) -> Result<Artifact, Reason> {
     let say = |level: Level, text: String| log.say((parts.clock)(), level, text);
     let work = async {
         say(Level::Info, "build started".into());
-        let folder = tempfile::Builder::new()
-            .prefix(FOLDER_PREFIX)
-            .tempdir_in(&shared.settings.work_dir);
+        let folder = tempfile::Builder::new().prefix(FOLDER_PREFIX).tempdir_in(&shared.settings.work_dir);
         let folder = folder.map_err(|source| machine("cannot make a temporary folder", &source))?;
         let archive = folder.path().join("archive");
         let fetching = Instant::now();
@@ -157,11 +135,7 @@ async fn make(shared: &Shared, entry: &Entry) -> Result<Artifact, Reason> {
         }
         say(
             Level::Info,
-            format!(
-                "archive of {} bytes fetched in {}",
-                entry.deployment.archive.bytes,
-                Took(fetching.elapsed())
-            ),
+            format!("archive of {} bytes fetched in {}", entry.deployment.archive.bytes, Took(fetching.elapsed())),
         );
         let request = BuildRequest {
             deployment_id: entry.deployment.id.clone(),
@@ -169,28 +143,17 @@ async fn make(shared: &Shared, entry: &Entry) -> Result<Artifact, Reason> {
             config: entry.config.clone(),
             raw_config: entry.deployment.raw_config.clone(),
         };
-        parts
-            .backend
-            .build(request, log.clone())
-            .await
-            .map_err(|error| match error {
-                BuildError::Invalid { message, hint } => Reason {
-                    message,
-                    hint,
-                    detail: None,
-                },
-                machine_error @ BuildError::Machine(_) => machine("the build did not run to its end", &machine_error),
-            })
+        parts.backend.build(request, log.clone()).await.map_err(|error| match error {
+            BuildError::Invalid { message, hint } => Reason { message, hint, detail: None },
+            machine_error @ BuildError::Machine(_) => machine("the build did not run to its end", &machine_error),
+        })
     };
     let said = async {
         let outcome = work.await;
         match &outcome {
             Ok(_) => say(Level::Info, format!("build finished in {}", Took(began.elapsed()))),
             Err(reason) => {
-                say(
-                    Level::Error,
-                    format!("build failed after {}: {}", Took(began.elapsed()), reason.message),
-                );
+                say(Level::Error, format!("build failed after {}: {}", Took(began.elapsed()), reason.message));
                 if let Some(hint) = &reason.hint {
                     say(Level::Info, format!("hint: {hint}"));
                 }
@@ -200,19 +163,12 @@ async fn make(shared: &Shared, entry: &Entry) -> Result<Artifact, Reason> {
         outcome
     };
     let (outcome, ()) = futures::join!(said, writer.run());
-    outcome.map_err(|reason| Reason {
-        detail: reason.detail.or_else(|| log.last_lines()),
-        ..reason
-    })
+    outcome.map_err(|reason| Reason { detail: reason.detail.or_else(|| log.last_lines()), ..reason })
 }
 
 /// The reason of a failure that is not the user's to mend.
 fn machine(what: &str, error: &dyn std::error::Error) -> Reason {
-    Reason {
-        message: format!("{what}: {}", chain(error)),
-        hint: Some(RETRY.into()),
-        detail: None,
-    }
+    Reason { message: format!("{what}: {}", chain(error)), hint: Some(RETRY.into()), detail: None }
 }
 
 /// Removes what builds of a process that was killed have left behind.

@@ -26,10 +26,7 @@ pub(crate) struct Catalogue {
 
 impl Catalogue {
     pub fn new(store: Store) -> Self {
-        Self {
-            store,
-            entries: Mutex::default(),
-        }
+        Self { store, entries: Mutex::default() }
     }
 
     /// Every deployment as it is now.
@@ -38,10 +35,7 @@ impl Catalogue {
         let generations = self.store.deployment_generations().await?;
         let mut next = BTreeMap::new();
         for (id, generation) in generations {
-            let known = entries
-                .get(&id)
-                .filter(|entry| entry.deployment.generation == generation)
-                .cloned();
+            let known = entries.get(&id).filter(|entry| entry.deployment.generation == generation).cloned();
             let entry = match known {
                 Some(entry) => entry,
                 None => match self.store.deployment(&id).await {

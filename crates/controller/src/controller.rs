@@ -41,20 +41,12 @@ pub struct Controller;
 impl Controller {
     /// Starts the tasks. Intent that is stored already is taken up, survivors of an earlier process are found again.
     pub fn start(settings: Settings, parts: Parts) -> Result<Handle, Error> {
-        builds::clean(&settings.work_dir).map_err(|source| Error::File {
-            path: settings.work_dir.clone(),
-            source,
-        })?;
+        builds::clean(&settings.work_dir).map_err(|source| Error::File { path: settings.work_dir.clone(), source })?;
         let shared = Shared::new(parts, settings);
         let (stop, stopped) = watch::channel(false);
         let board = Board::default();
         let run = tokio::spawn(lead(shared.clone(), board.clone(), stopped));
-        Ok(Handle {
-            shared,
-            board,
-            stop,
-            run,
-        })
+        Ok(Handle { shared, board, stop, run })
     }
 }
 
@@ -86,10 +78,7 @@ impl Handle {
     /// Completes when routes have been published.
     pub async fn ready(&self) {
         let mut published = self.shared.published.subscribe();
-        published
-            .wait_for(Option::is_some)
-            .await
-            .expect("the sender lives in self");
+        published.wait_for(Option::is_some).await.expect("the sender lives in self");
     }
 
     /// Lets each task finish its pass and ends it; then does with the replicas as told. Builds under way are dropped and begin
@@ -159,33 +148,14 @@ fn start_tasks(shared: &Shared, board: &Board, stop: &watch::Receiver<bool>) -> 
         board: board.clone(),
         stop: stop.clone(),
     };
-    let slow_driver = Driver {
-        slow_round: shared.settings.garbage_round,
-        ..driver.clone()
-    };
+    let slow_driver = Driver { slow_round: shared.settings.garbage_round, ..driver.clone() };
     let bells = &shared.bells;
     let mut tasks = JoinSet::new();
-    tasks.spawn(
-        driver
-            .clone()
-            .run(Observe { shared: shared.clone() }, bells.observe.clone()),
-    );
+    tasks.spawn(driver.clone().run(Observe { shared: shared.clone() }, bells.observe.clone()));
     tasks.spawn(driver.clone().run(Builds::new(shared.clone()), bells.builds.clone()));
-    tasks.spawn(
-        driver
-            .clone()
-            .run(Deployments::new(shared.clone()), bells.deployments.clone()),
-    );
-    tasks.spawn(
-        driver
-            .clone()
-            .run(Publish { shared: shared.clone() }, bells.routes.clone()),
-    );
-    tasks.spawn(
-        driver
-            .clone()
-            .run(Stage { shared: shared.clone() }, bells.stage.clone()),
-    );
+    tasks.spawn(driver.clone().run(Deployments::new(shared.clone()), bells.deployments.clone()));
+    tasks.spawn(driver.clone().run(Publish { shared: shared.clone() }, bells.routes.clone()));
+    tasks.spawn(driver.clone().run(Stage { shared: shared.clone() }, bells.stage.clone()));
     tasks.spawn(driver.run(Logs { shared: shared.clone() }, bells.logs.clone()));
     tasks.spawn(slow_driver.run(Garbage { shared: shared.clone() }, Bell::default()));
     tasks
@@ -197,18 +167,10 @@ fn start_wakers(shared: &Shared) -> JoinSet<()> {
     let by_topic: [(Topic, Vec<Bell>); 4] = [
         (
             Topic::Deployments,
-            vec![
-                bells.builds.clone(),
-                bells.deployments.clone(),
-                bells.stage.clone(),
-                bells.routes.clone(),
-            ],
+            vec![bells.builds.clone(), bells.deployments.clone(), bells.stage.clone(), bells.routes.clone()],
         ),
         (Topic::Environments, vec![bells.stage.clone(), bells.routes.clone()]),
-        (
-            Topic::Replicas,
-            vec![bells.deployments.clone(), bells.routes.clone(), bells.observe.clone()],
-        ),
+        (Topic::Replicas, vec![bells.deployments.clone(), bells.routes.clone(), bells.observe.clone()]),
         (Topic::Keys, vec![bells.routes.clone()]),
     ];
     let mut wakers = JoinSet::new();
@@ -265,10 +227,7 @@ async fn wait_for_ends(shared: &Shared) -> Result<(), Error> {
     loop {
         seen = backend.changed(seen).await;
         let listed = backend.list().await?;
-        if listed
-            .iter()
-            .all(|observed| matches!(observed.status.phase, Phase::Exited(_)))
-        {
+        if listed.iter().all(|observed| matches!(observed.status.phase, Phase::Exited(_))) {
             return Ok(());
         }
     }

@@ -70,12 +70,7 @@ struct Order {
 
 impl Deployments {
     pub fn new(shared: Shared) -> Self {
-        Self {
-            shared,
-            loads: HashMap::new(),
-            told_to_stop: HashMap::new(),
-            last: None,
-        }
+        Self { shared, loads: HashMap::new(), told_to_stop: HashMap::new(), last: None }
     }
 }
 
@@ -128,10 +123,7 @@ fn in_turn(
     last: Option<DeploymentId>,
 ) -> impl Iterator<Item = &Arc<Entry>> {
     let (after, upto) = match last {
-        Some(last) => (
-            entries.range((Bound::Excluded(last.clone()), Bound::Unbounded)),
-            Some(entries.range(..=last)),
-        ),
+        Some(last) => (entries.range((Bound::Excluded(last.clone()), Bound::Unbounded)), Some(entries.range(..=last))),
         None => (entries.range::<DeploymentId, _>(..), None),
     };
     after.chain(upto.into_iter().flatten()).map(|(_, entry)| entry)
@@ -191,13 +183,7 @@ impl Deployments {
             }
         }
         // Only now has the load been taken into account.
-        self.loads.insert(
-            deployment.id.clone(),
-            LoadMemory {
-                scaling: decision.next.scaling,
-                last: load,
-            },
-        );
+        self.loads.insert(deployment.id.clone(), LoadMemory { scaling: decision.next.scaling, last: load });
         if let Some((level, text)) = sentence(&deployment.lifecycle, &after, &decision.why) {
             tracing::info!(deployment.id = %deployment.id, why = %decision.why, "{text}");
             let told = record(&deployment.id, None, line(now, level, text));
@@ -207,10 +193,7 @@ impl Deployments {
         for action in decision.output {
             self.record_action(now, &deployment.id, action).await?;
         }
-        Ok(Decided {
-            wake_at: decision.wake_at,
-            has_acted,
-        })
+        Ok(Decided { wake_at: decision.wake_at, has_acted })
     }
 
     /// Makes an action a fact; `settle` carries it out from there.
@@ -261,10 +244,7 @@ impl Deployments {
                 // Still in the table: publishing one without it wakes this task.
                 (_, true) => {}
                 (Some(entry), false) if is_unseen => {
-                    orders.push(Order {
-                        replica: row.id.clone(),
-                        entry: entry.clone(),
-                    });
+                    orders.push(Order { replica: row.id.clone(), entry: entry.clone() });
                 }
                 (Some(_) | None, false) => {}
             }
@@ -275,10 +255,7 @@ impl Deployments {
     /// Tells a replica to stop; again after a while, in case it was not heard.
     async fn tell_to_stop(&mut self, now: Timestamp, id: &ReplicaId) {
         let settings = &self.shared.settings;
-        let was_told = self
-            .told_to_stop
-            .get(id)
-            .is_some_and(|at| now.since(*at) < millis(settings.slow_round));
+        let was_told = self.told_to_stop.get(id).is_some_and(|at| now.since(*at) < millis(settings.slow_round));
         if !was_told {
             self.told_to_stop.insert(id.clone(), now);
             self.shared.parts.backend.stop(id, settings.request_timeout_ms()).await;
@@ -339,9 +316,7 @@ impl Deployments {
         let (cause, text) = match &error {
             StartError::NoArtifact(_) => {
                 let text = "the build is no longer there: building again";
-                store
-                    .append_logs(&[record(id, None, line(now, Level::Warning, text))])
-                    .await?;
+                store.append_logs(&[record(id, None, line(now, Level::Warning, text))]).await?;
                 store
                     .change_deployment(id, None, |deployment| {
                         deployment.lifecycle = deployment.lifecycle.clone().artifact_lost(now);
@@ -355,18 +330,9 @@ impl Deployments {
         };
         let told = line(now, Level::Error, format!("replica {replica} cannot start: {text}"));
         store.append_logs(&[record(id, Some(replica), told)]).await?;
-        let exit = Exit {
-            cause,
-            message: text,
-            detail: None,
-        };
-        let status = Status {
-            sequence: 0,
-            phase: Phase::Exited(exit),
-            in_flight: 0,
-            start: StartTimes::default(),
-            pid: 0,
-        };
+        let exit = Exit { cause, message: text, detail: None };
+        let status =
+            Status { sequence: 0, phase: Phase::Exited(exit), in_flight: 0, start: StartTimes::default(), pid: 0 };
         Ok(store.see_replica(replica, &status, now).await?)
     }
 }
@@ -375,19 +341,15 @@ impl Deployments {
 /// requests wait for it instead of hearing that it is broken.
 fn resumed(now: Timestamp, lifecycle: &Lifecycle, has_replicas: bool) -> Lifecycle {
     match (&lifecycle.wanted, &lifecycle.run) {
-        (Wanted::Running, Run::Serving { .. }) if !has_replicas => Lifecycle {
-            run: Run::Waking { since: now },
-            ..lifecycle.clone()
-        },
+        (Wanted::Running, Run::Serving { .. }) if !has_replicas => {
+            Lifecycle { run: Run::Waking { since: now }, ..lifecycle.clone() }
+        }
         _ => lifecycle.clone(),
     }
 }
 
 fn has_ended(replica: &Replica) -> bool {
-    replica
-        .status
-        .as_ref()
-        .is_some_and(|status| matches!(status.phase, Phase::Exited(_)))
+    replica.status.as_ref().is_some_and(|status| matches!(status.phase, Phase::Exited(_)))
 }
 
 /// What has come since the counters were `last`. A counter that is lower than before began again with its gateway.
@@ -403,12 +365,8 @@ fn load_since(last: Load, load: Load) -> autoscale::Load {
 
 /// The environment that a deployment's replicas are told they are in: the one it serves, or the one it is meant for.
 fn environment_of<'a>(deployment: &'a Deployment, environments: &'a [store::domain::Environment]) -> Option<&'a str> {
-    let serving = environments
-        .iter()
-        .filter(|environment| environment.current.as_ref() == Some(&deployment.id));
-    let name = serving
-        .map(|environment| environment.name.as_str())
-        .max_by_key(|name| *name == PRODUCTION);
+    let serving = environments.iter().filter(|environment| environment.current.as_ref() == Some(&deployment.id));
+    let name = serving.map(|environment| environment.name.as_str()).max_by_key(|name| *name == PRODUCTION);
     name.or(deployment.target_environment.as_deref())
 }
 
@@ -424,11 +382,7 @@ fn sentence(before: &Lifecycle, after: &Deployment, why: &deployment::Why) -> Op
         Run::AtZero { .. } => (Level::Info, format!("scaled to zero: {why}")),
         Run::Waking { .. } => (Level::Info, "waking up".into()),
         Run::Failed { reason, .. } => {
-            let hint = reason
-                .hint
-                .as_ref()
-                .map(|hint| format!("\nhint: {hint}"))
-                .unwrap_or_default();
+            let hint = reason.hint.as_ref().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
             (Level::Error, format!("the deployment failed: {}{hint}", reason.message))
         }
     })

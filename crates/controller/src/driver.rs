@@ -46,9 +46,7 @@ impl Next {
 
     /// Look again at `at`, or earlier if something else is due earlier.
     pub fn by(self, at: Option<Timestamp>) -> Next {
-        Next {
-            wake_at: self.wake_at.into_iter().chain(at).min(),
-        }
+        Next { wake_at: self.wake_at.into_iter().chain(at).min() }
     }
 }
 
@@ -118,10 +116,7 @@ pub(crate) struct Driver {
 impl Driver {
     /// Runs passes of `task` until told to stop; the first one at once.
     pub async fn run<T: Task>(mut self, mut task: T, bell: Bell) {
-        let mut status = TaskStatus {
-            name: T::NAME,
-            ..TaskStatus::default()
-        };
+        let mut status = TaskStatus { name: T::NAME, ..TaskStatus::default() };
         loop {
             let wake_in = self.look(&mut task, &mut status).await;
             let due = async {
@@ -163,9 +158,7 @@ impl Driver {
             }
             Err(error) if error.is_conflict() => Duration::ZERO,
             Err(error) => {
-                let pause = FIRST_PAUSE
-                    .saturating_mul(1 << status.failures.min(10))
-                    .min(self.slow_round);
+                let pause = FIRST_PAUSE.saturating_mul(1 << status.failures.min(10)).min(self.slow_round);
                 let text = chain(&error);
                 if status.error.as_ref() != Some(&text) {
                     tracing::warn!(task = T::NAME, error = text, "pass failed; it will be tried again");
@@ -194,8 +187,7 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "without a message".into())
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a message".into())
 }
 
 #[cfg(test)]
@@ -245,18 +237,9 @@ mod tests {
             stop: stopped,
         };
         let bell = Bell::default();
-        let task = Scripted {
-            script: script.into_iter(),
-            bell: bell.clone(),
-            passes: passes_sender,
-        };
+        let task = Scripted { script: script.into_iter(), bell: bell.clone(), passes: passes_sender };
         let run = tokio::spawn(driver.run(task, bell));
-        Running {
-            board,
-            passes,
-            stop,
-            run,
-        }
+        Running { board, passes, stop, run }
     }
 
     #[tokio::test(start_paused = true)]
@@ -300,13 +283,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn losing_a_race_is_not_a_failure() {
-        let conflict: Step = |_| {
-            Err(store::Error::Conflict {
-                kind: "deployment",
-                id: "abc1234".into(),
-            }
-            .into())
-        };
+        let conflict: Step = |_| Err(store::Error::Conflict { kind: "deployment", id: "abc1234".into() }.into());
         let mut running = start(vec![conflict]);
         let before = Instant::now();
         running.passes(2).await;

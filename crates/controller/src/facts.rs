@@ -13,10 +13,7 @@ use store::domain::Replica;
 pub(crate) fn by_deployment(replicas: Vec<Replica>) -> HashMap<DeploymentId, Vec<Replica>> {
     let mut by_deployment: HashMap<DeploymentId, Vec<Replica>> = HashMap::new();
     for replica in replicas {
-        by_deployment
-            .entry(replica.deployment_id.clone())
-            .or_default()
-            .push(replica);
+        by_deployment.entry(replica.deployment_id.clone()).or_default().push(replica);
     }
     by_deployment
 }
@@ -39,11 +36,9 @@ fn phase(replica: &Replica) -> Phase {
         Some(Told::Ready) => Phase::Ready,
         Some(Told::Unhealthy) => Phase::Unhealthy,
         Some(Told::Draining) => Phase::Draining,
-        Some(Told::Exited(exit)) => Phase::Ended(End {
-            cause: cause(exit.cause),
-            message: exit.message.clone(),
-            detail: exit.detail.clone(),
-        }),
+        Some(Told::Exited(exit)) => {
+            Phase::Ended(End { cause: cause(exit.cause), message: exit.message.clone(), detail: exit.detail.clone() })
+        }
     }
 }
 

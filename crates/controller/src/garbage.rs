@@ -29,20 +29,11 @@ impl Task for Garbage {
     async fn pass(&mut self, now: Timestamp) -> Result<Next, Error> {
         let settings = &self.shared.settings;
         let parts = &self.shared.parts;
-        parts
-            .store
-            .prune_logs(
-                now.0.saturating_sub(millis(settings.log_retention)),
-                settings.log_max_bytes,
-            )
-            .await?;
+        parts.store.prune_logs(now.0.saturating_sub(millis(settings.log_retention)), settings.log_max_bytes).await?;
 
         let settled = Timestamp(now.0.saturating_sub(millis(ARCHIVE_GRACE)));
         let kept: BTreeSet<String> = parts.store.archive_keys().await?.into_iter().collect();
-        parts
-            .blobs
-            .sweep(&settings.archive_prefix, settled, |key| kept.contains(key))
-            .await?;
+        parts.blobs.sweep(&settings.archive_prefix, settled, |key| kept.contains(key)).await?;
         parts.blobs.sweep_interrupted(settled).await?;
 
         let is_done = self.collect_artifacts().await?;
@@ -71,10 +62,7 @@ impl Garbage {
             Build::Succeeded { artifact, .. } => Some(Artifact(artifact.clone())),
             Build::Pending { .. } | Build::Failed { .. } | Build::Stopped { .. } => None,
         };
-        let keep = entries
-            .values()
-            .filter_map(|entry| artifact(&entry.deployment.lifecycle.build))
-            .collect();
+        let keep = entries.values().filter_map(|entry| artifact(&entry.deployment.lifecycle.build)).collect();
         parts.backend.collect_garbage(&keep).await?;
         Ok(true)
     }

@@ -32,9 +32,7 @@ impl Task for Logs {
         };
         let parts = &self.shared.parts;
         let replicas = parts.store.replicas(None).await?;
-        let readable = replicas
-            .into_iter()
-            .filter(|replica| observation.contains_key(&replica.id));
+        let readable = replicas.into_iter().filter(|replica| observation.contains_key(&replica.id));
         futures::stream::iter(readable.map(Ok))
             .try_for_each_concurrent(READERS, |replica| async move {
                 catch_up(&parts.store, parts.backend.as_ref(), &replica.id, replica.log_cursor).await
@@ -54,9 +52,7 @@ pub(crate) async fn catch_up(
     loop {
         let chunk = backend.read_log(replica, cursor).await?;
         if chunk.cursor != cursor {
-            store
-                .append_replica_log(replica, cursor, chunk.cursor, &chunk.lines)
-                .await?;
+            store.append_replica_log(replica, cursor, chunk.cursor, &chunk.lines).await?;
         }
         cursor = chunk.cursor;
         if !chunk.more {

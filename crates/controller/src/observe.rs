@@ -45,10 +45,8 @@ impl Task for Observe {
                 None => self.end_orphan(observed).await,
             }
         }
-        let observation: Observation = listed
-            .iter()
-            .map(|observed| (observed.replica_id.clone(), observed.into()))
-            .collect();
+        let observation: Observation =
+            listed.iter().map(|observed| (observed.replica_id.clone(), observed.into())).collect();
         for row in rows.values() {
             if let (false, Some(status)) = (observation.contains_key(&row.id), &row.status) {
                 self.note(now, row, &vanished(status)).await?;
@@ -76,9 +74,7 @@ impl Observe {
             phase => {
                 store.see_replica(&row.id, status, now).await?;
                 if let Some((level, text)) = sentence(&row.id, phase, status) {
-                    store
-                        .append_logs(&[record(&row.deployment_id, Some(&row.id), line(now, level, text))])
-                        .await?;
+                    store.append_logs(&[record(&row.deployment_id, Some(&row.id), line(now, level, text))]).await?;
                 }
             }
         }
@@ -103,17 +99,10 @@ impl Observe {
             ..LogQuery::default()
         };
         let store = &self.shared.parts.store;
-        if store
-            .logs(&query)
-            .await?
-            .iter()
-            .any(|record| record.line.message == text)
-        {
+        if store.logs(&query).await?.iter().any(|record| record.line.message == text) {
             return Ok(());
         }
-        store
-            .append_logs(&[record(&row.deployment_id, Some(&row.id), line(now, level, text))])
-            .await?;
+        store.append_logs(&[record(&row.deployment_id, Some(&row.id), line(now, level, text))]).await?;
         Ok(())
     }
 
@@ -155,17 +144,8 @@ fn is_news(known: &Status, status: &Status) -> bool {
 
 /// A replica that was seen once and that the backend does not know any more has ended, whatever ended it.
 fn vanished(last: &Status) -> Status {
-    let exit = Exit {
-        cause: ExitCause::Lost,
-        message: "its process and its folder are gone".into(),
-        detail: None,
-    };
-    Status {
-        sequence: last.sequence + 1,
-        phase: Phase::Exited(exit),
-        in_flight: 0,
-        ..last.clone()
-    }
+    let exit = Exit { cause: ExitCause::Lost, message: "its process and its folder are gone".into(), detail: None };
+    Status { sequence: last.sequence + 1, phase: Phase::Exited(exit), in_flight: 0, ..last.clone() }
 }
 
 /// What a person wants to know of a new phase.
@@ -184,11 +164,7 @@ fn sentence(id: &ReplicaId, phase: &Phase, status: &Status) -> Option<(Level, St
             .into_iter()
             .flatten()
             .collect();
-            let times = if parts.is_empty() {
-                String::new()
-            } else {
-                format!(" ({})", parts.join(", "))
-            };
+            let times = if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) };
             Some((Level::Info, format!("replica {id} is ready{times}")))
         }
     }

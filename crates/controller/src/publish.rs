@@ -39,16 +39,9 @@ impl Task for Publish {
         let entries = self.shared.catalogue.read().await?;
         let replicas = facts::by_deployment(store.replicas(None).await?);
 
-        let deployed: Vec<Deployed<'_>> = entries
-            .values()
-            .map(|entry| self.deployed(entry, &replicas, &observation))
-            .collect();
-        let picture = Picture {
-            models: &models,
-            environments: &environments,
-            deployments: &deployed,
-            keys: &keys,
-        };
+        let deployed: Vec<Deployed<'_>> =
+            entries.values().map(|entry| self.deployed(entry, &replicas, &observation)).collect();
+        let picture = Picture { models: &models, environments: &environments, deployments: &deployed, keys: &keys };
         let published = self.shared.published();
         let Some(table) = routes::table(&picture, published.as_ref().map(|published| &published.table)) else {
             return Ok(Next::IDLE);
@@ -56,9 +49,7 @@ impl Task for Publish {
         self.shared.parts.gateways.publish(table.clone()).await;
         let listed = table.deployments.values().flat_map(|route| &route.replicas);
         let replicas = listed.map(|endpoint| endpoint.replica_id.clone()).collect();
-        self.shared
-            .published
-            .send_replace(Some(Arc::new(Published { table, replicas })));
+        self.shared.published.send_replace(Some(Arc::new(Published { table, replicas })));
         // Replicas that have left the table may be told to stop now.
         self.shared.bells.deployments.ring();
         Ok(Next::IDLE)
@@ -78,10 +69,7 @@ impl Publish {
         let endpoint = |replica: &Replica| -> Option<Endpoint> {
             let seen = observation.get(&replica.id)?;
             let takes_requests = seen.phase == Phase::Ready && replica.stopping_since.is_none();
-            takes_requests.then(|| Endpoint {
-                replica_id: replica.id.clone(),
-                address: seen.address.clone(),
-            })
+            takes_requests.then(|| Endpoint { replica_id: replica.id.clone(), address: seen.address.clone() })
         };
         Deployed {
             deployment,

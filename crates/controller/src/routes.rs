@@ -67,26 +67,18 @@ fn deployment_routes(picture: &Picture<'_>, published: Option<&Table>) -> HashMa
             slots_per_replica: deployed.slots_per_replica,
             limits: deployed.limits,
         };
-        let unchanged = published
-            .and_then(|table| table.deployments.get(id))
-            .filter(|old| ***old == route);
+        let unchanged = published.and_then(|table| table.deployments.get(id)).filter(|old| ***old == route);
         (id.clone(), unchanged.cloned().unwrap_or_else(|| Arc::new(route)))
     };
     picture.deployments.iter().map(route).collect()
 }
 
 fn model_routes(picture: &Picture<'_>) -> HashMap<ModelId, ModelRoutes> {
-    let mut models: HashMap<ModelId, ModelRoutes> = picture
-        .models
-        .iter()
-        .map(|model| (model.id.clone(), ModelRoutes::default()))
-        .collect();
+    let mut models: HashMap<ModelId, ModelRoutes> =
+        picture.models.iter().map(|model| (model.id.clone(), ModelRoutes::default())).collect();
     for environment in picture.environments {
         if let Some(routes) = models.get_mut(&environment.model_id) {
-            let split = environment.current.clone().map(|stable| Split {
-                stable,
-                candidate: None,
-            });
+            let split = environment.current.clone().map(|stable| Split { stable, candidate: None });
             routes.environments.insert(environment.name.clone(), split);
         }
     }
@@ -100,15 +92,8 @@ fn model_routes(picture: &Picture<'_>) -> HashMap<ModelId, ModelRoutes> {
                 }
             }
             DeploymentKind::Published => {
-                if deployment
-                    .target_environment
-                    .as_deref()
-                    .is_none_or(|target| target == PRODUCTION)
-                {
-                    bound_for_production
-                        .entry(&deployment.model_id)
-                        .or_default()
-                        .push(deployed);
+                if deployment.target_environment.as_deref().is_none_or(|target| target == PRODUCTION) {
+                    bound_for_production.entry(&deployment.model_id).or_default().push(deployed);
                 }
             }
         }
@@ -117,10 +102,7 @@ fn model_routes(picture: &Picture<'_>) -> HashMap<ModelId, ModelRoutes> {
         let development = routes.development.clone();
         if let Some(production @ None) = routes.environments.get_mut(PRODUCTION) {
             let bound = bound_for_production.get(id).map_or(&[][..], Vec::as_slice);
-            *production = stand_in_for_production(development, bound).map(|stable| Split {
-                stable,
-                candidate: None,
-            });
+            *production = stand_in_for_production(development, bound).map(|stable| Split { stable, candidate: None });
         }
     }
     models
@@ -131,18 +113,9 @@ fn model_routes(picture: &Picture<'_>) -> HashMap<ModelId, ModelRoutes> {
 fn stand_in_for_production(development: Option<DeploymentId>, bound: &[&Deployed<'_>]) -> Option<DeploymentId> {
     let newest = |deployed: &&&Deployed<'_>| {
         let is_on_its_way = availability(deployed.status) == Availability::NotReady;
-        (
-            is_on_its_way,
-            deployed.deployment.created_at,
-            deployed.deployment.id.clone(),
-        )
+        (is_on_its_way, deployed.deployment.created_at, deployed.deployment.id.clone())
     };
-    development.or_else(|| {
-        bound
-            .iter()
-            .max_by_key(newest)
-            .map(|deployed| deployed.deployment.id.clone())
-    })
+    development.or_else(|| bound.iter().max_by_key(newest).map(|deployed| deployed.deployment.id.clone()))
 }
 
 fn key_grants(picture: &Picture<'_>) -> HashMap<[u8; 32], KeyGrant> {
@@ -151,10 +124,8 @@ fn key_grants(picture: &Picture<'_>) -> HashMap<[u8; 32], KeyGrant> {
         models_of_team.entry(&model.team_id).or_default().push(model.id.clone());
     }
     let has_one_team = models_of_team.len() <= 1;
-    let models_of_team: BTreeMap<&TeamId, Arc<[ModelId]>> = models_of_team
-        .into_iter()
-        .map(|(team, models)| (team, models.into()))
-        .collect();
+    let models_of_team: BTreeMap<&TeamId, Arc<[ModelId]>> =
+        models_of_team.into_iter().map(|(team, models)| (team, models.into())).collect();
     let models = |key: &ApiKey| -> Option<Arc<[ModelId]>> {
         match (&key.owner, &key.model_ids) {
             (KeyOwner::User(_), None) => None,
@@ -171,11 +142,8 @@ fn key_grants(picture: &Picture<'_>) -> HashMap<[u8; 32], KeyGrant> {
         }
     };
     let grant = |key: &ApiKey| {
-        let grant = KeyGrant {
-            prefix: key.prefix.as_str().into(),
-            models: models(key),
-            may_invoke: may_invoke(key.kind),
-        };
+        let grant =
+            KeyGrant { prefix: key.prefix.as_str().into(), models: models(key), may_invoke: may_invoke(key.kind) };
         (key.hash, grant)
     };
     picture.keys.iter().map(grant).collect()
@@ -219,10 +187,7 @@ mod tests {
             config: serde_json::json!({}),
             raw_config: None,
             user_env: None,
-            archive: Archive {
-                key: "archives/a".into(),
-                bytes: 1,
-            },
+            archive: Archive { key: "archives/a".into(), bytes: 1 },
             deploy_timeout_ms: 1,
             instance_type: "1x2".into(),
             autoscaling: autoscale::Settings::default(),
@@ -247,20 +212,8 @@ mod tests {
     }
 
     fn deployed(deployment: &Deployment, status: Status) -> Deployed<'_> {
-        let limits = RequestLimits {
-            queue_ms: 1,
-            first_byte_ms: 1,
-            idle_ms: 1,
-            max_body_bytes: 1,
-            max_queued: 1,
-        };
-        Deployed {
-            deployment,
-            status,
-            endpoints: Vec::new(),
-            slots_per_replica: 1,
-            limits,
-        }
+        let limits = RequestLimits { queue_ms: 1, first_byte_ms: 1, idle_ms: 1, max_body_bytes: 1, max_queued: 1 };
+        Deployed { deployment, status, endpoints: Vec::new(), slots_per_replica: 1, limits }
     }
 
     /// Who answers for production, given its current deployment and others as (number, kind, target, status).
@@ -270,23 +223,13 @@ mod tests {
         others: &[(u64, DeploymentKind, Option<&str>, Status)],
         expected: Option<u64>,
     ) {
-        let stored: Vec<Deployment> = others
-            .iter()
-            .map(|(n, kind, target, _)| deployment(*n, *kind, *target))
-            .collect();
-        let deployments: Vec<Deployed<'_>> = stored
-            .iter()
-            .zip(others)
-            .map(|(stored, (.., status))| deployed(stored, *status))
-            .collect();
+        let stored: Vec<Deployment> =
+            others.iter().map(|(n, kind, target, _)| deployment(*n, *kind, *target)).collect();
+        let deployments: Vec<Deployed<'_>> =
+            stored.iter().zip(others).map(|(stored, (.., status))| deployed(stored, *status)).collect();
         let models = [model(MODEL, 1)];
         let environments = [production(current)];
-        let picture = Picture {
-            models: &models,
-            environments: &environments,
-            deployments: &deployments,
-            keys: &[],
-        };
+        let picture = Picture { models: &models, environments: &environments, deployments: &deployments, keys: &[] };
         let table = table(&picture, None).expect("a first table is always new");
         let split = table.models[&models[0].id].environments[PRODUCTION].clone();
         let expected = expected.map(|n| DeploymentId::from_entropy(n.into()));
@@ -300,28 +243,19 @@ mod tests {
         check_production(None, &[], None);
         check_production(
             Some(1),
-            &[
-                (1, Published, None, Status::Active),
-                (2, Published, None, Status::Building),
-            ],
+            &[(1, Published, None, Status::Active), (2, Published, None, Status::Building)],
             Some(1),
         );
         check_production(None, &[(1, Published, FOR_PRODUCTION, Status::LoadingModel)], Some(1));
         check_production(
             None,
-            &[
-                (1, Published, None, Status::Building),
-                (2, Development, None, Status::Active),
-            ],
+            &[(1, Published, None, Status::Building), (2, Development, None, Status::Active)],
             Some(2),
         );
         check_production(None, &[(1, Published, Some("staging"), Status::Active)], None);
         check_production(
             None,
-            &[
-                (1, Published, FOR_PRODUCTION, Status::Building),
-                (2, Published, FOR_PRODUCTION, Status::BuildFailed),
-            ],
+            &[(1, Published, FOR_PRODUCTION, Status::Building), (2, Published, FOR_PRODUCTION, Status::BuildFailed)],
             Some(1),
         );
         check_production(
@@ -336,28 +270,18 @@ mod tests {
 
     #[test]
     fn an_unchanged_picture_is_no_new_table_and_unchanged_deployments_are_shared() {
-        let (first, second) = (
-            deployment(1, DeploymentKind::Published, None),
-            deployment(2, DeploymentKind::Published, None),
-        );
+        let (first, second) =
+            (deployment(1, DeploymentKind::Published, None), deployment(2, DeploymentKind::Published, None));
         let models = [model(MODEL, 1)];
         let of = |status| [deployed(&first, Status::Active), deployed(&second, status)];
         let (before, after) = (of(Status::Building), of(Status::Active));
-        let picture = |deployments| Picture {
-            models: &models,
-            environments: &[],
-            deployments,
-            keys: &[],
-        };
+        let picture = |deployments| Picture { models: &models, environments: &[], deployments, keys: &[] };
         let published = table(&picture(&before), None).unwrap();
         assert!(table(&picture(&before), Some(&published)).is_none());
 
         let next = table(&picture(&after), Some(&published)).unwrap();
         assert_eq!(next.version, published.version + 1);
-        assert!(Arc::ptr_eq(
-            &next.deployments[&first.id],
-            &published.deployments[&first.id]
-        ));
+        assert!(Arc::ptr_eq(&next.deployments[&first.id], &published.deployments[&first.id]));
         assert_eq!(next.deployments[&second.id].availability, Availability::Serve);
     }
 
@@ -376,19 +300,11 @@ mod tests {
     #[track_caller]
     fn check_grant(models: &[Model], key: ApiKey, expected: Option<&[u128]>, may_invoke: bool) {
         let keys = [key];
-        let picture = Picture {
-            models,
-            environments: &[],
-            deployments: &[],
-            keys: &keys,
-        };
+        let picture = Picture { models, environments: &[], deployments: &[], keys: &keys };
         let grant = table(&picture, None).unwrap().keys.remove(&keys[0].hash).unwrap();
         let expected: Option<Vec<ModelId>> =
             expected.map(|models| models.iter().map(|n| ModelId::from_entropy(*n)).collect());
-        assert_eq!(
-            (grant.models.map(|models| models.to_vec()), grant.may_invoke),
-            (expected, may_invoke)
-        );
+        assert_eq!((grant.models.map(|models| models.to_vec()), grant.may_invoke), (expected, may_invoke));
     }
 
     #[test]
@@ -401,12 +317,7 @@ mod tests {
         check_grant(&two_teams, key(user(), Personal, None), None, true);
         check_grant(&one_team, key(team(1), WorkspaceInvoke, None), None, true);
         check_grant(&two_teams, key(team(1), WorkspaceInvoke, None), Some(&[1, 3]), true);
-        check_grant(
-            &two_teams,
-            key(team(1), WorkspaceInvoke, Some(&[2, 3])),
-            Some(&[3]),
-            true,
-        );
+        check_grant(&two_teams, key(team(1), WorkspaceInvoke, Some(&[2, 3])), Some(&[3]), true);
         check_grant(&two_teams, key(team(9), WorkspaceInvoke, None), Some(&[]), true);
         check_grant(&one_team, key(team(9), WorkspaceInvoke, None), Some(&[]), true);
         check_grant(&one_team, key(team(1), WorkspaceExportMetrics, None), None, false);

@@ -32,10 +32,7 @@ pub(crate) struct Seen {
 
 impl From<&Observed> for Seen {
     fn from(observed: &Observed) -> Self {
-        Self {
-            phase: observed.status.phase.clone(),
-            address: observed.address.clone(),
-        }
+        Self { phase: observed.status.phase.clone(), address: observed.address.clone() }
     }
 }
 
@@ -99,20 +96,10 @@ impl Shared {
 
 /// A line that the platform writes into a deployment's log.
 pub(crate) fn line(now: Timestamp, level: Level, message: impl Into<String>) -> LogLine {
-    LogLine {
-        timestamp_ns: now.as_nanos(),
-        level: Some(level),
-        request_id: None,
-        message: message.into(),
-    }
+    LogLine { timestamp_ns: now.as_nanos(), level: Some(level), request_id: None, message: message.into() }
 }
 
 /// The same as a record of the platform about a deployment, or about one of its replicas.
 pub(crate) fn record(deployment: &DeploymentId, replica: Option<&ReplicaId>, line: LogLine) -> LogRecord {
-    LogRecord {
-        deployment_id: deployment.clone(),
-        replica_id: replica.cloned(),
-        component: Component::Deploy,
-        line,
-    }
+    LogRecord { deployment_id: deployment.clone(), replica_id: replica.cloned(), component: Component::Deploy, line }
 }

@@ -42,12 +42,7 @@ impl Task for Stage {
         due.sort_by_key(|entry| (entry.deployment.created_at, entry.deployment.id.clone()));
         for entry in due {
             // Read again for each: the one before may have gone to the same environment.
-            let environments = self
-                .shared
-                .parts
-                .store
-                .environments(Some(&entry.deployment.model_id))
-                .await?;
+            let environments = self.shared.parts.store.environments(Some(&entry.deployment.model_id)).await?;
             match step(entry, &environments, &entries) {
                 Some(Step::Stage(name)) => self.stage(now, entry, name).await?,
                 Some(Step::GiveWay(name)) => self.give_way(now, entry, name).await?,
@@ -68,11 +63,7 @@ fn step<'a>(
     let environment = environments.iter().find(|environment| environment.name == name)?;
     let current = environment.current.as_ref().and_then(|current| entries.get(current));
     let is_overtaken = current.is_some_and(|current| current.deployment.created_at > entry.deployment.created_at);
-    Some(if is_overtaken {
-        Step::GiveWay(name)
-    } else {
-        Step::Stage(name)
-    })
+    Some(if is_overtaken { Step::GiveWay(name) } else { Step::Stage(name) })
 }
 
 impl Stage {
@@ -88,9 +79,7 @@ impl Stage {
         let store = &self.shared.parts.store;
         store.stage(&deployment.id, name, Some(&event)).await?;
         let text = format!("environment {name} is served by this deployment from now on");
-        store
-            .append_logs(&[record(&deployment.id, None, line(now, Level::Info, text))])
-            .await?;
+        store.append_logs(&[record(&deployment.id, None, line(now, Level::Info, text))]).await?;
         Ok(())
     }
 
@@ -104,9 +93,7 @@ impl Stage {
             })
             .await?;
         let text = format!("environment {name} stays with a deployment that was pushed later");
-        store
-            .append_logs(&[record(id, None, line(now, Level::Warning, text))])
-            .await?;
+        store.append_logs(&[record(id, None, line(now, Level::Warning, text))]).await?;
         Ok(())
     }
 }

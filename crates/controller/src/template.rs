@@ -57,11 +57,7 @@ pub(crate) fn secrets(config: &TrussConfig, values: &SecretValues) -> Secrets {
 /// How many requests a gateway gives one replica at a time. While others could share the work, a request that is not inside
 /// `predict` waits at the gateway, where the next free replica finds it; a lone replica reads ahead instead.
 pub(crate) fn slots_per_replica(deployment: &Deployment, config: &TrussConfig) -> u32 {
-    let useful = config
-        .runtime
-        .predict_concurrency
-        .max(deployment.autoscaling.concurrency_target)
-        .max(1);
+    let useful = config.runtime.predict_concurrency.max(deployment.autoscaling.concurrency_target).max(1);
     match deployment.autoscaling.max_replica {
         0 | 1 => useful.saturating_add(READ_AHEAD),
         _ => useful,
@@ -85,14 +81,8 @@ fn streaming_read_timeout_ms(config: &TrussConfig) -> u64 {
 
 /// A config may give up earlier than its deployment does, not later.
 fn start_timeout_ms(deployment: &Deployment, config: &TrussConfig) -> u64 {
-    let threshold = config
-        .runtime
-        .health_checks
-        .startup_threshold_seconds
-        .map(|seconds| u64::from(seconds) * 1000);
-    threshold.map_or(deployment.deploy_timeout_ms, |threshold| {
-        threshold.min(deployment.deploy_timeout_ms)
-    })
+    let threshold = config.runtime.health_checks.startup_threshold_seconds.map(|seconds| u64::from(seconds) * 1000);
+    threshold.map_or(deployment.deploy_timeout_ms, |threshold| threshold.min(deployment.deploy_timeout_ms))
 }
 
 fn limits(deployment: &Deployment, config: &TrussConfig, settings: &Settings) -> Limits {
@@ -100,9 +90,5 @@ fn limits(deployment: &Deployment, config: &TrussConfig, settings: &Settings) ->
         Some(of_type) => (of_type.memory_bytes, of_type.millicpu),
         None => (config.resources.memory.bytes(), config.resources.cpu.millicpu()),
     };
-    Limits {
-        memory_bytes: Some(memory_bytes),
-        millicpu: Some(millicpu),
-        open_files: settings.open_files,
-    }
+    Limits { memory_bytes: Some(memory_bytes), millicpu: Some(millicpu), open_files: settings.open_files }
 }

@@ -95,11 +95,7 @@ pub(crate) enum Turn {
 impl Deployment {
     /// A deployment seen for the first time. `demand` is told when replicas are wanted.
     pub(crate) fn new(route: Arc<DeploymentRoute>, demand: Arc<Notify>) -> Self {
-        let replicas = route
-            .replicas
-            .iter()
-            .cloned()
-            .map(|endpoint| Arc::new(Replica::new(endpoint)));
+        let replicas = route.replicas.iter().cloned().map(|endpoint| Arc::new(Replica::new(endpoint)));
         Self {
             id: route.id.clone(),
             seats: ArcSwap::from_pointee(Seats {
@@ -135,8 +131,7 @@ impl Deployment {
         }
         let keep = |endpoint: &Endpoint| {
             let kept = before.replicas.iter().find(|replica| replica.endpoint() == endpoint);
-            kept.cloned()
-                .unwrap_or_else(|| Arc::new(Replica::new(endpoint.clone())))
+            kept.cloned().unwrap_or_else(|| Arc::new(Replica::new(endpoint.clone())))
         };
         self.replace(Seats {
             route: route.clone(),
@@ -147,22 +142,14 @@ impl Deployment {
 
     /// Ends all use of a deployment that the newest table does not have.
     pub(crate) fn close(self: &Arc<Self>) {
-        self.replace(Seats {
-            route: self.seats.load().route.clone(),
-            replicas: vec![],
-            open: Err(Closed::Gone),
-        });
+        self.replace(Seats { route: self.seats.load().route.clone(), replicas: vec![], open: Err(Closed::Gone) });
     }
 
     fn replace(self: &Arc<Self>, seats: Seats) {
         let after = Arc::new(seats);
         let before = self.seats.swap(after.clone());
         let is_gone = |replica: &&Arc<Replica>| !after.replicas.iter().any(|other| Arc::ptr_eq(other, replica));
-        before
-            .replicas
-            .iter()
-            .filter(is_gone)
-            .for_each(|replica| replica.retire());
+        before.replicas.iter().filter(is_gone).for_each(|replica| replica.retire());
         match after.open {
             Ok(()) => self.serve_waiting(),
             Err(closed) => self.dismiss_waiting(closed),
@@ -228,9 +215,7 @@ impl Deployment {
         self.gave_up.fetch_add(dismissed.len() as u64, Ordering::SeqCst);
         self.queued.store(0, Ordering::SeqCst);
         // One that has left meanwhile does not need to hear it.
-        dismissed
-            .into_values()
-            .for_each(|waiter| drop(waiter.send(Err(closed))));
+        dismissed.into_values().for_each(|waiter| drop(waiter.send(Err(closed))));
     }
 
     fn enqueue(self: &Arc<Self>, turn: Turn) -> Result<Place, NotAdmitted> {
@@ -240,11 +225,7 @@ impl Deployment {
         seats.open.map_err(NotAdmitted::Closed)?;
         let (waiting, limit) = (queue.waiting.len() as u32, seats.route.limits.max_queued);
         if turn == Turn::New && waiting >= limit {
-            return Err(NotAdmitted::Full {
-                waiting,
-                limit,
-                in_flight: self.load().in_flight,
-            });
+            return Err(NotAdmitted::Full { waiting, limit, in_flight: self.load().in_flight });
         }
         let number = queue.place(turn);
         let (sender, slot) = oneshot::channel();
@@ -257,11 +238,7 @@ impl Deployment {
         if seats.replicas.is_empty() {
             self.call_attention();
         }
-        Ok(Place {
-            deployment: self.clone(),
-            number,
-            slot,
-        })
+        Ok(Place { deployment: self.clone(), number, slot })
     }
 
     /// Gives free slots to the first in line while there are both. What it returns belongs to nobody and is to be dropped
@@ -273,10 +250,7 @@ impl Deployment {
             let Some(free) = permit.take().or_else(|| self.reserve(&seats)) else {
                 break;
             };
-            let (_, waiter) = queue
-                .waiting
-                .pop_first()
-                .expect("the queue was not empty under its lock");
+            let (_, waiter) = queue.waiting.pop_first().expect("the queue was not empty under its lock");
             permit = waiter.send(Ok(free)).err().and_then(Result::ok);
         }
         self.queued.store(queue.waiting.len() as u32, Ordering::SeqCst);
@@ -294,10 +268,7 @@ impl Deployment {
             many => better_of_two(many, slots, chance).or_else(|| least_loaded(many, slots, chance)),
         }?;
         self.admitted.fetch_add(1, Ordering::SeqCst);
-        Some(Permit {
-            deployment: self.clone(),
-            replica: replica.clone(),
-        })
+        Some(Permit { deployment: self.clone(), replica: replica.clone() })
     }
 }
 
@@ -315,11 +286,8 @@ fn least_loaded(replicas: &[Arc<Replica>], slots: u32, chance: u64) -> Option<&A
     let start = chance as usize % replicas.len();
     loop {
         let (after, before) = (&replicas[start..], &replicas[..start]);
-        let best = after
-            .iter()
-            .chain(before)
-            .filter(|replica| replica.has_room(slots))
-            .min_by_key(|it| it.in_flight())?;
+        let best =
+            after.iter().chain(before).filter(|replica| replica.has_room(slots)).min_by_key(|it| it.in_flight())?;
         // Somebody else may have been faster; then look again, there may be another.
         if best.reserve(slots) {
             return Some(best);
@@ -331,11 +299,7 @@ fn least_loaded(replicas: &[Arc<Replica>], slots: u32, chance: u64) -> Option<&A
 fn better_of_two(replicas: &[Arc<Replica>], slots: u32, chance: u64) -> Option<&Arc<Replica>> {
     let pick = |bits: u64| &replicas[bits as usize % replicas.len()];
     let (one, other) = (pick(chance & 0xffff_ffff), pick(chance >> 32));
-    let better = if one.in_flight() <= other.in_flight() {
-        one
-    } else {
-        other
-    };
+    let better = if one.in_flight() <= other.in_flight() { one } else { other };
     better.reserve(slots).then_some(better)
 }
 
@@ -374,9 +338,7 @@ impl Drop for Place {
         let mut queue = self.deployment.queue.lock();
         if queue.waiting.remove(&self.number).is_some() {
             self.deployment.gave_up.fetch_add(1, Ordering::SeqCst);
-            self.deployment
-                .queued
-                .store(queue.waiting.len() as u32, Ordering::SeqCst);
+            self.deployment.queued.store(queue.waiting.len() as u32, Ordering::SeqCst);
         }
     }
 }

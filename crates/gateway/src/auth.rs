@@ -16,19 +16,13 @@ pub(crate) fn authenticate<'k>(
 ) -> Result<&'k KeyGrant, Refusal> {
     let value = headers.get(header::AUTHORIZATION).ok_or(Refusal::MissingKey)?;
     let key = presented(value.as_bytes()).ok_or(Refusal::WrongKey)?;
-    keys.get(&<[u8; 32]>::from(Sha256::digest(key)))
-        .ok_or(Refusal::WrongKey)
+    keys.get(&<[u8; 32]>::from(Sha256::digest(key))).ok_or(Refusal::WrongKey)
 }
 
 /// Refuses a model that `grant` does not cover, whether or not there is such a model.
 pub(crate) fn authorize(grant: &KeyGrant, model: &str) -> Result<(), Refusal> {
-    let covers = grant
-        .models
-        .as_ref()
-        .is_none_or(|models| models.iter().any(|id| id.as_str() == model));
-    (grant.may_invoke && covers)
-        .then_some(())
-        .ok_or(Refusal::ForbiddenModel)
+    let covers = grant.models.as_ref().is_none_or(|models| models.iter().any(|id| id.as_str() == model));
+    (grant.may_invoke && covers).then_some(()).ok_or(Refusal::ForbiddenModel)
 }
 
 /// The key of `Api-Key KEY` or `Bearer KEY`.
@@ -46,11 +40,7 @@ mod tests {
     use super::*;
 
     fn keys(models: Option<Vec<ModelId>>, may_invoke: bool) -> HashMap<[u8; 32], KeyGrant> {
-        let grant = KeyGrant {
-            prefix: "pre".into(),
-            models: models.map(Into::into),
-            may_invoke,
-        };
+        let grant = KeyGrant { prefix: "pre".into(), models: models.map(Into::into), may_invoke };
         HashMap::from([(Sha256::digest("pre.secret").into(), grant)])
     }
 
@@ -59,21 +49,12 @@ mod tests {
         if let Some(value) = value {
             headers.insert(header::AUTHORIZATION, value.parse().unwrap());
         }
-        assert_eq!(
-            authenticate(&headers, &keys(None, true)).map(drop),
-            expected,
-            "{value:?}"
-        );
+        assert_eq!(authenticate(&headers, &keys(None, true)).map(drop), expected, "{value:?}");
     }
 
     #[test]
     fn a_key_is_taken_in_both_schemes_and_any_case() {
-        for value in [
-            "Api-Key pre.secret",
-            "Bearer pre.secret",
-            "api-key  pre.secret",
-            "BEARER pre.secret ",
-        ] {
+        for value in ["Api-Key pre.secret", "Bearer pre.secret", "api-key  pre.secret", "BEARER pre.secret "] {
             check(Some(value), Ok(()));
         }
     }
@@ -81,15 +62,7 @@ mod tests {
     #[test]
     fn anything_else_is_not_a_key() {
         check(None, Err(Refusal::MissingKey));
-        for value in [
-            "",
-            "pre.secret",
-            "Basic pre.secret",
-            "Api-Key",
-            "Api-Key ",
-            "Api-Key pre.secre",
-            "Api-Key pre",
-        ] {
+        for value in ["", "pre.secret", "Basic pre.secret", "Api-Key", "Api-Key ", "Api-Key pre.secre", "Api-Key pre"] {
             check(Some(value), Err(Refusal::WrongKey));
         }
     }
@@ -102,9 +75,6 @@ mod tests {
         assert_eq!(authorize(grant, covered.as_str()), Ok(()));
         assert_eq!(authorize(grant, "unknown1"), Err(Refusal::ForbiddenModel));
         let useless = keys(None, false);
-        assert_eq!(
-            authorize(useless.values().next().unwrap(), covered.as_str()),
-            Err(Refusal::ForbiddenModel)
-        );
+        assert_eq!(authorize(useless.values().next().unwrap(), covered.as_str()), Err(Refusal::ForbiddenModel));
     }
 }

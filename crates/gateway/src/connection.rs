@@ -47,18 +47,9 @@ pub(crate) enum SendError {
 impl Connection {
     /// Connects, within `limit`.
     pub(crate) async fn open(address: &Address, limit: Duration) -> io::Result<Box<Self>> {
-        let stream = timeout(limit, connect(address))
-            .await
-            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-        let (sender, driver) = http1::Builder::new()
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(io::Error::other)?;
-        Ok(Box::new(Self {
-            sender,
-            driver,
-            has_ended: false,
-        }))
+        let stream = timeout(limit, connect(address)).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        let (sender, driver) = http1::Builder::new().handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+        Ok(Box::new(Self { sender, driver, has_ended: false }))
     }
 
     /// Whether it is still open and free for a request.

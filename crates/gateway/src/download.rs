@@ -48,11 +48,7 @@ impl Exchange {
 
 impl Download {
     pub(crate) fn new(incoming: Incoming, exchange: Exchange, patience: Duration) -> Self {
-        let mut download = Self {
-            incoming,
-            exchange: Some(exchange),
-            patience: Patience::new(patience),
-        };
+        let mut download = Self { incoming, exchange: Some(exchange), patience: Patience::new(patience) };
         download.finish_at_end();
         download
     }

@@ -99,11 +99,9 @@ impl Refusal {
             | Self::UnknownDeployment { .. } => (StatusCode::NOT_FOUND, Some(Code::ModelDoesNotExist), Gateway),
             Self::NotReady => (StatusCode::BAD_REQUEST, Some(Code::ModelNotReady), Platform),
             Self::Inactive(_) => (StatusCode::NOT_FOUND, Some(Code::ModelUnavailable), Platform),
-            Self::Unhealthy | Self::Parked(_) => (
-                StatusCode::INTERNAL_SERVER_ERROR,
-                Some(Code::ModelUnavailable),
-                Platform,
-            ),
+            Self::Unhealthy | Self::Parked(_) => {
+                (StatusCode::INTERNAL_SERVER_ERROR, Some(Code::ModelUnavailable), Platform)
+            }
             Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, Some(Code::PayloadTooLarge), Gateway),
             Self::SlowBody(_) => (StatusCode::REQUEST_TIMEOUT, Some(Code::ClientError), Gateway),
             Self::QueueFull { .. } => (StatusCode::TOO_MANY_REQUESTS, Some(Code::RateLimited), Platform),
@@ -119,13 +117,9 @@ impl Refusal {
     fn detail(&self) -> Option<String> {
         match self {
             Self::MissingKey => Some("send it as `Authorization: Api-Key KEY` or `Authorization: Bearer KEY`".into()),
-            Self::QueueFull {
-                waiting,
-                limit,
-                in_flight,
-            } => Some(format!(
-                "{waiting} of at most {limit} requests wait, {in_flight} are being answered"
-            )),
+            Self::QueueFull { waiting, limit, in_flight } => {
+                Some(format!("{waiting} of at most {limit} requests wait, {in_flight} are being answered"))
+            }
             Self::NotReady => Some("look at the deployment's status and logs".into()),
             Self::Unhealthy => {
                 Some("no replica passes its health checks, or the deployment failed: see its logs".into())
@@ -143,11 +137,7 @@ impl Refusal {
     /// The answer as the inference contract shapes it.
     pub(crate) fn into_response(self) -> Response<Bytes> {
         let (status, error_code, source) = self.shape();
-        let body = InferenceError {
-            error: self.to_string(),
-            error_code,
-            detail: self.detail(),
-        };
+        let body = InferenceError { error: self.to_string(), error_code, detail: self.detail() };
         let body = serde_json::to_vec(&body).expect("three texts always serialise");
         let mut response = Response::new(Bytes::from(body));
         *response.status_mut() = status;
@@ -182,27 +172,16 @@ mod tests {
     fn a_wrong_key_is_answered_with_the_contracts_own_words() {
         let response = Refusal::WrongKey.into_response();
         assert_eq!(response.status(), 401);
-        assert_eq!(
-            &response.body()[..],
-            br#"{"error":"please check the api-key you provided"}"#
-        );
+        assert_eq!(&response.body()[..], br#"{"error":"please check the api-key you provided"}"#);
     }
 
     #[test]
     fn a_full_queue_says_when_to_come_back_and_how_full_it_is() {
-        let response = Refusal::QueueFull {
-            waiting: 7,
-            limit: 7,
-            in_flight: 2,
-        }
-        .into_response();
+        let response = Refusal::QueueFull { waiting: 7, limit: 7, in_flight: 2 }.into_response();
         assert_eq!(response.status(), 429);
         assert_eq!(response.headers()["retry-after"], "1");
         let body: InferenceError = serde_json::from_slice(response.body()).unwrap();
         assert_eq!(body.error_code, Some(InferenceCode::RateLimited));
-        assert_eq!(
-            body.detail.as_deref(),
-            Some("7 of at most 7 requests wait, 2 are being answered")
-        );
+        assert_eq!(body.detail.as_deref(), Some("7 of at most 7 requests wait, 2 are being answered"));
     }
 }

@@ -62,9 +62,7 @@ impl Gateway {
     pub fn loads(&self) -> HashMap<DeploymentId, Load> {
         let routes = self.0.routes.load();
         let deployments = routes.iter().flat_map(|routes| &routes.deployments);
-        deployments
-            .map(|(id, deployment)| (id.clone(), deployment.load()))
-            .collect()
+        deployments.map(|(id, deployment)| (id.clone(), deployment.load())).collect()
     }
 
     /// Completes when somebody asks for a deployment that has no replica, by a request or by a wake call, or when a replica
@@ -92,11 +90,7 @@ impl Gateway {
         };
         let routes = self.0.routes.load();
         for deployment in routes.iter().flat_map(|routes| routes.deployments.values()) {
-            deployment
-                .seats()
-                .replicas
-                .iter()
-                .for_each(|replica| replica.close_idle(before));
+            deployment.seats().replicas.iter().for_each(|replica| replica.close_idle(before));
         }
     }
 }

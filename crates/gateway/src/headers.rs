@@ -28,15 +28,8 @@ const HOP_BY_HOP: [HeaderName; 6] = [
 /// Makes a client's request one for a replica. The client's key stays here: user code never sees it.
 pub(crate) fn to_replica(head: &mut request::Parts, target: PathAndQuery, id: &HeaderValue, client: &HeaderValue) {
     let host = head.headers.remove(header::HOST).or_else(|| authority(&head.uri));
-    let upgrade = head
-        .headers
-        .get(header::UPGRADE)
-        .filter(|_| wants_websocket(head))
-        .cloned();
-    let takes_trailers = head
-        .headers
-        .get(header::TE)
-        .is_some_and(|value| has_token(value, "trailers"));
+    let upgrade = head.headers.get(header::UPGRADE).filter(|_| wants_websocket(head)).cloned();
+    let takes_trailers = head.headers.get(header::TE).is_some_and(|value| has_token(value, "trailers"));
     let headers = &mut head.headers;
     strip_hop_by_hop(headers);
     for name in [header::AUTHORIZATION, header::EXPECT, header::TE] {
@@ -73,17 +66,12 @@ pub(crate) fn to_client(head: &mut response::Parts, attempts: u32) {
         // The answer to an upgrade: these two headers are its meaning.
         let upgrade = head.headers.remove(header::UPGRADE);
         strip_hop_by_hop(&mut head.headers);
-        head.headers
-            .insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         upgrade.and_then(|upgrade| head.headers.insert(header::UPGRADE, upgrade));
     } else {
         strip_hop_by_hop(&mut head.headers);
     }
-    let attempts = if attempts == 1 {
-        HeaderValue::from_static("1")
-    } else {
-        attempts.into()
-    };
+    let attempts = if attempts == 1 { HeaderValue::from_static("1") } else { attempts.into() };
     head.headers.insert(ATTEMPTS, attempts);
     let is_error = head.status.is_client_error() || head.status.is_server_error();
     if is_error && let Entry::Vacant(entry) = head.headers.entry(ERROR_SOURCE) {
@@ -113,13 +101,8 @@ fn authority(uri: &Uri) -> Option<HeaderValue> {
 fn strip_hop_by_hop(headers: &mut HeaderMap) {
     if headers.contains_key(header::CONNECTION) {
         let named = headers.get_all(header::CONNECTION).iter().flat_map(tokens);
-        let named: Vec<_> = named
-            .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
-            .collect();
-        named
-            .iter()
-            .chain([&header::CONNECTION])
-            .for_each(|name| drop(headers.remove(name)));
+        let named: Vec<_> = named.filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok()).collect();
+        named.iter().chain([&header::CONNECTION]).for_each(|name| drop(headers.remove(name)));
     }
     for name in &HOP_BY_HOP {
         headers.remove(name);
@@ -132,12 +115,7 @@ fn append(headers: &mut HeaderMap, name: HeaderName, value: &HeaderValue) {
             entry.insert(value.clone());
         }
         Entry::Occupied(mut entry) => {
-            let all = entry
-                .iter()
-                .chain([value])
-                .map(HeaderValue::as_bytes)
-                .collect::<Vec<_>>()
-                .join(&b", "[..]);
+            let all = entry.iter().chain([value]).map(HeaderValue::as_bytes).collect::<Vec<_>>().join(&b", "[..]);
             entry.insert(HeaderValue::from_bytes(&all).expect("valid values joined by commas stay valid"));
         }
     }
@@ -148,11 +126,7 @@ fn join_cookies(headers: &mut HeaderMap) {
     if let Entry::Occupied(mut entry) = headers.entry(header::COOKIE)
         && entry.iter().count() > 1
     {
-        let all = entry
-            .iter()
-            .map(HeaderValue::as_bytes)
-            .collect::<Vec<_>>()
-            .join(&b"; "[..]);
+        let all = entry.iter().map(HeaderValue::as_bytes).collect::<Vec<_>>().join(&b"; "[..]);
         entry.insert(HeaderValue::from_bytes(&all).expect("valid values joined by semicolons stay valid"));
     }
 }
@@ -194,14 +168,7 @@ mod tests {
         );
         assert_eq!(head.uri, "/x?y=1");
         let headers = head.headers;
-        for gone in [
-            "authorization",
-            "connection",
-            "x-private",
-            "keep-alive",
-            "transfer-encoding",
-            "upgrade",
-        ] {
+        for gone in ["authorization", "connection", "x-private", "keep-alive", "transfer-encoding", "upgrade"] {
             assert!(!headers.contains_key(gone), "{gone}");
         }
         assert_eq!(headers["host"], "localhost");
@@ -235,21 +202,13 @@ mod tests {
             (&head.headers["upgrade"], &head.headers["connection"]),
             (&"WebSocket".parse().unwrap(), &"upgrade".parse().unwrap())
         );
-        assert!(
-            !forwarded(request().header("upgrade", "h2c"))
-                .headers
-                .contains_key("upgrade")
-        );
+        assert!(!forwarded(request().header("upgrade", "h2c")).headers.contains_key("upgrade"));
     }
 
     #[test]
     fn cookies_of_http_2_become_one_header() {
-        let head = forwarded(
-            Request::get("/")
-                .version(Version::HTTP_2)
-                .header("cookie", "a=1")
-                .header("cookie", "b=2"),
-        );
+        let head =
+            forwarded(Request::get("/").version(Version::HTTP_2).header("cookie", "a=1").header("cookie", "b=2"));
         assert_eq!(head.headers.get_all("cookie").iter().collect::<Vec<_>>(), ["a=1; b=2"]);
     }
 
@@ -260,20 +219,11 @@ mod tests {
             to_client(&mut head, 2);
             head.headers
         };
-        let headers = answer(
-            Response::builder()
-                .status(500)
-                .header("keep-alive", "1")
-                .header("connection", "close"),
-        );
+        let headers = answer(Response::builder().status(500).header("keep-alive", "1").header("connection", "close"));
         assert_eq!(headers["x-greenroom-error-source"], "model");
         assert_eq!(headers["x-baseten-model-prediction-attempts"], "2");
         assert!(!headers.contains_key("connection") && !headers.contains_key("keep-alive"));
-        let headers = answer(
-            Response::builder()
-                .status(503)
-                .header("x-greenroom-error-source", "platform"),
-        );
+        let headers = answer(Response::builder().status(503).header("x-greenroom-error-source", "platform"));
         assert_eq!(headers["x-greenroom-error-source"], "platform");
         assert!(!answer(Response::builder().status(200)).contains_key("x-greenroom-error-source"));
     }

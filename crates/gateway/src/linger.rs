@@ -27,11 +27,7 @@ pub(crate) struct Lingering<S> {
 
 impl<S> Lingering<S> {
     pub(crate) fn new(stream: S, limit: Duration) -> Self {
-        Self {
-            stream,
-            limit,
-            farewell: None,
-        }
+        Self { stream, limit, farewell: None }
     }
 }
 

@@ -127,10 +127,7 @@ fn plan(gateway: &Gateway, id: RequestId, request: &Request<Incoming>) -> Result
         Action::Websocket => onward("/v1/websocket", query)?,
         Action::Sync(path) => onward(path, query)?,
     };
-    Ok(Plan::Forward {
-        deployment: deployment.clone(),
-        target,
-    })
+    Ok(Plan::Forward { deployment: deployment.clone(), target })
 }
 
 fn onward(path: &str, query: Option<&str>) -> Result<PathAndQuery, Refusal> {
@@ -167,10 +164,7 @@ async fn forward<B>(
     let limits = deployment.seats().route.limits;
     let size = request.body().size_hint().lower();
     if size > limits.max_body_bytes {
-        return Err(Refusal::TooLarge {
-            size,
-            limit: limits.max_body_bytes,
-        });
+        return Err(Refusal::TooLarge { size, limit: limits.max_body_bytes });
     }
     let upgrade = on(&mut request);
     let (mut head, body) = request.into_parts();
@@ -251,15 +245,7 @@ impl<'a> Search<'a> {
     fn new(gateway: &'a Gateway, deployment: &'a Arc<Deployment>, limits: RequestLimits, is_upgrade: bool) -> Self {
         let wait = Duration::from_millis(limits.queue_ms).min(FOREVER);
         let deadline = Instant::now() + wait;
-        Self {
-            gateway,
-            deployment,
-            limits,
-            is_upgrade,
-            deadline,
-            turn: Turn::New,
-            attempts: 0,
-        }
+        Self { gateway, deployment, limits, is_upgrade, deadline, turn: Turn::New, attempts: 0 }
     }
 
     /// A slot on a replica that the newest table has. After the first time, before all who wait.
@@ -269,11 +255,7 @@ impl<'a> Search<'a> {
         }
         self.attempts += 1;
         loop {
-            let permit = self
-                .deployment
-                .admit(self.turn, self.deadline)
-                .await
-                .map_err(|why| self.refusal(why))?;
+            let permit = self.deployment.admit(self.turn, self.deadline).await.map_err(|why| self.refusal(why))?;
             self.turn = Turn::Again;
             // The slot may have been given just before its replica left the table.
             if !permit.replica().is_retired() {
@@ -301,22 +283,12 @@ impl<'a> Search<'a> {
     fn set_aside(&self, permit: &Permit, why: &str) {
         let replica = &permit.replica().endpoint().replica_id;
         tracing::warn!(deployment.id = %self.deployment.id(), replica.id = %replica, why, "a replica cannot be reached");
-        permit
-            .replica()
-            .set_aside(self.deployment, self.gateway.settings().connect_timeout);
+        permit.replica().set_aside(self.deployment, self.gateway.settings().connect_timeout);
     }
 
     fn refusal(&self, why: NotAdmitted) -> Refusal {
         match why {
-            NotAdmitted::Full {
-                waiting,
-                limit,
-                in_flight,
-            } => Refusal::QueueFull {
-                waiting,
-                limit,
-                in_flight,
-            },
+            NotAdmitted::Full { waiting, limit, in_flight } => Refusal::QueueFull { waiting, limit, in_flight },
             NotAdmitted::Late if self.is_upgrade => Refusal::ParkedUpgrade(self.limits.queue_ms),
             NotAdmitted::Late => Refusal::Parked(self.limits.queue_ms),
             NotAdmitted::Closed(closed) => unavailability(closed, self.deployment),

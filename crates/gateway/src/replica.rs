@@ -63,10 +63,7 @@ impl Replica {
     pub(crate) fn reserve(&self, slots: u32) -> bool {
         let more = |taken| (taken < slots).then_some(taken + 1);
         !self.unreachable.load(Ordering::SeqCst)
-            && self
-                .in_flight
-                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, more)
-                .is_ok()
+            && self.in_flight.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_ok()
     }
 
     /// Gives a slot back.
@@ -99,10 +96,7 @@ impl Replica {
         let mut idle = self.idle.lock();
         // Asked under the lock, so that none is kept after retiring has cleared them.
         if !self.is_retired() {
-            idle.push(Idle {
-                connection,
-                since: Instant::now(),
-            });
+            idle.push(Idle { connection, since: Instant::now() });
         }
     }
 

@@ -20,10 +20,7 @@ pub(crate) struct RequestId(u128);
 impl RequestIds {
     /// Different seeds give different ids.
     pub(crate) fn new(seed: u128) -> Self {
-        Self {
-            seed,
-            count: AtomicU64::new(0),
-        }
+        Self { seed, count: AtomicU64::new(0) }
     }
 
     /// A new one. A client cannot choose its own: two requests would share a name in the logs.
@@ -66,10 +63,7 @@ mod tests {
         let ids = RequestIds::new(7);
         let seen: HashSet<_> = (0..10_000).map(|_| ids.next().to_header()).collect();
         assert_eq!(seen.len(), 10_000);
-        assert!(
-            seen.iter()
-                .all(|id| id.len() == 32 && id.as_bytes().iter().all(u8::is_ascii_hexdigit))
-        );
+        assert!(seen.iter().all(|id| id.len() == 32 && id.as_bytes().iter().all(u8::is_ascii_hexdigit)));
         let id = ids.next();
         assert_eq!(id.to_header(), id.to_string());
     }

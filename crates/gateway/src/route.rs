@@ -25,10 +25,7 @@ pub(crate) fn addressed<'a>(host: Option<&'a str>, path: &'a str) -> Option<Addr
     }
     let (first, rest) = split(path);
     let (model, rest) = (first == "models").then(|| split(rest))?;
-    (!model.is_empty()).then_some(Addressed {
-        model: Cow::Borrowed(model),
-        rest,
-    })
+    (!model.is_empty()).then_some(Addressed { model: Cow::Borrowed(model), rest })
 }
 
 fn model_of_host(host: &str) -> Option<Cow<'_, str>> {
@@ -36,11 +33,7 @@ fn model_of_host(host: &str) -> Option<Cow<'_, str>> {
     let prefix = label.get(..6)?;
     prefix.eq_ignore_ascii_case("model-").then(|| {
         let id = &label[6..];
-        if id.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            id.to_ascii_lowercase().into()
-        } else {
-            id.into()
-        }
+        if id.bytes().any(|byte| byte.is_ascii_uppercase()) { id.to_ascii_lowercase().into() } else { id.into() }
     })
 }
 
@@ -70,9 +63,7 @@ pub(crate) fn parse(rest: &str) -> Result<(Target<'_>, Action<'_>), Refusal> {
         "development" => (Target::Development, rest),
         "environments" => {
             let (name, rest) = split(rest);
-            let name = percent_decode_str(name)
-                .decode_utf8()
-                .map_err(|_| Refusal::MalformedPath)?;
+            let name = percent_decode_str(name).decode_utf8().map_err(|_| Refusal::MalformedPath)?;
             (Target::Environment(name), rest)
         }
         "deployment" => {
@@ -147,24 +138,9 @@ mod tests {
 
     #[test]
     fn a_model_is_named_by_host_or_by_path() {
-        is_for(
-            "model-abcd1234.api.example.com",
-            "/production/predict",
-            "abcd1234",
-            "/production/predict",
-        );
-        is_for(
-            "Model-ABCD1234.localhost:8000",
-            "/production/predict",
-            "abcd1234",
-            "/production/predict",
-        );
-        is_for(
-            "localhost:8000",
-            "/models/abcd1234/production/predict",
-            "abcd1234",
-            "/production/predict",
-        );
+        is_for("model-abcd1234.api.example.com", "/production/predict", "abcd1234", "/production/predict");
+        is_for("Model-ABCD1234.localhost:8000", "/production/predict", "abcd1234", "/production/predict");
+        is_for("localhost:8000", "/models/abcd1234/production/predict", "abcd1234", "/production/predict");
         is_for("localhost", "//models//abcd1234//wake", "abcd1234", "//wake");
         is_for("localhost", "/models/abcd1234", "abcd1234", "");
     }
@@ -188,16 +164,8 @@ mod tests {
     fn every_target_and_action_of_the_contract_is_read() {
         reads("/production/predict", production(), Action::Predict);
         reads("/development/predict", Target::Development, Action::Predict);
-        reads(
-            "/environments/staging/predict",
-            Target::Environment("staging".into()),
-            Action::Predict,
-        );
-        reads(
-            "/environments/pre%2Dprod/predict",
-            Target::Environment("pre-prod".into()),
-            Action::Predict,
-        );
+        reads("/environments/staging/predict", Target::Environment("staging".into()), Action::Predict);
+        reads("/environments/pre%2Dprod/predict", Target::Environment("pre-prod".into()), Action::Predict);
         reads("/deployment/abc1234/wake", Target::Deployment("abc1234"), Action::Wake);
         reads("/production/websocket", production(), Action::Websocket);
         reads("//production//predict/", production(), Action::Predict);
@@ -205,11 +173,7 @@ mod tests {
 
     #[test]
     fn sync_keeps_the_path_as_it_was_written() {
-        reads(
-            "/production/sync/v1/chat/completions",
-            production(),
-            Action::Sync("/v1/chat/completions"),
-        );
+        reads("/production/sync/v1/chat/completions", production(), Action::Sync("/v1/chat/completions"));
         reads("/production/sync", production(), Action::Sync("/"));
         reads("/production/sync//a%20b//c/", production(), Action::Sync("/a%20b//c/"));
         reads("/production/sync/..a/.b", production(), Action::Sync("/..a/.b"));
@@ -220,13 +184,9 @@ mod tests {
         for rest in ["/../x", "/a/..", "/a/%2e%2E/b", "/a%2f..%2fb", "/./x", "/%2e%2e%2f"] {
             refuses(&format!("/production/sync{rest}"), Refusal::EscapingPath);
         }
-        for rest in [
-            "/_greenroom/drain",
-            "//_greenroom/drain",
-            "/%5fgreenroom/drain",
-            "/_greenroom%2Fdrain",
-            "/_greenroom",
-        ] {
+        for rest in
+            ["/_greenroom/drain", "//_greenroom/drain", "/%5fgreenroom/drain", "/_greenroom%2Fdrain", "/_greenroom"]
+        {
             refuses(&format!("/production/sync{rest}"), Refusal::UnknownPath);
         }
     }
@@ -236,14 +196,7 @@ mod tests {
         refuses("/production/async_predict", Refusal::AsyncUnavailable);
         refuses("/deployment/abc1234/async_queue_status", Refusal::AsyncUnavailable);
         refuses("/async_request/42", Refusal::AsyncUnavailable);
-        for rest in [
-            "",
-            "/",
-            "/production",
-            "/production/predict/x",
-            "/predict",
-            "/environments/staging",
-        ] {
+        for rest in ["", "/", "/production", "/production/predict/x", "/predict", "/environments/staging"] {
             refuses(rest, Refusal::UnknownPath);
         }
         refuses("/environments/%ff/predict", Refusal::MalformedPath);

@@ -65,12 +65,7 @@ pub async fn serve<F, B>(
     B::Error: Into<BoxError>,
 {
     let tasks = Tasks::default();
-    let server = Arc::new(Server {
-        http: http(gateway.settings()),
-        gateway,
-        fallback,
-        tasks: tasks.clone(),
-    });
+    let server = Arc::new(Server { http: http(gateway.settings()), gateway, fallback, tasks: tasks.clone() });
     let mut sweep = interval(server.gateway.settings().replica_idle_timeout.max(SHORTEST_SWEEP));
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut shutdown = pin!(shutdown);
@@ -111,11 +106,7 @@ async fn recover(error: &io::Error) {
 fn http(settings: &Settings) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     // No timer of the library's for request heads: it would cost each request one, and ours covers every state of a connection.
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(None)
-        .max_buf_size(settings.max_header_bytes);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(settings.max_header_bytes);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -167,14 +158,7 @@ where
         let service = service_fn(|request| {
             let open = Requests::open(&requests);
             let (server, client) = (self.clone(), client.clone());
-            async move {
-                Ok::<_, Infallible>(
-                    server
-                        .respond(request, &client)
-                        .await
-                        .map(|body| Tracked { body, open }),
-                )
-            }
+            async move { Ok::<_, Infallible>(server.respond(request, &client).await.map(|body| Tracked { body, open })) }
         });
         let stream = TokioIo::new(Lingering::new(stream, LINGER));
         let mut connection = pin!(self.http.serve_connection_with_upgrades(stream, service));

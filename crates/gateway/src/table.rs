@@ -25,38 +25,25 @@ impl Routes {
             .iter()
             .map(|(id, route)| {
                 let deployment = remembered(id).cloned().inspect(|deployment| deployment.update(route));
-                (
-                    id.clone(),
-                    deployment.unwrap_or_else(|| Arc::new(Deployment::new(route.clone(), demand.clone()))),
-                )
+                (id.clone(), deployment.unwrap_or_else(|| Arc::new(Deployment::new(route.clone(), demand.clone()))))
             })
             .collect();
         let gone = before.into_iter().flat_map(|routes| &routes.deployments);
-        gone.filter(|(id, _)| !deployments.contains_key(*id))
-            .for_each(|(_, deployment)| deployment.close());
+        gone.filter(|(id, _)| !deployments.contains_key(*id)).for_each(|(_, deployment)| deployment.close());
         Self { table, deployments }
     }
 
     /// The deployment that `target` of `model` means. Where an environment divides its traffic, `chance` decides.
     pub(crate) fn resolve(&self, model: &str, target: &Target<'_>, chance: u64) -> Result<&Arc<Deployment>, Refusal> {
-        let routes = self
-            .table
-            .models
-            .get(model)
-            .ok_or_else(|| Refusal::UnknownModel(model.into()))?;
+        let routes = self.table.models.get(model).ok_or_else(|| Refusal::UnknownModel(model.into()))?;
         let id = match target {
-            Target::Development => routes
-                .development
-                .as_ref()
-                .ok_or_else(|| Refusal::NoDevelopment(model.into()))?
-                .as_str(),
+            Target::Development => {
+                routes.development.as_ref().ok_or_else(|| Refusal::NoDevelopment(model.into()))?.as_str()
+            }
             Target::Environment(name) => self.in_environment(routes, model, name, chance)?.as_str(),
             Target::Deployment(id) => id,
         };
-        let unknown = || Refusal::UnknownDeployment {
-            model: model.into(),
-            deployment: id.into(),
-        };
+        let unknown = || Refusal::UnknownDeployment { model: model.into(), deployment: id.into() };
         let deployment = self.deployments.get(id).ok_or_else(unknown)?;
         // Ids come from the path: one of another model is as unknown as none.
         let belongs = deployment.seats().route.model_id.as_str() == model;
@@ -77,14 +64,8 @@ impl Routes {
             _ if name == "production" && routes.development.is_some() => {
                 Ok(routes.development.as_ref().expect("the guard has seen it"))
             }
-            Some(None) => Err(Refusal::EmptyEnvironment {
-                model: model(),
-                environment: environment(),
-            }),
-            None => Err(Refusal::UnknownEnvironment {
-                model: model(),
-                environment: environment(),
-            }),
+            Some(None) => Err(Refusal::EmptyEnvironment { model: model(), environment: environment() }),
+            None => Err(Refusal::UnknownEnvironment { model: model(), environment: environment() }),
         }
     }
 
@@ -120,37 +101,21 @@ mod tests {
             availability: Availability::Serve,
             replicas: vec![],
             slots_per_replica: 1,
-            limits: RequestLimits {
-                queue_ms: 1,
-                first_byte_ms: 1,
-                idle_ms: 1,
-                max_body_bytes: 1,
-                max_queued: 1,
-            },
+            limits: RequestLimits { queue_ms: 1, first_byte_ms: 1, idle_ms: 1, max_body_bytes: 1, max_queued: 1 },
         })
     }
 
     fn split(stable: u128, candidate: Option<(u128, u8)>) -> Option<Split> {
         let id = DeploymentId::from_entropy;
-        Some(Split {
-            stable: id(stable),
-            candidate: candidate.map(|(candidate, share)| (id(candidate), share)),
-        })
+        Some(Split { stable: id(stable), candidate: candidate.map(|(candidate, share)| (id(candidate), share)) })
     }
 
     /// A model with the given environments and development deployment; deployments 1 to 4 exist, 4 belongs to another model.
     fn routes(development: Option<u128>, environments: &[(&str, Option<Split>)]) -> Routes {
-        let environments: BTreeMap<_, _> = environments
-            .iter()
-            .map(|(name, split)| ((*name).to_owned(), split.clone()))
-            .collect();
-        let model = ModelRoutes {
-            development: development.map(DeploymentId::from_entropy),
-            environments,
-        };
-        let deployments = (1..=3)
-            .map(|number| deployment(number, MODEL))
-            .chain([deployment(4, "00000002")]);
+        let environments: BTreeMap<_, _> =
+            environments.iter().map(|(name, split)| ((*name).to_owned(), split.clone())).collect();
+        let model = ModelRoutes { development: development.map(DeploymentId::from_entropy), environments };
+        let deployments = (1..=3).map(|number| deployment(number, MODEL)).chain([deployment(4, "00000002")]);
         let table = Table {
             models: HashMap::from([(MODEL.parse::<ModelId>().unwrap(), model)]),
             deployments: deployments.map(|route| (route.id.clone(), route)).collect(),
@@ -160,9 +125,7 @@ mod tests {
     }
 
     fn resolves(routes: &Routes, target: Target<'_>, chance: u64) -> Result<DeploymentId, Refusal> {
-        routes
-            .resolve(MODEL, &target, chance)
-            .map(|deployment| deployment.id().clone())
+        routes.resolve(MODEL, &target, chance).map(|deployment| deployment.id().clone())
     }
 
     fn environment(name: &str) -> Target<'_> {
@@ -173,36 +136,19 @@ mod tests {
     fn production_falls_back_to_development_while_nothing_was_published() {
         let one = Ok(DeploymentId::from_entropy(1));
         let two = Ok(DeploymentId::from_entropy(2));
-        assert_eq!(
-            resolves(&routes(Some(1), &[("production", None)]), environment("production"), 0),
-            one
-        );
-        assert_eq!(
-            resolves(
-                &routes(Some(1), &[("production", split(2, None))]),
-                environment("production"),
-                0
-            ),
-            two
-        );
+        assert_eq!(resolves(&routes(Some(1), &[("production", None)]), environment("production"), 0), one);
+        assert_eq!(resolves(&routes(Some(1), &[("production", split(2, None))]), environment("production"), 0), two);
         let empty = routes(Some(1), &[("staging", None)]);
-        assert!(matches!(
-            resolves(&empty, environment("staging"), 0),
-            Err(Refusal::EmptyEnvironment { .. })
-        ));
-        assert!(matches!(
-            resolves(&empty, environment("nowhere"), 0),
-            Err(Refusal::UnknownEnvironment { .. })
-        ));
+        assert!(matches!(resolves(&empty, environment("staging"), 0), Err(Refusal::EmptyEnvironment { .. })));
+        assert!(matches!(resolves(&empty, environment("nowhere"), 0), Err(Refusal::UnknownEnvironment { .. })));
     }
 
     #[test]
     fn a_candidate_gets_its_share_and_no_more() {
         let routes = routes(None, &[("production", split(1, Some((2, 30))))]);
         let candidate = Ok(DeploymentId::from_entropy(2));
-        let taken = (0..1000)
-            .filter(|chance| resolves(&routes, environment("production"), *chance) == candidate)
-            .count();
+        let taken =
+            (0..1000).filter(|chance| resolves(&routes, environment("production"), *chance) == candidate).count();
         assert_eq!(taken, 300);
     }
 
@@ -215,9 +161,6 @@ mod tests {
             let found = resolves(&routes, Target::Deployment(&target(number)), 0);
             assert!(matches!(found, Err(Refusal::UnknownDeployment { .. })), "{found:?}");
         }
-        assert!(matches!(
-            resolves(&routes, Target::Development, 0),
-            Err(Refusal::NoDevelopment(_))
-        ));
+        assert!(matches!(resolves(&routes, Target::Development, 0), Err(Refusal::NoDevelopment(_))));
     }
 }

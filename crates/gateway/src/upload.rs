@@ -29,11 +29,7 @@ pub(crate) struct Patience {
 
 impl Patience {
     pub(crate) fn new(limit: Duration) -> Self {
-        Self {
-            limit,
-            timer: None,
-            is_waiting: false,
-        }
+        Self { limit, timer: None, is_waiting: false }
     }
 
     pub(crate) fn limit(&self) -> Duration {
@@ -76,9 +72,7 @@ pub(crate) struct ReadAhead {
 
 impl ReadAhead {
     pub(crate) fn new(bytes: u64) -> Self {
-        Self {
-            free: AtomicU64::new(bytes),
-        }
+        Self { free: AtomicU64::new(bytes) }
     }
 
     /// Takes up to `bytes`; what it returns has to be given back.
@@ -121,24 +115,13 @@ impl Drop for Ahead {
 
 impl Upload {
     pub(crate) fn new(incoming: Incoming, limit: u64, patience: Duration) -> Self {
-        Self {
-            incoming,
-            limit,
-            seen: 0,
-            patience: Patience::new(patience),
-            ahead: None,
-        }
+        Self { incoming, limit, seen: 0, patience: Patience::new(patience), ahead: None }
     }
 
     /// Reads while the request waits, as far as the budget allows, and returns only to refuse it. A connection shows that its
     /// client has gone only to those who read from it.
     pub(crate) async fn read_ahead(&mut self, budget: &Arc<ReadAhead>) -> Refusal {
-        let ahead = || Ahead {
-            frames: VecDeque::new(),
-            bytes: 0,
-            taken: 0,
-            budget: budget.clone(),
-        };
+        let ahead = || Ahead { frames: VecDeque::new(), bytes: 0, taken: 0, budget: budget.clone() };
         while !self.incoming.is_end_stream() {
             let frame = match poll_fn(|context| self.poll_incoming(context)).await {
                 Some(Ok(frame)) => frame,
@@ -175,10 +158,7 @@ impl Upload {
             Some(Ok(frame)) => {
                 self.seen += frame.data_ref().map_or(0, |data| data.len() as u64);
                 let fits = self.seen <= self.limit;
-                Some(fits.then_some(frame).ok_or(Refusal::TooLarge {
-                    size: self.seen,
-                    limit: self.limit,
-                }))
+                Some(fits.then_some(frame).ok_or(Refusal::TooLarge { size: self.seen, limit: self.limit }))
             }
         })
     }
@@ -204,10 +184,7 @@ impl Body for Upload {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let (mut hint, ahead) = (
-            self.incoming.size_hint(),
-            self.ahead.as_ref().map_or(0, |ahead| ahead.bytes),
-        );
+        let (mut hint, ahead) = (self.incoming.size_hint(), self.ahead.as_ref().map_or(0, |ahead| ahead.bytes));
         if let Some(upper) = hint.upper() {
             hint.set_upper(upper + ahead);
         }

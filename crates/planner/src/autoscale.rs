@@ -108,22 +108,10 @@ pub fn decide(
 ) -> Decision<Memory, u32, Why> {
     let asked = replicas_for(load, settings);
     let desired = asked.clamp(settings.min_replica, settings.max_replica);
-    let settled = |output, why| Decision {
-        next: Memory::default(),
-        output,
-        wake_at: None,
-        why,
-    };
+    let settled = |output, why| Decision { next: Memory::default(), output, wake_at: None, why };
     if desired > current {
         let is_forced = desired > asked;
-        return settled(
-            desired,
-            if is_forced {
-                Why::AtMinimum
-            } else {
-                Why::LoadAboveTarget
-            },
-        );
+        return settled(desired, if is_forced { Why::AtMinimum } else { Why::LoadAboveTarget });
     }
     if desired == current {
         return settled(
@@ -144,9 +132,7 @@ pub fn decide(
     let low_since = memory.low_since.map_or(now, |since| since.min(now));
     if now.since(low_since) < delay_ms {
         return Decision {
-            next: Memory {
-                low_since: Some(low_since),
-            },
+            next: Memory { low_since: Some(low_since) },
             output: current,
             wake_at: Some(low_since.plus(delay_ms)),
             why: Why::WaitingOutDelay,
@@ -154,17 +140,8 @@ pub fn decide(
     }
     let largest_step = (u64::from(current) * u64::from(settings.max_scale_down_rate_percent) / 100).max(1);
     let output = desired.max(current.saturating_sub(u32::try_from(largest_step).unwrap_or(u32::MAX)));
-    let why = if output == 0 {
-        Why::NoTraffic
-    } else {
-        Why::LoadStayedLow
-    };
-    Decision {
-        next: Memory { low_since: Some(now) },
-        output,
-        wake_at: Some(now.plus(delay_ms)),
-        why,
-    }
+    let why = if output == 0 { Why::NoTraffic } else { Why::LoadStayedLow };
+    Decision { next: Memory { low_since: Some(now) }, output, wake_at: Some(now.plus(delay_ms)), why }
 }
 
 /// Replicas that a load needs, head-room included: at least one when anything at all is asked for.
@@ -185,17 +162,11 @@ mod tests {
     const NOW: Timestamp = Timestamp(1_000_000);
 
     fn settings() -> Settings {
-        Settings {
-            max_replica: 10,
-            ..Settings::default()
-        }
+        Settings { max_replica: 10, ..Settings::default() }
     }
 
     fn in_flight(in_flight: u32) -> Load {
-        Load {
-            in_flight,
-            ..Load::default()
-        }
+        Load { in_flight, ..Load::default() }
     }
 
     #[track_caller]
@@ -206,10 +177,7 @@ mod tests {
 
     #[test]
     fn the_load_is_divided_by_target_and_head_room() {
-        let settings = Settings {
-            concurrency_target: 10,
-            ..settings()
-        };
+        let settings = Settings { concurrency_target: 10, ..settings() };
         check(1, in_flight(25), &settings, 4, Why::LoadAboveTarget);
         check(1, in_flight(7), &settings, 1, Why::AtTarget);
         check(1, in_flight(8), &settings, 2, Why::LoadAboveTarget);
@@ -217,21 +185,8 @@ mod tests {
 
     #[test]
     fn waiting_requests_count_like_running_ones() {
-        let settings = Settings {
-            target_utilization_percent: 100,
-            ..settings()
-        };
-        check(
-            1,
-            Load {
-                in_flight: 1,
-                queued: 3,
-                ..Load::default()
-            },
-            &settings,
-            4,
-            Why::LoadAboveTarget,
-        );
+        let settings = Settings { target_utilization_percent: 100, ..settings() };
+        check(1, Load { in_flight: 1, queued: 3, ..Load::default() }, &settings, 4, Why::LoadAboveTarget);
     }
 
     #[test]
@@ -240,10 +195,7 @@ mod tests {
         check(
             0,
             in_flight(u32::MAX),
-            &Settings {
-                target_utilization_percent: 1,
-                ..settings()
-            },
+            &Settings { target_utilization_percent: 1, ..settings() },
             10,
             Why::LoadAboveTarget,
         );
@@ -251,70 +203,22 @@ mod tests {
 
     #[test]
     fn the_minimum_holds_without_traffic() {
-        check(
-            2,
-            Load::default(),
-            &Settings {
-                min_replica: 2,
-                ..settings()
-            },
-            2,
-            Why::AtMinimum,
-        );
-        check(
-            0,
-            Load::default(),
-            &Settings {
-                min_replica: 2,
-                ..settings()
-            },
-            2,
-            Why::AtMinimum,
-        );
+        check(2, Load::default(), &Settings { min_replica: 2, ..settings() }, 2, Why::AtMinimum);
+        check(0, Load::default(), &Settings { min_replica: 2, ..settings() }, 2, Why::AtMinimum);
     }
 
     #[test]
     fn anything_at_all_wakes_one_replica() {
-        check(
-            0,
-            Load {
-                woken: true,
-                ..Load::default()
-            },
-            &settings(),
-            1,
-            Why::LoadAboveTarget,
-        );
-        check(
-            0,
-            Load {
-                finished: 1,
-                ..Load::default()
-            },
-            &settings(),
-            1,
-            Why::LoadAboveTarget,
-        );
-        check(
-            0,
-            Load {
-                queued: 1,
-                ..Load::default()
-            },
-            &settings(),
-            2,
-            Why::LoadAboveTarget,
-        );
+        check(0, Load { woken: true, ..Load::default() }, &settings(), 1, Why::LoadAboveTarget);
+        check(0, Load { finished: 1, ..Load::default() }, &settings(), 1, Why::LoadAboveTarget);
+        check(0, Load { queued: 1, ..Load::default() }, &settings(), 2, Why::LoadAboveTarget);
         check(0, Load::default(), &settings(), 0, Why::NoTraffic);
     }
 
     #[test]
     fn zero_is_reached_after_the_whole_delay_and_not_before() {
         let first = decide(NOW, 1, Load::default(), &Memory::default(), &settings());
-        assert_eq!(
-            (first.output, first.wake_at, first.why),
-            (1, Some(NOW.plus(900_000)), Why::WaitingOutDelay)
-        );
+        assert_eq!((first.output, first.wake_at, first.why), (1, Some(NOW.plus(900_000)), Why::WaitingOutDelay));
         let early = decide(NOW.plus(899_999), 1, Load::default(), &first.next, &settings());
         assert_eq!(early.output, 1);
         let late = decide(NOW.plus(900_000), 1, Load::default(), &early.next, &settings());
@@ -324,31 +228,13 @@ mod tests {
     #[test]
     fn traffic_within_the_delay_begins_it_anew() {
         let first = decide(NOW, 1, Load::default(), &Memory::default(), &settings());
-        let busy = decide(
-            NOW.plus(500_000),
-            1,
-            Load {
-                finished: 1,
-                ..Load::default()
-            },
-            &first.next,
-            &settings(),
-        );
+        let busy = decide(NOW.plus(500_000), 1, Load { finished: 1, ..Load::default() }, &first.next, &settings());
         let quiet = decide(NOW.plus(900_000), 1, Load::default(), &busy.next, &settings());
         assert_eq!((quiet.output, quiet.why), (1, Why::WaitingOutDelay));
     }
 
     #[test]
     fn a_lowered_maximum_is_obeyed_at_once() {
-        check(
-            8,
-            in_flight(100),
-            &Settings {
-                max_replica: 3,
-                ..settings()
-            },
-            3,
-            Why::AtMaximum,
-        );
+        check(8, in_flight(100), &Settings { max_replica: 3, ..settings() }, 3, Why::AtMaximum);
     }
 }

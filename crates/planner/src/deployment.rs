@@ -60,9 +60,7 @@ impl fmt::Display for Why {
 pub fn explain(lifecycle: &Lifecycle, observed: &Observed, starts: &replica_set::Memory) -> Option<String> {
     let reason = lifecycle.failure().map(|reason| reason.message.clone());
     let trouble = || starts.trouble().filter(|_| observed.ready == 0);
-    reason
-        .or_else(trouble)
-        .or_else(|| lifecycle::reason(lifecycle, observed).map(|why| why.to_string()))
+    reason.or_else(trouble).or_else(|| lifecycle::reason(lifecycle, observed).map(|why| why.to_string()))
 }
 
 /// Says what should happen to a deployment now.
@@ -95,26 +93,14 @@ pub fn decide(now: Timestamp, state: &State, seen: &Seen<'_>) -> Decision<State,
         (_, lifecycle::Why::FollowingLoad) => Why::Scaling(scaling.why),
         (_, why) => Why::Run(why),
     };
-    let wake_at = [run.wake_at, replicas.wake_at, scaling.wake_at.filter(|_| follows_load)]
-        .into_iter()
-        .flatten()
-        .min();
+    let wake_at = [run.wake_at, replicas.wake_at, scaling.wake_at.filter(|_| follows_load)].into_iter().flatten().min();
     let next = State {
         lifecycle: run.next,
         target: run.output,
         starts: replicas.next,
-        scaling: if follows_load {
-            scaling.next
-        } else {
-            autoscale::Memory::default()
-        },
+        scaling: if follows_load { scaling.next } else { autoscale::Memory::default() },
     };
-    Decision {
-        next,
-        output: replicas.output,
-        wake_at,
-        why,
-    }
+    Decision { next, output: replicas.output, wake_at, why }
 }
 
 #[cfg(test)]
@@ -126,11 +112,7 @@ mod tests {
 
     #[test]
     fn a_failure_explains_itself() {
-        let reason = Reason {
-            message: "`load` raised ValueError: boom".into(),
-            hint: None,
-            detail: None,
-        };
+        let reason = Reason { message: "`load` raised ValueError: boom".into(), hint: None, detail: None };
         let failed = Lifecycle::pushed(NOW).build_finished(NOW, NOW, Err(reason));
         let explained = explain(&failed, &Observed::default(), &replica_set::Memory::default());
         assert_eq!(explained.as_deref(), Some("`load` raised ValueError: boom"));
@@ -139,41 +121,17 @@ mod tests {
     #[test]
     fn a_crash_loop_explains_itself_while_nothing_is_ready() {
         let built = Lifecycle::pushed(NOW).build_finished(NOW, NOW, Ok("artifact".into()));
-        let serving = Lifecycle {
-            run: Run::Serving { since: NOW },
-            ..built
-        };
+        let serving = Lifecycle { run: Run::Serving { since: NOW }, ..built };
         let last_failure = Some("killed by signal 9".into());
-        let starts = replica_set::Memory {
-            failures: 4,
-            last_failure,
-            ..replica_set::Memory::default()
-        };
+        let starts = replica_set::Memory { failures: 4, last_failure, ..replica_set::Memory::default() };
         let explained = explain(&serving, &Observed::default(), &starts);
-        assert_eq!(
-            explained.as_deref(),
-            Some("the model has ended 4 times, and is started again: killed by signal 9")
-        );
-        assert_eq!(
-            explain(
-                &serving,
-                &Observed {
-                    ready: 1,
-                    ..Observed::default()
-                },
-                &starts
-            ),
-            None
-        );
+        assert_eq!(explained.as_deref(), Some("the model has ended 4 times, and is started again: killed by signal 9"));
+        assert_eq!(explain(&serving, &Observed { ready: 1, ..Observed::default() }, &starts), None);
     }
 
     #[test]
     fn what_waits_says_for_what() {
-        let waiting = explain(
-            &Lifecycle::pushed(NOW),
-            &Observed::default(),
-            &replica_set::Memory::default(),
-        );
+        let waiting = explain(&Lifecycle::pushed(NOW), &Observed::default(), &replica_set::Memory::default());
         assert_eq!(waiting.as_deref(), Some("waiting for the build"));
     }
 }

@@ -16,42 +16,15 @@ pub fn broken_rule(
 ) -> Option<&'static str> {
     let after = &decision.next;
     let rules = [
-        (
-            keeps_facts(before, after),
-            "a decision does not change what people and the builder have said",
-        ),
-        (
-            keeps_bounds(after, seen),
-            "the target lies between the minimum and the maximum",
-        ),
-        (
-            keeps_callers(after, seen),
-            "a deployment that can serve does not go to zero while requests wait",
-        ),
-        (
-            keeps_ends(before, after),
-            "a failed run stays failed until somebody retries",
-        ),
-        (
-            was_ready_before_zero(after, seen),
-            "a deployment is ready once before it is scaled to zero",
-        ),
-        (
-            starts_no_more_than_missing(after, seen, &decision.output),
-            "never more replicas than wanted are started",
-        ),
-        (
-            honours_back_off(now, after, &decision.output),
-            "no replica is started before the back-off has ended",
-        ),
-        (
-            stops_unready_first(seen, &decision.output),
-            "a ready replica is not stopped while an unready one is kept",
-        ),
-        (
-            decision.wake_at.is_none_or(|at| at >= now),
-            "a wake-up does not lie in the past",
-        ),
+        (keeps_facts(before, after), "a decision does not change what people and the builder have said"),
+        (keeps_bounds(after, seen), "the target lies between the minimum and the maximum"),
+        (keeps_callers(after, seen), "a deployment that can serve does not go to zero while requests wait"),
+        (keeps_ends(before, after), "a failed run stays failed until somebody retries"),
+        (was_ready_before_zero(after, seen), "a deployment is ready once before it is scaled to zero"),
+        (starts_no_more_than_missing(after, seen, &decision.output), "never more replicas than wanted are started"),
+        (honours_back_off(now, after, &decision.output), "no replica is started before the back-off has ended"),
+        (stops_unready_first(seen, &decision.output), "a ready replica is not stopped while an unready one is kept"),
+        (decision.wake_at.is_none_or(|at| at >= now), "a wake-up does not lie in the past"),
     ];
     rules.into_iter().find(|(is_kept, _)| !is_kept).map(|(_, rule)| rule)
 }
@@ -111,16 +84,8 @@ fn was_ready_before_zero(after: &State, seen: &Seen<'_>) -> bool {
 
 fn starts_no_more_than_missing(after: &State, seen: &Seen<'_>, actions: &[Action]) -> bool {
     let live = seen.replicas.iter().filter(|replica| replica.is_live()).count() as u64;
-    let started: u64 = actions
-        .iter()
-        .map(|action| {
-            if let Action::Start(count) = action {
-                u64::from(*count)
-            } else {
-                0
-            }
-        })
-        .sum();
+    let started: u64 =
+        actions.iter().map(|action| if let Action::Start(count) = action { u64::from(*count) } else { 0 }).sum();
     started == 0 || live + started <= u64::from(after.target)
 }
 
@@ -132,9 +97,7 @@ fn honours_back_off(now: Timestamp, after: &State, actions: &[Action]) -> bool {
 fn stops_unready_first(seen: &Seen<'_>, actions: &[Action]) -> bool {
     let is_stopped = |id| actions.contains(&Action::Stop(id));
     let mut live = seen.replicas.iter().filter(|replica| replica.is_live());
-    let stops_ready = live
-        .clone()
-        .any(|replica| replica.phase == Phase::Ready && is_stopped(replica.id.clone()));
+    let stops_ready = live.clone().any(|replica| replica.phase == Phase::Ready && is_stopped(replica.id.clone()));
     let keeps_unready = live.any(|replica| replica.phase != Phase::Ready && !is_stopped(replica.id.clone()));
     !(stops_ready && keeps_unready)
 }

@@ -66,25 +66,12 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Refusal::Unknown { name, known } => {
-                write!(
-                    f,
-                    "there is no instance type {name:?}, choose one of {}",
-                    known.join(", ")
-                )
+                write!(f, "there is no instance type {name:?}, choose one of {}", known.join(", "))
             }
             Refusal::NoAccelerator { kind, count } => write!(f, "no instance type here has {count} x {kind}"),
-            Refusal::TooLarge {
-                millicpu,
-                memory_mib,
-                largest,
-            } => {
-                write!(
-                    f,
-                    "no instance type here has {millicpu} millicpu and {memory_mib} MiB of memory"
-                )?;
-                largest
-                    .as_ref()
-                    .map_or(Ok(()), |largest| write!(f, ", the largest is {largest}"))
+            Refusal::TooLarge { millicpu, memory_mib, largest } => {
+                write!(f, "no instance type here has {millicpu} millicpu and {memory_mib} MiB of memory")?;
+                largest.as_ref().map_or(Ok(()), |largest| write!(f, ", the largest is {largest}"))
             }
         }
     }
@@ -112,10 +99,7 @@ pub fn choose<'c>(catalogue: &'c [InstanceType], request: &Request) -> Result<&'
     if let Some(name) = &request.instance_type {
         let named = catalogue.iter().find(|kind| kind.id == *name || kind.name == *name);
         let known = || catalogue.iter().map(|kind| kind.id.clone()).collect();
-        return named.ok_or_else(|| Refusal::Unknown {
-            name: name.clone(),
-            known: known(),
-        });
+        return named.ok_or_else(|| Refusal::Unknown { name: name.clone(), known: known() });
     }
     let size = |kind: &&InstanceType| (kind.gpu_count, kind.millicpu, kind.memory_mib);
     let with_gpus: Vec<&InstanceType> = catalogue
@@ -127,25 +111,14 @@ pub fn choose<'c>(catalogue: &'c [InstanceType], request: &Request) -> Result<&'
         .collect();
     let memory_mib = request.memory_bytes.div_ceil(1 << 20);
     let fits = |kind: &&&InstanceType| kind.millicpu >= request.millicpu && kind.memory_mib >= memory_mib;
-    match (
-        with_gpus.iter().filter(fits).min_by_key(|kind| size(kind)),
-        &request.accelerator,
-    ) {
+    match (with_gpus.iter().filter(fits).min_by_key(|kind| size(kind)), &request.accelerator) {
         (Some(kind), _) => Ok(kind),
-        (None, Some((kind, count))) if with_gpus.is_empty() => Err(Refusal::NoAccelerator {
-            kind: kind.clone(),
-            count: *count,
-        }),
+        (None, Some((kind, count))) if with_gpus.is_empty() => {
+            Err(Refusal::NoAccelerator { kind: kind.clone(), count: *count })
+        }
         (None, _) => {
-            let largest = with_gpus
-                .iter()
-                .max_by_key(|kind| size(kind))
-                .map(|kind| kind.id.clone());
-            Err(Refusal::TooLarge {
-                millicpu: request.millicpu,
-                memory_mib,
-                largest,
-            })
+            let largest = with_gpus.iter().max_by_key(|kind| size(kind)).map(|kind| kind.id.clone());
+            Err(Refusal::TooLarge { millicpu: request.millicpu, memory_mib, largest })
         }
     }
 }
@@ -157,14 +130,8 @@ mod tests {
     #[track_caller]
     fn check(millicpu: u64, memory_mib: u64, expected: Result<&str, &str>) {
         let catalogue = cpu_catalogue();
-        let request = Request {
-            millicpu,
-            memory_bytes: memory_mib << 20,
-            ..Request::default()
-        };
-        let chosen = choose(&catalogue, &request)
-            .map(|kind| kind.id.as_str())
-            .map_err(|refusal| refusal.to_string());
+        let request = Request { millicpu, memory_bytes: memory_mib << 20, ..Request::default() };
+        let chosen = choose(&catalogue, &request).map(|kind| kind.id.as_str()).map_err(|refusal| refusal.to_string());
         assert_eq!(chosen, expected.map_err(str::to_owned));
     }
 
@@ -186,31 +153,15 @@ mod tests {
     #[test]
     fn a_named_type_wins_over_resources() {
         let catalogue = cpu_catalogue();
-        let named = |name: &str| Request {
-            instance_type: Some(name.into()),
-            millicpu: 99_000,
-            ..Request::default()
-        };
-        assert_eq!(
-            choose(&catalogue, &named("4x16")).map(|kind| kind.id.as_str()),
-            Ok("4x16")
-        );
+        let named = |name: &str| Request { instance_type: Some(name.into()), millicpu: 99_000, ..Request::default() };
+        assert_eq!(choose(&catalogue, &named("4x16")).map(|kind| kind.id.as_str()), Ok("4x16"));
         let refusal = choose(&catalogue, &named("5x5")).unwrap_err().to_string();
-        assert_eq!(
-            refusal,
-            "there is no instance type \"5x5\", choose one of 1x2, 1x4, 2x8, 4x16, 8x32, 16x64"
-        );
+        assert_eq!(refusal, "there is no instance type \"5x5\", choose one of 1x2, 1x4, 2x8, 4x16, 8x32, 16x64");
     }
 
     #[test]
     fn an_accelerator_that_is_not_there_is_refused_by_name() {
-        let request = Request {
-            accelerator: Some(("H100".into(), 8)),
-            ..Request::default()
-        };
-        assert_eq!(
-            choose(&cpu_catalogue(), &request).unwrap_err().to_string(),
-            "no instance type here has 8 x H100"
-        );
+        let request = Request { accelerator: Some(("H100".into(), 8)), ..Request::default() };
+        assert_eq!(choose(&cpu_catalogue(), &request).unwrap_err().to_string(), "no instance type here has 8 x H100");
     }
 }

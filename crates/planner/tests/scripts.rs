@@ -9,10 +9,7 @@ use planner::sim::script::tell;
 fn every_story_happens_as_it_is_told() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts");
     let mut differing = Vec::new();
-    let mut stories: Vec<_> = fs::read_dir(&folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
+    let mut stories: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     stories.sort();
     assert!(!stories.is_empty());
     for path in stories {
@@ -24,9 +21,5 @@ fn every_story_happens_as_it_is_told() {
             differing.push(format!("cp {} {}\n{told}", accepted.display(), path.display()));
         }
     }
-    assert!(
-        differing.is_empty(),
-        "these stories happen otherwise:\n{}",
-        differing.join("\n")
-    );
+    assert!(differing.is_empty(), "these stories happen otherwise:\n{}", differing.join("\n"));
 }

@@ -31,14 +31,7 @@ fn shake(world: &mut World, dice: &mut Dice) -> Result<(), String> {
         10 => world.request(),
         11 => world.wake(),
         12 => {
-            world.builder = one_of(
-                dice,
-                &[
-                    Builder::Succeeds(2_000),
-                    Builder::Succeeds(90_000),
-                    Builder::Fails(1_000),
-                ],
-            )
+            world.builder = one_of(dice, &[Builder::Succeeds(2_000), Builder::Succeeds(90_000), Builder::Fails(1_000)])
         }
         13 | 14 => {
             let ms = 1 + dice.roll(20_000);
@@ -92,19 +85,11 @@ fn the_invariants_hold_in_every_world_and_every_deployment_serves_in_the_end() {
         let mut dice = Dice::new(seed);
         let mut world = World::new();
         world.deploy_timeout_ms = one_of(&mut dice, &[600_000, 3_600_000]);
-        let lived = (0..STEPS)
-            .try_for_each(|_| shake(&mut world, &mut dice))
-            .and_then(|()| mend(&mut world));
+        let lived = (0..STEPS).try_for_each(|_| shake(&mut world, &mut dice)).and_then(|()| mend(&mut world));
         // The longest back-off, and a start.
         let ended = lived.and_then(|()| world.run_for(400_000));
         ended.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
-        assert_eq!(
-            world.status(),
-            Status::Active,
-            "seed {seed}: {:?} {:?}",
-            world.why(),
-            world.state()
-        );
+        assert_eq!(world.status(), Status::Active, "seed {seed}: {:?} {:?}", world.why(), world.state());
     }
 }
 

@@ -47,22 +47,11 @@ impl Mapping {
         // Not close-on-exec: the worker inherits it. Sealed, so that nobody can shrink it under a reader.
         let file = memfd_create(name, MFdFlags::MFD_ALLOW_SEALING)?;
         ftruncate(&file, SIZE as i64)?;
-        fcntl(
-            &file,
-            FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL),
-        )?;
+        fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL))?;
         let size = NonZeroUsize::new(SIZE).expect("the size is not zero");
         // SAFETY: a new mapping at an address of the kernel's choice overlaps nothing.
-        let start = unsafe {
-            mmap(
-                None,
-                size,
-                ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
-                MapFlags::MAP_SHARED,
-                &file,
-                0,
-            )?
-        };
+        let start =
+            unsafe { mmap(None, size, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED, &file, 0)? };
         Ok(Self { start, file })
     }
 
@@ -70,11 +59,7 @@ impl Mapping {
         assert!(offset + bytes.len() <= SIZE, "blocks lie inside the arena");
         // SAFETY: in bounds, and the block belongs to the caller until the worker has been told of it.
         unsafe {
-            std::ptr::copy_nonoverlapping(
-                bytes.as_ptr(),
-                self.start.as_ptr().cast::<u8>().add(offset),
-                bytes.len(),
-            )
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.start.as_ptr().cast::<u8>().add(offset), bytes.len())
         }
     }
 }
@@ -113,12 +98,7 @@ impl Outgoing {
         let count = length.div_ceil(UNIT).max(1);
         let start = used.windows(count).position(|window| window.iter().all(|unit| !unit))?;
         used[start..start + count].fill(true);
-        Some(Lease {
-            arena: self.clone(),
-            start,
-            count,
-            length: 0,
-        })
+        Some(Lease { arena: self.clone(), start, count, length: 0 })
     }
 }
 
@@ -143,10 +123,7 @@ impl Lease {
 
     /// What to tell the worker.
     pub fn block(&self) -> Block {
-        Block {
-            offset: (self.start * UNIT) as u64,
-            length: self.length as u32,
-        }
+        Block { offset: (self.start * UNIT) as u64, length: self.length as u32 }
     }
 }
 
@@ -166,13 +143,7 @@ impl Incoming {
     /// Makes the memory file. The receiver hears of every block that has been read.
     pub fn new() -> nix::Result<(Self, mpsc::Receiver<Block>)> {
         let (read, receiver) = mpsc::channel(SIZE / UNIT);
-        Ok((
-            Self {
-                mapping: Arc::new(Mapping::new(c"greenroom-answers")?),
-                read,
-            },
-            receiver,
-        ))
+        Ok((Self { mapping: Arc::new(Mapping::new(c"greenroom-answers")?), read }, receiver))
     }
 
     /// The descriptor that the worker inherits.
@@ -183,13 +154,8 @@ impl Incoming {
     /// The bytes of a block, without a copy. None for a block that cannot be.
     pub fn take(&self, block: Block) -> Option<Bytes> {
         let end = block.offset.checked_add(u64::from(block.length))?;
-        (end <= SIZE as u64).then(|| {
-            Bytes::from_owner(Reading {
-                mapping: self.mapping.clone(),
-                block,
-                read: self.read.clone(),
-            })
-        })
+        (end <= SIZE as u64)
+            .then(|| Bytes::from_owner(Reading { mapping: self.mapping.clone(), block, read: self.read.clone() }))
     }
 }
 
@@ -237,34 +203,14 @@ mod tests {
         let mut lease = arena.allocate(10).unwrap();
         assert!(lease.append(&vec![1; UNIT]));
         assert!(!lease.append(&[1]));
-        assert_eq!(
-            lease.block(),
-            Block {
-                offset: 0,
-                length: UNIT as u32
-            }
-        );
+        assert_eq!(lease.block(), Block { offset: 0, length: UNIT as u32 });
     }
 
     #[test]
     fn a_block_outside_the_arena_is_refused() {
         let (arena, _) = Incoming::new().unwrap();
-        assert!(
-            arena
-                .take(Block {
-                    offset: SIZE as u64 - 1,
-                    length: 2
-                })
-                .is_none()
-        );
-        assert!(
-            arena
-                .take(Block {
-                    offset: u64::MAX,
-                    length: 2
-                })
-                .is_none()
-        );
+        assert!(arena.take(Block { offset: SIZE as u64 - 1, length: 2 }).is_none());
+        assert!(arena.take(Block { offset: u64::MAX, length: 2 }).is_none());
     }
 
     #[test]

@@ -35,34 +35,22 @@ enum Content {
 impl Body {
     /// A body that is complete.
     pub fn whole(bytes: impl Into<Bytes>) -> Self {
-        Self {
-            content: Content::Whole(bytes.into()),
-            _in_flight: None,
-        }
+        Self { content: Content::Whole(bytes.into()), _in_flight: None }
     }
 
     /// What a model streams.
     pub fn stream(call: Call) -> Self {
-        Self {
-            content: Content::Stream(call),
-            _in_flight: None,
-        }
+        Self { content: Content::Stream(call), _in_flight: None }
     }
 
     /// Whatever comes through a channel, until it closes.
     pub fn lines(receiver: mpsc::Receiver<Bytes>) -> Self {
-        Self {
-            content: Content::Lines(receiver),
-            _in_flight: None,
-        }
+        Self { content: Content::Lines(receiver), _in_flight: None }
     }
 
     /// The body of another server's answer.
     pub fn proxied(body: Incoming) -> Self {
-        Self {
-            content: Content::Proxied(body),
-            _in_flight: None,
-        }
+        Self { content: Content::Proxied(body), _in_flight: None }
     }
 
     /// Counts the request as in flight until the body is gone.
@@ -82,15 +70,11 @@ impl http_body::Body for Body {
                 let bytes = std::mem::take(bytes);
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
-            Content::Stream(call) => call
-                .poll_chunk(context)
-                .map(|chunk| chunk.map(|chunk| chunk.map(Frame::data))),
-            Content::Lines(receiver) => receiver
-                .poll_recv(context)
-                .map(|line| line.map(|line| Ok(Frame::data(line)))),
-            Content::Proxied(body) => Pin::new(body)
-                .poll_frame(context)
-                .map(|frame| frame.map(|frame| frame.map_err(|_| Broken))),
+            Content::Stream(call) => call.poll_chunk(context).map(|chunk| chunk.map(|chunk| chunk.map(Frame::data))),
+            Content::Lines(receiver) => receiver.poll_recv(context).map(|line| line.map(|line| Ok(Frame::data(line)))),
+            Content::Proxied(body) => {
+                Pin::new(body).poll_frame(context).map(|frame| frame.map(|frame| frame.map_err(|_| Broken)))
+            }
         }
     }
 

@@ -118,9 +118,7 @@ impl Calls {
     }
 
     fn entry(&mut self, id: u32) -> &mut Entry {
-        self.entries[id as usize]
-            .as_mut()
-            .expect("an entry lives as long as its call")
+        self.entries[id as usize].as_mut().expect("an entry lives as long as its call")
     }
 }
 

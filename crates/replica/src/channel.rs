@@ -103,10 +103,7 @@ impl Channel {
         let holds_slot = request.operation == Operation::Predict;
         if holds_slot && self.slots.available_permits() == 0 {
             let permit = tokio::time::timeout(self.deadlines.request, self.slots.acquire()).await;
-            permit
-                .map_err(|_| CallError::TimedOut)?
-                .map_err(|_| CallError::Gone)?
-                .forget();
+            permit.map_err(|_| CallError::TimedOut)?.map_err(|_| CallError::Gone)?.forget();
         } else if holds_slot {
             self.slots.try_acquire().map_err(|_| CallError::Gone)?.forget();
         }
@@ -122,10 +119,7 @@ impl Channel {
         };
         let is_websocket = request.operation == Operation::Websocket;
         let deadline = (!is_websocket).then(|| started + self.deadlines.request);
-        let id = self
-            .calls
-            .borrow_mut()
-            .insert(Entry::new(started, deadline, holds_slot, is_websocket, lease));
+        let id = self.calls.borrow_mut().insert(Entry::new(started, deadline, holds_slot, is_websocket, lease));
         self.send(id, Kind::Request, flags, request.operation as u16, &request.meta, &body);
         Ok(Call::new(id, self.clone()))
     }
@@ -233,12 +227,7 @@ impl Channel {
             Kind::Head => {
                 entry.is_timed = frame.flags & flag::TIMED != 0;
                 entry.last_chunk = Instant::now();
-                entry.answer = Some(Answer {
-                    status: frame.detail,
-                    flags: frame.flags,
-                    meta: frame.meta,
-                    body: None,
-                });
+                entry.answer = Some(Answer { status: frame.detail, flags: frame.flags, meta: frame.meta, body: None });
             }
             Kind::Chunk | Kind::Text | Kind::Binary | Kind::Close => {
                 entry.unread += frame.body.len();
@@ -254,10 +243,7 @@ impl Channel {
             Kind::End => {
                 if entry.is_websocket {
                     entry.unread += frame.body.len();
-                    entry.chunks.push_back(Frame {
-                        kind: Kind::Close,
-                        ..frame
-                    });
+                    entry.chunks.push_back(Frame { kind: Kind::Close, ..frame });
                 }
                 entry.is_over = true;
             }

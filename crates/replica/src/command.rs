@@ -12,10 +12,7 @@ pub fn main() -> ExitCode {
         let descriptor = second.and_then(|argument| argument.to_str()?.parse().ok());
         return descriptor.map_or_else(usage, crate::guard::run);
     }
-    tracing_subscriber::fmt()
-        .with_writer(io::stderr)
-        .with_ansi(false)
-        .init();
+    tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(false).init();
     // A broken promise inside the replica ends it, so that its successor can take over: half a replica serves nobody.
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -25,9 +22,7 @@ pub fn main() -> ExitCode {
     match crate::run(&PathBuf::from(first), io::stdin()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let cause = std::error::Error::source(&error)
-                .map(ToString::to_string)
-                .unwrap_or_default();
+            let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
             tracing::error!(%cause, "{error}");
             ExitCode::FAILURE
         }
@@ -35,10 +30,7 @@ pub fn main() -> ExitCode {
 }
 
 fn usage() -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_writer(io::stderr)
-        .with_ansi(false)
-        .init();
+    tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(false).init();
     tracing::error!("usage: greenroom-replica DIRECTORY, with secrets as JSON on standard input");
     ExitCode::from(2)
 }

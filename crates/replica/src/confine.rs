@@ -33,10 +33,7 @@ pub fn give_up_privileges(user: Option<u32>) -> io::Result<()> {
         setresgid(group, group, group)?;
         setresuid(user, user, user)?;
     }
-    let header = CapabilityHeader {
-        version: CAPABILITY_VERSION,
-        pid: 0,
-    };
+    let header = CapabilityHeader { version: CAPABILITY_VERSION, pid: 0 };
     let nothing = [0_u32; 6]; // effective, permitted and inheritable, in two halves; the ambient ones go along
     // SAFETY: both live until the call returns and have the layout of this version.
     Errno::result(unsafe { libc::syscall(libc::SYS_capset, &raw const header, nothing.as_ptr()) })?;

@@ -78,11 +78,7 @@ impl Control {
         let (reader, writer) = stream.into_split();
         let (outbox, unsent) = mpsc::channel(UNSENT_LIMIT);
         let (events, receiver) = mpsc::channel(8);
-        let control = Rc::new(Self {
-            outbox,
-            questions: RefCell::default(),
-            next_question: Cell::new(0),
-        });
+        let control = Rc::new(Self { outbox, questions: RefCell::default(), next_question: Cell::new(0) });
         tokio::task::spawn_local(write(writer, unsent));
         tokio::task::spawn_local(control.clone().read(reader, events));
         (control, receiver)

@@ -97,12 +97,7 @@ pub fn run(report_descriptor: RawFd) -> ExitCode {
     match guard(&mut reports) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            send(
-                &mut reports,
-                &Report::NotStarted {
-                    reason: error.to_string(),
-                },
-            );
+            send(&mut reports, &Report::NotStarted { reason: error.to_string() });
             ExitCode::FAILURE
         }
     }
@@ -179,9 +174,7 @@ fn isolate(isolation: Isolation, launch: &mut Launch) -> io::Result<Place> {
             notes.push("the model runs as root, without capabilities: there are no other users here".into());
         } else if !veil::is_readable(plan, user) {
             plan.user = None;
-            notes.push(format!(
-                "the model runs as root, without capabilities: user {user} cannot read its files"
-            ));
+            notes.push(format!("the model runs as root, without capabilities: user {user} cannot read its files"));
         }
     }
     if namespace.has_own_processes {
@@ -251,11 +244,7 @@ fn command(launch: &Launch, is_sandboxed: bool) -> Command {
     let (app, home, temporary) = if is_sandboxed {
         (PathBuf::from("/app"), PathBuf::from("/home/app"), PathBuf::from("/tmp"))
     } else {
-        (
-            plan.app.clone(),
-            plan.directory.join("home"),
-            plan.directory.join("tmp"),
-        )
+        (plan.app.clone(), plan.directory.join("home"), plan.directory.join("tmp"))
     };
     let mut command = Command::new(&launch.command[0]);
     command
@@ -277,20 +266,12 @@ fn command(launch: &Launch, is_sandboxed: bool) -> Command {
     let (open_files, user) = (launch.open_files, plan.user);
     let prepare = move || {
         let (_, highest) = getrlimit(Resource::RLIMIT_NOFILE)?;
-        setrlimit(
-            Resource::RLIMIT_NOFILE,
-            open_files.min(highest),
-            open_files.min(highest),
-        )?;
+        setrlimit(Resource::RLIMIT_NOFILE, open_files.min(highest), open_files.min(highest))?;
         setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
         confine::give_up_privileges(user)?;
         set_pdeathsig(Signal::SIGKILL)?; // after a change of users, which would undo it
         // The guardian may have died before the line above.
-        if getppid() == guardian {
-            Ok(())
-        } else {
-            Err(io::Error::from_raw_os_error(libc::ESRCH))
-        }
+        if getppid() == guardian { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::ESRCH)) }
     };
     // SAFETY: only system calls, none of which allocates or locks.
     unsafe { command.pre_exec(prepare) };

@@ -63,10 +63,8 @@ pub async fn serve(listener: UnixListener, app: Rc<App>, closing: CancellationTo
 /// Serves one connection.
 async fn converse(stream: UnixStream, app: Rc<App>, closing: CancellationToken) {
     let service = service_fn(|request| answer(&app, request));
-    let connection = http1::Builder::new()
-        .half_close(false)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
+    let connection =
+        http1::Builder::new().half_close(false).serve_connection(TokioIo::new(stream), service).with_upgrades();
     let mut connection = pin!(connection);
     // An error here is a client that left or an answer that was cut on purpose.
     tokio::select! {
@@ -106,11 +104,7 @@ async fn own(app: &Rc<App>, route: &str, request: Request<Incoming>) -> Response
                 Ok(()) => json(StatusCode::OK, "{}"),
                 Err(error) => {
                     let text = format!("cannot write the environment file: {error}");
-                    inference_error(
-                        StatusCode::INTERNAL_SERVER_ERROR,
-                        &text,
-                        InferenceCode::InternalBasetenError,
-                    )
+                    inference_error(StatusCode::INTERNAL_SERVER_ERROR, &text, InferenceCode::InternalBasetenError)
                 }
             },
             Err(refusal) => *refusal,
@@ -121,13 +115,7 @@ async fn own(app: &Rc<App>, route: &str, request: Request<Incoming>) -> Response
 
 /// Reads a small JSON body.
 async fn read<T: serde::de::DeserializeOwned>(request: Request<Incoming>) -> Result<T, Box<Response<Body>>> {
-    let refuse = |text: &str| {
-        Box::new(inference_error(
-            StatusCode::BAD_REQUEST,
-            text,
-            InferenceCode::ClientError,
-        ))
-    };
+    let refuse = |text: &str| Box::new(inference_error(StatusCode::BAD_REQUEST, text, InferenceCode::ClientError));
     let body = Limited::new(request.into_body(), ENVIRONMENT_LIMIT).collect().await;
     let body = body.map_err(|error| refuse(&format!("cannot read the body: {error}")))?;
     serde_json::from_slice(&body.to_bytes())
@@ -158,12 +146,5 @@ fn events(app: &Rc<App>) -> Response<Body> {
 
 /// An error that is the platform's, not the model's.
 pub fn inference_error(status: StatusCode, text: &str, code: InferenceCode) -> Response<Body> {
-    json_of(
-        status,
-        &InferenceError {
-            error: text.to_owned(),
-            error_code: Some(code),
-            detail: None,
-        },
-    )
+    json_of(status, &InferenceError { error: text.to_owned(), error_code: Some(code), detail: None })
 }

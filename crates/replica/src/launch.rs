@@ -30,10 +30,7 @@ const PASSED_ON: [&str; 8] = [
 
 /// How glibc keeps memory that a request has freed. By default it gives a body of a megabyte back to the kernel after each
 /// request and faults it in again, page by page, with the next; that cost five times what the request itself does.
-const ALLOCATOR: [(&str, &str); 2] = [
-    ("MALLOC_TRIM_THRESHOLD_", "67108864"),
-    ("MALLOC_MMAP_THRESHOLD_", "33554432"),
-];
+const ALLOCATOR: [(&str, &str); 2] = [("MALLOC_TRIM_THRESHOLD_", "67108864"), ("MALLOC_MMAP_THRESHOLD_", "33554432")];
 
 /// The descriptors of our worker, as its arguments.
 pub struct WorkerEnds {
@@ -47,12 +44,7 @@ pub struct WorkerEnds {
 
 /// A launch of our worker.
 pub fn worker(spec: &Spec, secrets: &Secrets, directory: &Path, ends: &WorkerEnds) -> Launch {
-    let Program::Truss {
-        python, app, packages, ..
-    } = &spec.program
-    else {
-        unreachable!("only a Truss has a worker")
-    };
+    let Program::Truss { python, app, packages, .. } = &spec.program else { unreachable!("only a Truss has a worker") };
     let mut command: Vec<String> = vec![python.to_string_lossy().into_owned(), "-c".into()];
     command.push(format!(
         "import sys; sys.path[0] = {:?}; from greenroom_worker.main import main; main()",
@@ -78,23 +70,12 @@ pub fn worker(spec: &Spec, secrets: &Secrets, directory: &Path, ends: &WorkerEnd
 
 /// A launch of a server of the user's own on a port of our choice.
 pub fn server(spec: &Spec, secrets: &Secrets, directory: &Path, port: u16) -> Launch {
-    let Program::Server {
-        command,
-        app,
-        path,
-        port: configured,
-        ..
-    } = &spec.program
-    else {
+    let Program::Server { command, app, path, port: configured, .. } = &spec.program else {
         unreachable!("only a server is started as one")
     };
     let needed = path.iter().flat_map(|path| interpreter(&path.join("python"))).collect();
     Launch {
-        command: vec![
-            "/bin/sh".into(),
-            "-c".into(),
-            replace_word(command, &configured.to_string(), &port.to_string()),
-        ],
+        command: vec!["/bin/sh".into(), "-c".into(), replace_word(command, &configured.to_string(), &port.to_string())],
         environment: environment(spec, port, path.as_deref()),
         sandbox: plan(spec, app, None, directory, needed, secrets),
         tells_secrets: true,
@@ -107,11 +88,7 @@ pub fn server(spec: &Spec, secrets: &Secrets, directory: &Path, port: u16) -> La
 fn interpreter(python: &Path) -> Vec<PathBuf> {
     let installation = |python: &Path| python.parent()?.parent().map(Path::to_owned);
     let real = python.canonicalize().ok();
-    let places = [
-        installation(python),
-        real.as_deref().and_then(installation),
-        Some(python.to_owned()),
-    ];
+    let places = [installation(python), real.as_deref().and_then(installation), Some(python.to_owned())];
     places.into_iter().flatten().collect()
 }
 
@@ -194,10 +171,7 @@ mod tests {
     fn a_port_is_replaced_only_as_a_word() {
         let check = |text: &str, expected: &str| assert_eq!(replace_word(text, "80", "4711"), expected);
         check("serve --port 80", "serve --port 4711");
-        check(
-            "serve --port=80 --bind 0.0.0.0:80",
-            "serve --port=4711 --bind 0.0.0.0:4711",
-        );
+        check("serve --port=80 --bind 0.0.0.0:80", "serve --port=4711 --bind 0.0.0.0:4711");
         check("serve --port 8080 --size 180", "serve --port 8080 --size 180");
         check("80", "4711");
         check("x_80 80_x", "x_80 80_x");
@@ -205,14 +179,7 @@ mod tests {
 
     #[test]
     fn variables_of_the_platform_are_not_the_users() {
-        for name in [
-            "PORT",
-            "PATH",
-            "REDIS_SERVICE_HOST",
-            "X_SERVICE_PORT",
-            "KUBERNETES_PORT",
-            "K_REVISION",
-        ] {
+        for name in ["PORT", "PATH", "REDIS_SERVICE_HOST", "X_SERVICE_PORT", "KUBERNETES_PORT", "K_REVISION"] {
             assert!(is_reserved(name), "{name}");
         }
         for name in ["PYTHONPATH", "MY_PORT", "HF_HOME", "KEY"] {

@@ -79,30 +79,18 @@ pub fn run(directory: &Path, mut secrets: impl io::Read) -> Result<(), Error> {
     nix::sys::stat::umask(nix::sys::stat::Mode::S_IWGRP | nix::sys::stat::Mode::S_IWOTH);
     // A session of its own, so that the end of whoever started it is not its end. Refused only where that is so already.
     let _ = nix::unistd::setsid();
-    let directory = directory
-        .canonicalize()
-        .map_err(|source| Error::file(directory.to_owned(), source))?;
+    let directory = directory.canonicalize().map_err(|source| Error::file(directory.to_owned(), source))?;
     let path = directory.join(file::SPEC);
     let spec = std::fs::read(&path).map_err(|source| Error::file(path, source))?;
-    let mut spec: Spec = serde_json::from_slice(&spec).map_err(|source| Error::Input {
-        what: "the specification",
-        source,
-    })?;
+    let mut spec: Spec =
+        serde_json::from_slice(&spec).map_err(|source| Error::Input { what: "the specification", source })?;
     launch::pass_on(&mut spec, std::env::vars_os());
     let mut passed = Vec::new();
-    secrets.read_to_end(&mut passed).map_err(|source| Error::Machine {
-        what: "the secrets",
-        source,
-    })?;
-    let secrets: Secrets = serde_json::from_slice(&passed).map_err(|source| Error::Input {
-        what: "the secrets",
-        source,
-    })?;
+    secrets.read_to_end(&mut passed).map_err(|source| Error::Machine { what: "the secrets", source })?;
+    let secrets: Secrets =
+        serde_json::from_slice(&passed).map_err(|source| Error::Input { what: "the secrets", source })?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|source| Error::Machine {
-        what: "an event loop",
-        source,
-    })?;
+    let runtime = runtime.map_err(|source| Error::Machine { what: "an event loop", source })?;
     let tasks = tokio::task::LocalSet::new();
     tasks.block_on(&runtime, life::run(&directory, spec, secrets))
 }

@@ -69,34 +69,14 @@ pub async fn run(directory: &Path, spec: Spec, secrets: Secrets) -> Result<(), E
     let listener = bind(directory).map_err(|source| Error::file(socket.clone(), source))?;
     let (drain, drains) = watch::channel(None);
     let (program, model) = Model::new(directory, &spec, environment_file)?;
-    let app = Rc::new(App {
-        board: board.clone(),
-        program,
-        drain,
-    });
+    let app = Rc::new(App { board: board.clone(), program, drain });
     let closing = CancellationToken::new();
     let serving = tokio::task::spawn_local(serve(listener, app.clone(), closing.clone()));
 
-    let life = Life {
-        directory,
-        spec: &spec,
-        board: &board,
-        log: &log,
-        limits: &limits,
-        app: &app,
-    };
+    let life = Life { directory, spec: &spec, board: &board, log: &log, limits: &limits, app: &app };
     let exit = life.live(model, &secrets, drains).await;
-    log.say(
-        if exit.cause == ExitCause::Stopped {
-            Level::Info
-        } else {
-            Level::Error
-        },
-        exit.message.clone(),
-    );
-    board
-        .exit(exit)
-        .map_err(|source| Error::file(directory.join(file::STATUS), source))?;
+    log.say(if exit.cause == ExitCause::Stopped { Level::Info } else { Level::Error }, exit.message.clone());
+    board.exit(exit).map_err(|source| Error::file(directory.join(file::STATUS), source))?;
     closing.cancel();
     let _ = timeout(CLOSE_PATIENCE, serving).await;
     let _ = std::fs::remove_file(&socket);
@@ -127,26 +107,15 @@ impl Model {
     fn new(directory: &Path, spec: &Spec, environment_file: PathBuf) -> Result<(Program, Self), Error> {
         match &spec.program {
             Wanted::Truss { .. } => {
-                let outgoing = Outgoing::new().map_err(|error| Error::Machine {
-                    what: "shared memory",
-                    source: error.into(),
-                })?;
+                let outgoing =
+                    Outgoing::new().map_err(|error| Error::Machine { what: "shared memory", source: error.into() })?;
                 let truss = Truss::new(outgoing.clone(), spec.max_body_bytes, environment_file);
                 Ok((Program::Truss(truss.clone()), Model::Truss { truss, outgoing }))
             }
             Wanted::Server { .. } => {
-                let port = free_port().map_err(|source| Error::Machine {
-                    what: "a free port",
-                    source,
-                })?;
+                let port = free_port().map_err(|source| Error::Machine { what: "a free port", source })?;
                 let request_timeout = Duration::from_millis(spec.request_timeout_ms);
-                let server = Server::new(
-                    &spec.program,
-                    port,
-                    spec.max_body_bytes,
-                    request_timeout,
-                    environment_file,
-                );
+                let server = Server::new(&spec.program, port, spec.max_body_bytes, request_timeout, environment_file);
                 tracing::debug!(port, directory = %directory.display(), "assigned a port");
                 Ok((Program::Server(server.clone()), Model::Server { server, port }))
             }
@@ -191,20 +160,13 @@ impl Life<'_> {
             Ok(running) => running,
             Err(error) => {
                 let message = format!("the model process cannot be started: {error}");
-                return Exit {
-                    cause: ExitCause::LoadFailed,
-                    message,
-                    detail: None,
-                };
+                return Exit { cause: ExitCause::LoadFailed, message, detail: None };
             }
         };
         for note in &running.process.notes {
             self.log.say(Level::Warning, note.clone());
         }
-        self.save(
-            self.board
-                .note_start(|times| times.spawn_ms = Some(millis(start.elapsed()))),
-        );
+        self.save(self.board.note_start(|times| times.spawn_ms = Some(millis(start.elapsed()))));
         self.save(self.board.enter(Phase::Loading));
         let exit = self.watch(&mut running, start, drains).await;
         if let Some(worker) = &running.worker {
@@ -221,45 +183,27 @@ impl Life<'_> {
                 let launch = launch::server(self.spec, secrets, self.directory, port);
                 let process = self.spawn(&launch).await?;
                 tokio::task::spawn_local(watch_server(server, self.board.clone()));
-                Ok(Running {
-                    process,
-                    events: mpsc::channel(1).1,
-                    worker: None,
-                })
+                Ok(Running { process, events: mpsc::channel(1).1, worker: None })
             }
         }
     }
 
     async fn spawn(&self, launch: &crate::guard::Launch) -> Result<Process, Error> {
         let started = Process::start(launch, self.limits, self.log).await;
-        started.map_err(|source| Error::Machine {
-            what: "the model process",
-            source,
-        })
+        started.map_err(|source| Error::Machine { what: "the model process", source })
     }
 
     async fn start_worker(&self, truss: Rc<Truss>, outgoing: &Outgoing, secrets: &Secrets) -> Result<Running, Error> {
-        let Wanted::Truss {
-            config,
-            packages,
-            python,
-            ..
-        } = &self.spec.program
-        else {
+        let Wanted::Truss { config, packages, python, .. } = &self.spec.program else {
             unreachable!("a Truss runs in a worker")
         };
         let shared = self.directory.parent().unwrap_or(self.directory);
         let package = payload::lay_out(shared).map_err(|source| Error::file(shared.to_owned(), source))?;
-        let sockets = |source| Error::Machine {
-            what: "the sockets of the worker",
-            source,
-        };
+        let sockets = |source| Error::Machine { what: "the sockets of the worker", source };
         let (data, worker_data) = socket_pair().map_err(sockets)?;
         let (control, worker_control) = socket_pair().map_err(sockets)?;
-        let (incoming, read) = Incoming::new().map_err(|error| Error::Machine {
-            what: "shared memory",
-            source: error.into(),
-        })?;
+        let (incoming, read) =
+            Incoming::new().map_err(|error| Error::Machine { what: "shared memory", source: error.into() })?;
         let ends = WorkerEnds {
             descriptors: [
                 worker_data.as_raw_fd(),
@@ -270,9 +214,7 @@ impl Life<'_> {
             arena_size: arena::SIZE,
             package: package.clone(),
         };
-        let process = self
-            .spawn(&launch::worker(self.spec, secrets, self.directory, &ends))
-            .await?;
+        let process = self.spawn(&launch::worker(self.spec, secrets, self.directory, &ends)).await?;
         drop((worker_data, worker_control));
         tokio::task::spawn_local(payload::compile(package, python.clone()));
         let packages = match process.isolation {
@@ -292,15 +234,7 @@ impl Life<'_> {
             chunk: Duration::from_millis(self.spec.streaming_read_timeout_ms),
         };
         let channel = Channel::new(data, incoming, read, self.spec.predict_concurrency.max(1), deadlines);
-        Ok(Running {
-            process,
-            events,
-            worker: Some(Worker {
-                truss,
-                channel,
-                control,
-            }),
-        })
+        Ok(Running { process, events, worker: Some(Worker { truss, channel, control }) })
     }
 
     /// Reacts to what happens until there is nothing left to watch.
@@ -352,14 +286,9 @@ impl Life<'_> {
             Event::Loaded(loaded) => {
                 let worker = running.worker.as_ref().expect("only a worker speaks of its start");
                 self.save(self.board.note_start(|times| times.load_ms = Some(loaded.load_ms)));
-                self.log.say(
-                    Level::Info,
-                    format!("Completed model.load() execution in {} ms", loaded.load_ms),
-                );
+                self.log.say(Level::Info, format!("Completed model.load() execution in {} ms", loaded.load_ms));
                 let checks_health = loaded.checks_health;
-                worker
-                    .truss
-                    .loaded(worker.channel.clone(), worker.control.clone(), loaded);
+                worker.truss.loaded(worker.channel.clone(), worker.control.clone(), loaded);
                 self.save(self.board.enter(Phase::Ready));
                 if checks_health {
                     tokio::task::spawn_local(watch_health(worker.truss.clone(), self.app.clone()));
@@ -368,11 +297,7 @@ impl Life<'_> {
             }
             Event::Failed { message, detail } => {
                 let detail = Some(detail).filter(|detail| !detail.is_empty());
-                Some(Exit {
-                    cause: ExitCause::LoadFailed,
-                    message,
-                    detail,
-                })
+                Some(Exit { cause: ExitCause::LoadFailed, message, detail })
             }
             Event::Health { .. } => None,
         }
@@ -390,10 +315,7 @@ impl Life<'_> {
             return self.memory_exit(None);
         }
         let (cause, message) = match end {
-            End::Code(code) => (
-                ExitCause::Code { code },
-                format!("the model process exited with code {code}"),
-            ),
+            End::Code(code) => (ExitCause::Code { code }, format!("the model process exited with code {code}")),
             End::Signal(number) => {
                 let name = nix::sys::signal::Signal::try_from(number).map_or("unknown", |signal| signal.as_str());
                 (
@@ -401,16 +323,11 @@ impl Life<'_> {
                     format!("the model process was ended by signal {number} ({name})"),
                 )
             }
-            End::Unknown => (
-                ExitCause::Signal { signal: libc::SIGKILL },
-                "the model process was ended from outside".into(),
-            ),
+            End::Unknown => {
+                (ExitCause::Signal { signal: libc::SIGKILL }, "the model process was ended from outside".into())
+            }
         };
-        Exit {
-            cause,
-            message,
-            detail: self.log.last_lines(),
-        }
+        Exit { cause, message, detail: self.log.last_lines() }
     }
 
     /// Completes when a watched process is over its memory limit.
@@ -429,11 +346,7 @@ impl Life<'_> {
         let limit = self.spec.limits.memory_bytes.unwrap_or_default() / MIB;
         let used = used.map(|used| format!(" with {} MiB", used / MIB)).unwrap_or_default();
         let message = format!("the model went{used} over its memory limit of {limit} MiB");
-        Exit {
-            cause: ExitCause::OutOfMemory,
-            message,
-            detail: self.log.last_lines(),
-        }
+        Exit { cause: ExitCause::OutOfMemory, message, detail: self.log.last_lines() }
     }
 
     /// Drains and ends the model process.
@@ -459,11 +372,7 @@ impl Life<'_> {
             }
             let _ = timeout(STOP_PATIENCE, running.process.ended()).await;
         }
-        Exit {
-            cause: ExitCause::Stopped,
-            message: "stopped as asked".into(),
-            detail: None,
-        }
+        Exit { cause: ExitCause::Stopped, message: "stopped as asked".into(), detail: None }
     }
 
     /// A status that cannot be written is a full disk: the model goes on, and the log says so.

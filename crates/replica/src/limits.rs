@@ -31,28 +31,19 @@ impl Enforced {
     /// Makes control groups called `name` for what `limits` asks.
     pub fn new(name: &str, limits: &Limits) -> Self {
         let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-        let mut enforced = Self {
-            groups: Vec::new(),
-            memory: None,
-            notes: Vec::new(),
-        };
+        let mut enforced = Self { groups: Vec::new(), memory: None, notes: Vec::new() };
         if let Some(bytes) = limits.memory_bytes {
             let settings = [("memory.max", bytes.to_string()), ("memory.oom.group", "1".into())];
             let legacy = [("memory.limit_in_bytes", bytes.to_string())];
             match enforced.limit(&own, name, "memory", &settings, &legacy) {
                 Ok(group) => enforced.memory = Some(group),
-                Err(error) => enforced
-                    .notes
-                    .push(format!("memory is watched, not enforced by the kernel: {error}")),
+                Err(error) => enforced.notes.push(format!("memory is watched, not enforced by the kernel: {error}")),
             }
         }
         if let Some(millicpu) = limits.millicpu {
             let quota = millicpu * CPU_PERIOD_US / 1000;
             let settings = [("cpu.max", format!("{quota} {CPU_PERIOD_US}"))];
-            let legacy = [
-                ("cpu.cfs_period_us", CPU_PERIOD_US.to_string()),
-                ("cpu.cfs_quota_us", quota.to_string()),
-            ];
+            let legacy = [("cpu.cfs_period_us", CPU_PERIOD_US.to_string()), ("cpu.cfs_quota_us", quota.to_string())];
             if let Err(error) = enforced.limit(&own, name, "cpu", &settings, &legacy) {
                 enforced.notes.push(format!("the CPU limit is not enforced: {error}"));
             }
@@ -93,9 +84,7 @@ impl Enforced {
 
     /// Puts a process, and what it will start, under the limits.
     pub fn take_in(&self, process: Pid) -> io::Result<()> {
-        self.groups
-            .iter()
-            .try_for_each(|group| fs::write(group.join("cgroup.procs"), process.to_string()))
+        self.groups.iter().try_for_each(|group| fs::write(group.join("cgroup.procs"), process.to_string()))
     }
 
     /// Whether the kernel has killed for memory.
@@ -103,9 +92,7 @@ impl Enforced {
         let Some(group) = &self.memory else { return false };
         ["memory.events", "memory.oom_control"].iter().any(|file| {
             let counts = fs::read_to_string(group.join(file)).unwrap_or_default();
-            counts
-                .lines()
-                .any(|line| line.strip_prefix("oom_kill ").is_some_and(|count| count.trim() != "0"))
+            counts.lines().any(|line| line.strip_prefix("oom_kill ").is_some_and(|count| count.trim() != "0"))
         })
     }
 
@@ -165,29 +152,16 @@ pub async fn exceeded(process: Pid, limit_bytes: u64) -> u64 {
 fn resident_bytes(process: i32) -> u64 {
     let folder = PathBuf::from(format!("/proc/{process}"));
     let pages = fs::read_to_string(folder.join("statm")).unwrap_or_default();
-    let own = pages
-        .split(' ')
-        .nth(1)
-        .and_then(|pages| pages.parse::<u64>().ok())
-        .unwrap_or(0)
-        * page_bytes();
+    let own = pages.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * page_bytes();
     let threads = fs::read_dir(folder.join("task")).into_iter().flatten().flatten();
     let children = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
-    let children: Vec<i32> = children
-        .flat_map(|list| {
-            list.split(' ')
-                .filter_map(|id| id.trim().parse().ok())
-                .collect::<Vec<_>>()
-        })
-        .collect();
+    let children: Vec<i32> =
+        children.flat_map(|list| list.split(' ').filter_map(|id| id.trim().parse().ok()).collect::<Vec<_>>()).collect();
     own + children.into_iter().map(resident_bytes).sum::<u64>()
 }
 
 fn page_bytes() -> u64 {
-    nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE)
-        .ok()
-        .flatten()
-        .map_or(4096, |size| size as u64)
+    nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok().flatten().map_or(4096, |size| size as u64)
 }
 
 #[cfg(test)]
@@ -197,10 +171,7 @@ mod tests {
     #[test]
     fn our_group_is_found_in_either_kind_of_hierarchy() {
         let own = "4:memory:/nowhere/abc\n2:cpu,cpuacct:/\n0::/nowhere\n";
-        assert_eq!(
-            legacy_parent(own, "memory"),
-            Some(PathBuf::from("/sys/fs/cgroup/memory"))
-        );
+        assert_eq!(legacy_parent(own, "memory"), Some(PathBuf::from("/sys/fs/cgroup/memory")));
         assert_eq!(legacy_parent(own, "cpu"), Some(PathBuf::from("/sys/fs/cgroup/cpu")));
         assert_eq!(legacy_parent("0::/\n", "memory"), None);
         assert_eq!(unified_parent("0::/\n").unwrap(), PathBuf::from(ROOT).join(""));

@@ -65,19 +65,12 @@ impl Log {
             dropped: 0,
             last_lines: Default::default(),
         };
-        Ok(Rc::new(Self {
-            state: RefCell::new(state),
-        }))
+        Ok(Rc::new(Self { state: RefCell::new(state) }))
     }
 
     /// Something that the platform has to say.
     pub fn say(&self, level: Level, message: impl Into<String>) {
-        let line = LogLine {
-            timestamp_ns: now_ns(),
-            level: Some(level),
-            request_id: None,
-            message: message.into(),
-        };
+        let line = LogLine { timestamp_ns: now_ns(), level: Some(level), request_id: None, message: message.into() };
         self.state.borrow_mut().append(&line);
     }
 
@@ -136,10 +129,7 @@ impl State {
         let now = Instant::now();
         let elapsed = now - self.refilled;
         if elapsed >= Duration::from_millis(10) {
-            let earned = u64::try_from(elapsed.as_millis())
-                .unwrap_or(u64::MAX)
-                .saturating_mul(RATE)
-                / 1000;
+            let earned = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).saturating_mul(RATE) / 1000;
             self.allowance = self.allowance.saturating_add(earned).min(BURST);
             self.refilled = now;
         }
@@ -153,12 +143,7 @@ impl State {
         let dropped = std::mem::take(&mut self.dropped);
         if dropped > 0 {
             let message = format!("{dropped} lines were dropped: more than {RATE} bytes a second");
-            self.append(&LogLine {
-                timestamp_ns: now_ns(),
-                level: Some(Level::Warning),
-                request_id: None,
-                message,
-            });
+            self.append(&LogLine { timestamp_ns: now_ns(), level: Some(Level::Warning), request_id: None, message });
         }
         true
     }
@@ -187,12 +172,7 @@ impl State {
             Err(error) => {
                 let message = format!("log limit reached: nothing more is kept ({error})");
                 self.released = self.length;
-                self.append(&LogLine {
-                    timestamp_ns: now_ns(),
-                    level: Some(Level::Error),
-                    request_id: None,
-                    message,
-                });
+                self.append(&LogLine { timestamp_ns: now_ns(), level: Some(Level::Error), request_id: None, message });
                 self.is_full = true;
             }
         }
@@ -211,29 +191,16 @@ struct Structured {
 
 /// A line of output: JSON with a message, or plain text.
 fn parse(text: &str, timestamp_ns: i64) -> LogLine {
-    let structured = text
-        .starts_with('{')
-        .then(|| serde_json::from_str::<Structured>(text).ok())
-        .flatten();
+    let structured = text.starts_with('{').then(|| serde_json::from_str::<Structured>(text).ok()).flatten();
     match structured {
-        None => LogLine {
-            timestamp_ns,
-            level: None,
-            request_id: None,
-            message: text.to_owned(),
-        },
+        None => LogLine { timestamp_ns, level: None, request_id: None, message: text.to_owned() },
         Some(line) => {
             let message = match line.exc_info {
                 Some(traceback) => format!("{}\n{traceback}", line.message),
                 None => line.message,
             };
             let level = line.level.as_deref().and_then(level_of);
-            LogLine {
-                timestamp_ns,
-                level,
-                request_id: line.request_id,
-                message,
-            }
+            LogLine { timestamp_ns, level, request_id: line.request_id, message }
         }
     }
 }
@@ -248,14 +215,9 @@ fn level_of(name: &str) -> Option<Level> {
     })
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a line is stamped where it is taken in; nothing is decided by it"
-)]
+#[expect(clippy::disallowed_methods, reason = "a line is stamped where it is taken in; nothing is decided by it")]
 fn now_ns() -> i64 {
-    let since_epoch = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
+    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX)
 }
 
@@ -265,17 +227,12 @@ mod tests {
 
     fn read(path: &Path) -> Vec<LogLine> {
         let text = std::fs::read_to_string(path).unwrap();
-        text.lines()
-            .map(|line| serde_json::from_str(line.trim_start_matches('\0')).unwrap())
-            .collect()
+        text.lines().map(|line| serde_json::from_str(line.trim_start_matches('\0')).unwrap()).collect()
     }
 
     #[test]
     fn a_json_line_gives_its_level_request_and_traceback() {
-        let line = parse(
-            r#"{"levelname":"ERROR","message":"no","request_id":"r1","exc_info":"Traceback"}"#,
-            5,
-        );
+        let line = parse(r#"{"levelname":"ERROR","message":"no","request_id":"r1","exc_info":"Traceback"}"#, 5);
         assert_eq!(line.level, Some(Level::Error));
         assert_eq!(line.request_id.as_deref(), Some("r1"));
         assert_eq!(line.message, "no\nTraceback");

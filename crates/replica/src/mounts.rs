@@ -25,13 +25,7 @@ pub fn graft(from: &Path, to: &Path) -> io::Result<()> {
     } else if !to.exists() {
         fs::File::create(to)?;
     }
-    mount(
-        Some(from),
-        to,
-        None::<&str>,
-        MsFlags::MS_BIND | MsFlags::MS_REC,
-        None::<&str>,
-    )?;
+    mount(Some(from), to, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>)?;
     Ok(())
 }
 
@@ -60,12 +54,7 @@ pub fn lock_all(path: &Path) -> io::Result<()> {
         return Ok(());
     }
     let name = CString::new(path.as_os_str().as_bytes())?;
-    let attributes = libc::mount_attr {
-        attr_set: libc::MOUNT_ATTR_RDONLY,
-        attr_clr: 0,
-        propagation: 0,
-        userns_fd: 0,
-    };
+    let attributes = libc::mount_attr { attr_set: libc::MOUNT_ATTR_RDONLY, attr_clr: 0, propagation: 0, userns_fd: 0 };
     // SAFETY: the name and the attributes live until the call returns, and the size is that of the attributes.
     let done = unsafe {
         libc::syscall(

@@ -43,9 +43,6 @@ impl Namespace {
             fs::write("/proc/self/uid_map", format!("{user} {user} 1"))?;
             fs::write("/proc/self/gid_map", format!("{group} {group} 1"))?;
         }
-        Ok(Self {
-            is_users,
-            has_own_processes,
-        })
+        Ok(Self { is_users, has_own_processes })
     }
 }

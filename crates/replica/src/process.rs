@@ -85,21 +85,13 @@ impl Process {
             .stderr(Stdio::piped())
             .spawn()?;
         drop(sender);
-        let guardian_pid = guardian
-            .id()
-            .ok_or_else(|| io::Error::other("the guardian ended at once"))?;
+        let guardian_pid = guardian.id().ok_or_else(|| io::Error::other("the guardian ended at once"))?;
         let guardian_pid = Pid::from_raw(guardian_pid as i32);
         // Before the guardian knows what to start, so that nothing escapes.
         limits.take_in(guardian_pid)?;
         let output = [
-            guardian
-                .stdout
-                .take()
-                .map(|output| tokio::task::spawn_local(log.clone().follow(output))),
-            guardian
-                .stderr
-                .take()
-                .map(|output| tokio::task::spawn_local(log.clone().follow(output))),
+            guardian.stdout.take().map(|output| tokio::task::spawn_local(log.clone().follow(output))),
+            guardian.stderr.take().map(|output| tokio::task::spawn_local(log.clone().follow(output))),
         ];
         let mut input = guardian.stdin.take().expect("standard input is piped");
         let mut line = serde_json::to_vec(&(isolation, launch))?;
@@ -136,9 +128,7 @@ impl Process {
     pub async fn ended(&mut self) -> End {
         match next_report(&mut self.reports).await {
             Some(Report::Exited { code: Some(code), .. }) => End::Code(code),
-            Some(Report::Exited {
-                signal: Some(signal), ..
-            }) => End::Signal(signal),
+            Some(Report::Exited { signal: Some(signal), .. }) => End::Signal(signal),
             _ => End::Unknown,
         }
     }

@@ -153,24 +153,9 @@ pub fn decode(input: &mut BytesMut) -> Result<Option<Frame>, UnknownKind> {
         return Ok(None);
     }
     input.advance(HEADER_LENGTH);
-    let meta = if meta_length == 0 {
-        Bytes::new()
-    } else {
-        input.split_to(meta_length).freeze()
-    };
-    let body = if body_length == 0 {
-        Bytes::new()
-    } else {
-        input.split_to(body_length).freeze()
-    };
-    Ok(Some(Frame {
-        id,
-        kind,
-        flags,
-        detail,
-        meta,
-        body,
-    }))
+    let meta = if meta_length == 0 { Bytes::new() } else { input.split_to(meta_length).freeze() };
+    let body = if body_length == 0 { Bytes::new() } else { input.split_to(body_length).freeze() };
+    Ok(Some(Frame { id, kind, flags, detail, meta, body }))
 }
 
 /// Appends a name and a value to meta.
@@ -211,10 +196,7 @@ impl Block {
     /// From the body of a frame with [`flag::SHARED`].
     pub fn from_wire(wire: &[u8]) -> Option<Self> {
         let (offset, length) = wire.split_first_chunk::<8>()?;
-        Some(Self {
-            offset: u64::from_le_bytes(*offset),
-            length: u32::from_le_bytes(length.try_into().ok()?),
-        })
+        Some(Self { offset: u64::from_le_bytes(*offset), length: u32::from_le_bytes(length.try_into().ok()?) })
     }
 }
 
@@ -258,10 +240,7 @@ mod tests {
         let mut meta = Vec::new();
         put_meta(&mut meta, b"a", b"");
         put_meta(&mut meta, b"b", b"c");
-        assert_eq!(
-            meta_pairs(&meta).collect::<Vec<_>>(),
-            [(&b"a"[..], &b""[..]), (b"b", b"c")]
-        );
+        assert_eq!(meta_pairs(&meta).collect::<Vec<_>>(), [(&b"a"[..], &b""[..]), (b"b", b"c")]);
     }
 
     #[test]

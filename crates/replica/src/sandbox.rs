@@ -28,27 +28,10 @@ use crate::{
 };
 
 /// Top-level names that are not simply the machine's.
-const OWN: [&str; 9] = [
-    "app",
-    "packages",
-    "secrets",
-    "tmp",
-    "workspace",
-    "home",
-    "etc",
-    "proc",
-    "dev",
-];
+const OWN: [&str; 9] = ["app", "packages", "secrets", "tmp", "workspace", "home", "etc", "proc", "dev"];
 
 /// Where nothing of the machine can be seen.
-const TAKEN: [&str; 6] = [
-    "/app",
-    "/packages",
-    "/secrets",
-    "/workspace",
-    "/home/app",
-    "/etc/b10_dynamic_config",
-];
+const TAKEN: [&str; 6] = ["/app", "/packages", "/secrets", "/workspace", "/home/app", "/etc/b10_dynamic_config"];
 
 /// Parts of `/proc` that are the machine's settings.
 const SETTINGS: [&str; 4] = ["sys", "sysrq-trigger", "irq", "bus"];
@@ -74,20 +57,10 @@ pub struct Plan {
 
 /// Makes the sandbox the root of this process and those it will start. It must have entered `namespace`, and be alone in it.
 pub fn enter(plan: &Plan, namespace: Namespace) -> io::Result<()> {
-    if let Some(taken) = plan
-        .needed
-        .iter()
-        .find(|path| TAKEN.iter().any(|own| path.starts_with(own)))
-    {
+    if let Some(taken) = plan.needed.iter().find(|path| TAKEN.iter().any(|own| path.starts_with(own))) {
         return Err(io::Error::other(format!("{} would be hidden", taken.display())));
     }
-    mount(
-        None::<&str>,
-        "/",
-        None::<&str>,
-        MsFlags::MS_REC | MsFlags::MS_PRIVATE,
-        None::<&str>,
-    )?;
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
     let root = plan.directory.join("root");
     fs::create_dir_all(&root)?;
     cover(&root, "size=16m,mode=0755")?;
@@ -249,11 +222,7 @@ fn fill_secrets(plan: &Plan, target: &Path) -> io::Result<()> {
         // The name is a key of the config: one that is no file name is still given to the model as a secret.
         if Path::new(name).file_name().is_some_and(|file| file == name.as_str()) {
             let path = target.join(name);
-            let mut file = fs::File::options()
-                .create_new(true)
-                .write(true)
-                .mode(0o400)
-                .open(&path)?;
+            let mut file = fs::File::options().create_new(true).write(true).mode(0o400).open(&path)?;
             io::Write::write_all(&mut file, value.as_bytes())?;
             give(plan, &path)?;
         }

@@ -54,13 +54,7 @@ impl Server {
         request_timeout: Duration,
         environment: PathBuf,
     ) -> Rc<Self> {
-        let Program::Server {
-            predict_endpoint,
-            readiness_endpoint,
-            liveness_endpoint,
-            ..
-        } = program
-        else {
+        let Program::Server { predict_endpoint, readiness_endpoint, liveness_endpoint, .. } = program else {
             unreachable!("only a server is proxied")
         };
         Rc::new(Self {
@@ -83,9 +77,7 @@ impl Server {
 
     /// Whether the readiness endpoint answers 200. Moves between ready and unhealthy once it has.
     pub async fn check(&self, board: &Board) -> bool {
-        let request = Request::get(&self.readiness)
-            .header(header::HOST, self.host())
-            .body(Either::Right(Empty::new()));
+        let request = Request::get(&self.readiness).header(header::HOST, self.host()).body(Either::Right(Empty::new()));
         let is_ready = match request {
             Ok(request) => {
                 let answer = tokio::time::timeout(CHECK_TIMEOUT, self.exchange(request)).await;
@@ -120,10 +112,7 @@ impl Server {
         }
         let size = request.body().size_hint().lower();
         if size > self.max_body_bytes {
-            let text = format!(
-                "payload size of {size} bytes exceeds maximum size of {} bytes",
-                self.max_body_bytes
-            );
+            let text = format!("payload size of {size} bytes exceeds maximum size of {} bytes", self.max_body_bytes);
             return inference_error(StatusCode::PAYLOAD_TOO_LARGE, &text, InferenceCode::PayloadTooLarge);
         }
         let in_flight = board.begin();
@@ -131,9 +120,7 @@ impl Server {
         let client = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
         strip_hop_headers(request.headers_mut());
         if let Some(upgrade) = upgrade {
-            request
-                .headers_mut()
-                .insert(header::CONNECTION, header::HeaderValue::from_static("upgrade"));
+            request.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("upgrade"));
             request.headers_mut().insert(header::UPGRADE, upgrade);
         }
         let limit = usize::try_from(self.max_body_bytes).unwrap_or(usize::MAX);
@@ -187,9 +174,7 @@ impl Server {
     }
 
     async fn connect(&self) -> Result<Connection, Failure> {
-        let stream = TcpStream::connect(("127.0.0.1", self.port))
-            .await
-            .map_err(Failure::Connect)?;
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).await.map_err(Failure::Connect)?;
         let _ = stream.set_nodelay(true);
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(Failure::Http)?;
         tokio::task::spawn_local(async move {
@@ -241,11 +226,7 @@ fn redirected(uri: &Uri, path: &str) -> Option<Uri> {
 
 fn broken_endpoint(endpoint: &str) -> Response<Body> {
     let text = format!("the configured endpoint {endpoint:?} is not a path");
-    inference_error(
-        StatusCode::INTERNAL_SERVER_ERROR,
-        &text,
-        InferenceCode::ApplicationError,
-    )
+    inference_error(StatusCode::INTERNAL_SERVER_ERROR, &text, InferenceCode::ApplicationError)
 }
 
 /// Headers that are about one connection, not about the message.
@@ -260,15 +241,7 @@ fn strip_hop_headers(headers: &mut HeaderMap) {
     for name in named {
         headers.remove(name);
     }
-    for name in [
-        "connection",
-        "keep-alive",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    ] {
+    for name in ["connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"] {
         headers.remove(name);
     }
 }

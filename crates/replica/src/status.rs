@@ -42,10 +42,7 @@ impl Board {
 
     /// The present status.
     pub fn status(&self) -> Status {
-        Status {
-            in_flight: self.in_flight.get(),
-            ..self.status.borrow().clone()
-        }
+        Status { in_flight: self.in_flight.get(), ..self.status.borrow().clone() }
     }
 
     /// Where the replica stands.

@@ -62,11 +62,7 @@ impl Truss {
         if let Some(environment) = self.environment.take() {
             control.set_environment(environment);
         }
-        let model = Model {
-            channel,
-            control,
-            loaded,
-        };
+        let model = Model { channel, control, loaded };
         assert!(self.model.set(model).is_ok(), "a model is loaded once");
     }
 
@@ -87,11 +83,7 @@ impl Truss {
             if let Some(healthy) = model.control.health().await {
                 self.was_healthy.set(healthy);
             }
-            let phase = if self.was_healthy.get() {
-                Phase::Ready
-            } else {
-                Phase::Unhealthy
-            };
+            let phase = if self.was_healthy.get() { Phase::Ready } else { Phase::Unhealthy };
             if let Err(error) = board.enter(phase) {
                 tracing::error!(%error, "cannot write the status");
             }
@@ -125,20 +117,13 @@ impl Truss {
     }
 
     fn loaded_answer(&self) -> Response<Body> {
-        if self.model.get().is_some() {
-            json(StatusCode::OK, "{}")
-        } else {
-            not_ready()
-        }
+        if self.model.get().is_some() { json(StatusCode::OK, "{}") } else { not_ready() }
     }
 
     fn schema(&self) -> Response<Body> {
         match self.model.get().map(|model| &model.loaded.schema) {
             Some(Some(schema)) => json(StatusCode::OK, schema.clone()),
-            Some(None) => mark_error(
-                json(StatusCode::NOT_FOUND, r#"{"error":"No schema found"}"#),
-                ErrorCode::Model,
-            ),
+            Some(None) => mark_error(json(StatusCode::NOT_FOUND, r#"{"error":"No schema found"}"#), ErrorCode::Model),
             None => {
                 let text = r#"{"error":"Schema not available, please try again later."}"#;
                 mark_error(json(StatusCode::SERVICE_UNAVAILABLE, text), ErrorCode::Model)
@@ -157,23 +142,13 @@ impl Truss {
             Err(refusal) => return *refusal,
         };
         let flags = flags_of(&parts.headers);
-        let outbound = Outbound {
-            operation,
-            flags,
-            meta: meta_of(&parts, model.loaded.wants_headers),
-            body,
-        };
+        let outbound = Outbound { operation, flags, meta: meta_of(&parts, model.loaded.wants_headers), body };
         let mut call = match model.channel.call(outbound).await {
             Ok(call) => call,
             Err(error) => return call_error(error),
         };
         match call.answer().await {
-            Ok(Answer {
-                status,
-                flags,
-                meta,
-                body,
-            }) => {
+            Ok(Answer { status, flags, meta, body }) => {
                 let body = body.map_or_else(|| Body::stream(call), Body::whole);
                 compose(status, flags, &meta, body.counted(in_flight))
             }
@@ -202,11 +177,7 @@ impl Truss {
         if announced > self.max_body_bytes {
             return Err(Box::new(too_large(announced, self.max_body_bytes)));
         }
-        let mut lease = if announced >= UNIT as u64 {
-            self.arena.allocate(announced as usize)
-        } else {
-            None
-        };
+        let mut lease = if announced >= UNIT as u64 { self.arena.allocate(announced as usize) } else { None };
         let mut first = Bytes::new();
         let mut rest = BytesMut::new();
         let mut length = 0;
@@ -274,27 +245,14 @@ fn operation_of(path: &str) -> Option<Operation> {
 fn flags_of(headers: &HeaderMap) -> u8 {
     let mut flags = 0;
     if let Some(content_type) = headers.get(header::CONTENT_TYPE) {
-        let media_type = content_type
-            .as_bytes()
-            .split(|byte| *byte == b';')
-            .next()
-            .unwrap_or_default();
-        if media_type
-            .trim_ascii()
-            .eq_ignore_ascii_case(b"application/octet-stream")
-        {
+        let media_type = content_type.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+        if media_type.trim_ascii().eq_ignore_ascii_case(b"application/octet-stream") {
             flags |= flag::BINARY;
         }
     }
     // OpenAI's clients accept JSON and still want a stream as a stream.
-    if headers
-        .get(header::ACCEPT)
-        .is_some_and(|accept| accept == "application/json")
-    {
-        let agent = headers
-            .get(header::USER_AGENT)
-            .map(HeaderValue::as_bytes)
-            .unwrap_or_default();
+    if headers.get(header::ACCEPT).is_some_and(|accept| accept == "application/json") {
+        let agent = headers.get(header::USER_AGENT).map(HeaderValue::as_bytes).unwrap_or_default();
         if !agent.windows(6).any(|part| part.eq_ignore_ascii_case(b"openai")) {
             flags |= flag::GATHER;
         }
@@ -310,11 +268,7 @@ fn meta_of(parts: &Parts, wants_headers: bool) -> Vec<u8> {
     let mut meta = Vec::new();
     if wants_headers {
         put_meta(&mut meta, b":method", parts.method.as_str().as_bytes());
-        put_meta(
-            &mut meta,
-            b":path",
-            parts.uri.path_and_query().map_or("/", |path| path.as_str()).as_bytes(),
-        );
+        put_meta(&mut meta, b":path", parts.uri.path_and_query().map_or("/", |path| path.as_str()).as_bytes());
         for (name, value) in &parts.headers {
             put_meta(&mut meta, name.as_str().as_bytes(), value.as_bytes());
         }
@@ -339,11 +293,7 @@ fn compose(status: u16, flags: u8, meta: &[u8], body: Body) -> Response<Body> {
             }
         }
     } else {
-        let kind = if flags & flag::BINARY == 0 {
-            "application/json"
-        } else {
-            "application/octet-stream"
-        };
+        let kind = if flags & flag::BINARY == 0 { "application/json" } else { "application/octet-stream" };
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     }
     match flags >> flag::ERROR_SHIFT {
@@ -363,9 +313,7 @@ fn metrics() -> Response<Body> {
 
 fn wrong_method(allowed: &'static str) -> Response<Body> {
     let mut answer = json(StatusCode::METHOD_NOT_ALLOWED, r#"{"detail":"Method Not Allowed"}"#);
-    answer
-        .headers_mut()
-        .insert(header::ALLOW, HeaderValue::from_static(allowed));
+    answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
     answer
 }
 
@@ -382,11 +330,7 @@ fn too_large(size: u64, limit: u64) -> Response<Body> {
 /// For a client that left in the middle of its body. Nobody receives it.
 fn client_left() -> Response<Body> {
     let status = StatusCode::from_u16(499).expect("a status has three digits");
-    inference_error(
-        status,
-        "the client left before its request was complete",
-        InferenceCode::ClientError,
-    )
+    inference_error(status, "the client left before its request was complete", InferenceCode::ClientError)
 }
 
 /// The answer to a call that the model did not answer.
@@ -396,10 +340,8 @@ pub fn call_error(error: CallError) -> Response<Body> {
             let text = "the model did not answer within the time limit of a request";
             inference_error(StatusCode::GATEWAY_TIMEOUT, text, InferenceCode::Timeout)
         }
-        CallError::Gone | CallError::Aborted => inference_error(
-            StatusCode::BAD_GATEWAY,
-            "Error making prediction",
-            InferenceCode::ModelUnavailable,
-        ),
+        CallError::Gone | CallError::Aborted => {
+            inference_error(StatusCode::BAD_GATEWAY, "Error making prediction", InferenceCode::ModelUnavailable)
+        }
     }
 }

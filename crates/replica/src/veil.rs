@@ -68,12 +68,7 @@ fn needed(plan: &Plan) -> Vec<PathBuf> {
 
 /// Adds each link that leads to `path`, and what it leads to.
 fn follow(path: &Path, found: &mut Vec<PathBuf>) {
-    let parts = |path: &Path| {
-        path.components()
-            .rev()
-            .map(|part| part.as_os_str().to_owned())
-            .collect::<Vec<_>>()
-    };
+    let parts = |path: &Path| path.components().rev().map(|part| part.as_os_str().to_owned()).collect::<Vec<_>>();
     let mut ahead = parts(path);
     let mut place = PathBuf::from("/");
     let mut links = 0;

@@ -38,10 +38,7 @@ pub async fn open(
     call: impl Future<Output = Result<Call, CallError>>,
 ) -> Response<Body> {
     let Some(key) = request.headers().get(header::SEC_WEBSOCKET_KEY) else {
-        return json(
-            StatusCode::BAD_REQUEST,
-            r#"{"error":"the websocket handshake lacks its key"}"#,
-        );
+        return json(StatusCode::BAD_REQUEST, r#"{"error":"the websocket handshake lacks its key"}"#);
     };
     let accept = HeaderValue::from_str(&derive_accept_key(key.as_bytes())).expect("base64 is a header value");
     let call = match call.await {
@@ -51,9 +48,8 @@ pub async fn open(
     tokio::task::spawn_local(async move {
         let _in_flight = in_flight;
         if let Ok(upgraded) = hyper::upgrade::on(request).await {
-            let config = WebSocketConfig::default()
-                .max_message_size(Some(MESSAGE_LIMIT))
-                .max_frame_size(Some(MESSAGE_LIMIT));
+            let config =
+                WebSocketConfig::default().max_message_size(Some(MESSAGE_LIMIT)).max_frame_size(Some(MESSAGE_LIMIT));
             let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
             converse(socket, call).await;
         }
@@ -117,10 +113,7 @@ async fn converse(mut socket: Socket, mut call: Call) {
 /// Closes our side and waits until the client has seen it.
 async fn close(socket: &mut Socket, code: u16, reason: &[u8]) {
     let reason = String::from_utf8_lossy(reason);
-    let frame = CloseFrame {
-        code: code.into(),
-        reason: reason.as_ref().into(),
-    };
+    let frame = CloseFrame { code: code.into(), reason: reason.as_ref().into() };
     if socket.close(Some(frame)).await.is_ok() {
         while let Some(Ok(_)) = socket.next().await {}
     }

@@ -74,37 +74,21 @@ impl Blobs {
                 std::fs::create_dir_all(folder).map_err(|error| configuration(&error))?;
                 let objects = LocalFileSystem::new_with_prefix(folder).map_err(|error| configuration(&error))?;
                 let objects = Arc::new(objects.with_fsync(true).with_automatic_cleanup(true));
-                Ok(Blobs {
-                    objects,
-                    folder: Some(folder.clone()),
-                })
+                Ok(Blobs { objects, folder: Some(folder.clone()) })
             }
-            Location::S3 {
-                endpoint,
-                region,
-                bucket,
-                access_key_id,
-                secret_access_key,
-            } => {
+            Location::S3 { endpoint, region, bucket, access_key_id, secret_access_key } => {
                 let mut builder = AmazonS3Builder::new()
                     .with_region(region)
                     .with_bucket_name(bucket)
                     .with_access_key_id(access_key_id)
                     .with_secret_access_key(secret_access_key.expose_secret());
                 if let Some(endpoint) = endpoint {
-                    builder = builder
-                        .with_endpoint(endpoint)
-                        .with_allow_http(endpoint.starts_with("http://"));
+                    builder = builder.with_endpoint(endpoint).with_allow_http(endpoint.starts_with("http://"));
                 }
                 let url = endpoint.clone().unwrap_or_else(|| format!("s3://{bucket}"));
-                let objects = builder.build().map_err(|error| Error::Configuration {
-                    url,
-                    reason: error.to_string(),
-                })?;
-                Ok(Blobs {
-                    objects: Arc::new(objects),
-                    folder: None,
-                })
+                let objects =
+                    builder.build().map_err(|error| Error::Configuration { url, reason: error.to_string() })?;
+                Ok(Blobs { objects: Arc::new(objects), folder: None })
             }
         }
     }
@@ -146,13 +130,7 @@ impl Blobs {
     pub async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<BlobReader, Error> {
         let found = self
             .objects
-            .get_opts(
-                &path(key)?,
-                GetOptions {
-                    range: range.map(GetRange::Bounded),
-                    ..GetOptions::default()
-                },
-            )
+            .get_opts(&path(key)?, GetOptions { range: range.map(GetRange::Bounded), ..GetOptions::default() })
             .await
             .map_err(failed(key))?;
         Ok(BlobReader {
@@ -164,11 +142,7 @@ impl Blobs {
 
     /// About a blob.
     pub async fn head(&self, key: &str) -> Result<BlobInfo, Error> {
-        self.objects
-            .head(&path(key)?)
-            .await
-            .map(|meta| info(&meta))
-            .map_err(failed(key))
+        self.objects.head(&path(key)?).await.map(|meta| info(&meta)).map_err(failed(key))
     }
 
     /// Writes a blob's content into a new local file. After a failure the file may hold a part of it.
@@ -183,10 +157,7 @@ impl Blobs {
 
     /// Gives a blob another key.
     pub async fn rename(&self, from: &str, to: &str) -> Result<(), Error> {
-        self.objects
-            .rename(&path(from)?, &path(to)?)
-            .await
-            .map_err(failed(from))
+        self.objects.rename(&path(from)?, &path(to)?).await.map_err(failed(from))
     }
 
     /// Deletes a blob, if there is one.
@@ -199,12 +170,7 @@ impl Blobs {
 
     /// The blobs whose key begins with `prefix`, which is whole path segments.
     pub async fn list(&self, prefix: &str) -> Result<Vec<BlobInfo>, Error> {
-        self.objects
-            .list(Some(&path(prefix)?))
-            .map_ok(|meta| info(&meta))
-            .map_err(unavailable)
-            .try_collect()
-            .await
+        self.objects.list(Some(&path(prefix)?)).map_ok(|meta| info(&meta)).map_err(unavailable).try_collect().await
     }
 
     /// Deletes the blobs under `prefix` that were written before `older_than` and that `keep` does not know. How many.
@@ -257,28 +223,19 @@ fn is_interrupted(file_name: &str) -> bool {
 }
 
 fn modified_at(metadata: &std::fs::Metadata) -> Timestamp {
-    let since_epoch = metadata
-        .modified()
-        .ok()
-        .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+    let since_epoch = metadata.modified().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
     Timestamp(since_epoch.map_or(0, |duration| duration.as_millis() as u64))
 }
 
 /// Keys mean themselves: no key is another's alias, and none leaves the store.
 fn path(key: &str) -> Result<Path, Error> {
-    let path = Path::parse(key)
-        .ok()
-        .filter(|path| !key.is_empty() && path.as_ref() == key);
+    let path = Path::parse(key).ok().filter(|path| !key.is_empty() && path.as_ref() == key);
     path.ok_or_else(|| Error::not_found("blob", key))
 }
 
 fn info(meta: &object_store::ObjectMeta) -> BlobInfo {
     let modified_ms = u64::try_from(meta.last_modified.timestamp_millis()).unwrap_or(0);
-    BlobInfo {
-        key: meta.location.to_string(),
-        bytes: meta.size,
-        modified_at: Timestamp(modified_ms),
-    }
+    BlobInfo { key: meta.location.to_string(), bytes: meta.size, modified_at: Timestamp(modified_ms) }
 }
 
 fn failed(key: &str) -> impl FnOnce(object_store::Error) -> Error + '_ {
@@ -289,8 +246,5 @@ fn failed(key: &str) -> impl FnOnce(object_store::Error) -> Error + '_ {
 }
 
 fn unavailable(source: impl Into<BoxError>) -> Error {
-    Error::Unavailable {
-        what: "blob store",
-        source: source.into(),
-    }
+    Error::Unavailable { what: "blob store", source: source.into() }
 }

@@ -20,14 +20,8 @@ pub enum Topic {
 }
 
 impl Topic {
-    pub(crate) const ALL: [Topic; 6] = [
-        Topic::Deployments,
-        Topic::Environments,
-        Topic::Replicas,
-        Topic::Keys,
-        Topic::Secrets,
-        Topic::Logs,
-    ];
+    pub(crate) const ALL: [Topic; 6] =
+        [Topic::Deployments, Topic::Environments, Topic::Replicas, Topic::Keys, Topic::Secrets, Topic::Logs];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -68,11 +62,7 @@ impl Notifier {
     pub fn subscribe(&self, topics: &[Topic]) -> Changes {
         let mut counts = self.0.subscribe();
         let seen = *counts.borrow_and_update();
-        Changes {
-            counts,
-            seen,
-            topics: topics.to_vec(),
-        }
+        Changes { counts, seen, topics: topics.to_vec() }
     }
 }
 
@@ -89,11 +79,7 @@ impl Changes {
     /// Dropping the future loses nothing. Never completes once the store is gone.
     pub async fn wait(&mut self) {
         let (seen, topics) = (self.seen, &self.topics);
-        let changed = |counts: &Counts| {
-            topics
-                .iter()
-                .any(|topic| counts[*topic as usize] != seen[*topic as usize])
-        };
+        let changed = |counts: &Counts| topics.iter().any(|topic| counts[*topic as usize] != seen[*topic as usize]);
         let next = self.counts.wait_for(changed).await.map(|counts| *counts);
         match next {
             Ok(counts) => self.seen = counts,

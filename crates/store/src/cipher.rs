@@ -37,22 +37,14 @@ pub(crate) struct Cipher(ChaCha20Poly1305);
 
 impl Cipher {
     pub fn new(key: &SecretKey) -> Self {
-        Self(ChaCha20Poly1305::new(
-            &key.derive("greenroom 2026-11 secrets at rest").into(),
-        ))
+        Self(ChaCha20Poly1305::new(&key.derive("greenroom 2026-11 secrets at rest").into()))
     }
 
     /// The value as hexadecimal text that only opens for the same `owner`.
     pub fn seal(&self, value: &SecretString, owner: &[u8]) -> String {
         let nonce = ChaCha20Poly1305::generate_nonce(&mut OsRng);
-        let payload = Payload {
-            msg: value.expose_secret().as_bytes(),
-            aad: owner,
-        };
-        let sealed = self
-            .0
-            .encrypt(&nonce, payload)
-            .expect("a value in memory is far below the cipher's limit");
+        let payload = Payload { msg: value.expose_secret().as_bytes(), aad: owner };
+        let sealed = self.0.encrypt(&nonce, payload).expect("a value in memory is far below the cipher's limit");
         hex::encode([nonce.as_slice(), &sealed].concat())
     }
 
@@ -60,18 +52,10 @@ impl Cipher {
         let damaged = |why: &'static str| Error::damaged("secret", why);
         let bytes = hex::decode(sealed).map_err(|error| Error::damaged("secret", error))?;
         let (nonce, sealed) = bytes.split_at_checked(NONCE_BYTES).ok_or(damaged("it is too short"))?;
-        let opened = self.0.decrypt(
-            nonce.into(),
-            Payload {
-                msg: sealed,
-                aad: owner,
-            },
-        );
+        let opened = self.0.decrypt(nonce.into(), Payload { msg: sealed, aad: owner });
         let opened = opened
             .map_err(|_| damaged("it was not sealed with this server's secret; restore the server-secret file"))?;
-        String::from_utf8(opened)
-            .map(SecretString::from)
-            .map_err(|_| damaged("it is not text"))
+        String::from_utf8(opened).map(SecretString::from).map_err(|_| damaged("it is not text"))
     }
 }
 
@@ -86,10 +70,6 @@ mod tests {
         assert!(!sealed.contains("hunter2"));
         assert_eq!(cipher.open(&sealed, b"team/name").unwrap().expose_secret(), "hunter2");
         assert!(cipher.open(&sealed, b"team/other").is_err());
-        assert!(
-            Cipher::new(&SecretKey::new([8; 32]))
-                .open(&sealed, b"team/name")
-                .is_err()
-        );
+        assert!(Cipher::new(&SecretKey::new([8; 32])).open(&sealed, b"team/name").is_err());
     }
 }

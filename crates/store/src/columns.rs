@@ -16,19 +16,15 @@ pub(crate) trait Columns {
     fn signed(&self, column: &str) -> Result<i64, Error>;
 
     fn text(&self, column: &str) -> Result<String, Error> {
-        self.maybe_text(column)?
-            .ok_or_else(|| Error::damaged(column, "it is null"))
+        self.maybe_text(column)?.ok_or_else(|| Error::damaged(column, "it is null"))
     }
 
     fn number(&self, column: &str) -> Result<u64, Error> {
-        self.maybe_number(column)?
-            .ok_or_else(|| Error::damaged(column, "it is null"))
+        self.maybe_number(column)?.ok_or_else(|| Error::damaged(column, "it is null"))
     }
 
     fn small_number(&self, column: &str) -> Result<u32, Error> {
-        self.number(column)?
-            .try_into()
-            .map_err(|error| Error::damaged(column, error))
+        self.number(column)?.try_into().map_err(|error| Error::damaged(column, error))
     }
 
     fn flag(&self, column: &str) -> Result<bool, Error> {
@@ -44,15 +40,11 @@ pub(crate) trait Columns {
     }
 
     fn id<T: FromStr<Err = api::id::InvalidId>>(&self, column: &str) -> Result<T, Error> {
-        self.text(column)?
-            .parse()
-            .map_err(|error| Error::damaged(column, error))
+        self.text(column)?.parse().map_err(|error| Error::damaged(column, error))
     }
 
     fn maybe_id<T: FromStr<Err = api::id::InvalidId>>(&self, column: &str) -> Result<Option<T>, Error> {
-        self.maybe_text(column)?
-            .map(|text| text.parse().map_err(|error| Error::damaged(column, error)))
-            .transpose()
+        self.maybe_text(column)?.map(|text| text.parse().map_err(|error| Error::damaged(column, error))).transpose()
     }
 
     fn json<T: DeserializeOwned>(&self, column: &str) -> Result<T, Error> {
@@ -77,9 +69,7 @@ impl Columns for AnyRow {
 
     fn maybe_number(&self, column: &str) -> Result<Option<u64>, Error> {
         let number: Option<i64> = self.try_get(column)?;
-        number
-            .map(|number| number.try_into().map_err(|error| Error::damaged(column, error)))
-            .transpose()
+        number.map(|number| number.try_into().map_err(|error| Error::damaged(column, error))).transpose()
     }
 
     fn signed(&self, column: &str) -> Result<i64, Error> {
@@ -112,10 +102,7 @@ pub(crate) fn word<T: Serialize>(value: &T) -> String {
 /// For an insert or update that may run into another's name.
 pub(crate) fn or_name_taken<'a>(kind: &'static str, name: &'a str) -> impl FnOnce(sqlx::Error) -> Error + 'a {
     move |error| match error.as_database_error() {
-        Some(cause) if cause.is_unique_violation() => Error::NameTaken {
-            kind,
-            name: name.into(),
-        },
+        Some(cause) if cause.is_unique_violation() => Error::NameTaken { kind, name: name.into() },
         _ => error.into(),
     }
 }

@@ -29,9 +29,7 @@ pub struct Options {
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Options")
-            .field("url", &without_password(&self.url))
-            .finish_non_exhaustive()
+        f.debug_struct("Options").field("url", &without_password(&self.url)).finish_non_exhaustive()
     }
 }
 
@@ -97,14 +95,11 @@ impl Store {
         let inner = if let Some(path) = url.strip_prefix("sqlite:") {
             let file_lock = lock_beside(path.trim_start_matches("//"))?;
             let address = format!("{url}?mode=rwc");
-            let writer = sqlite_pool(1, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")
-                .connect(&address)
-                .await;
+            let writer =
+                sqlite_pool(1, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;").connect(&address).await;
             let writer = writer.map_err(|error| configuration(url, error))?;
             migrate(&writer, Dialect::Sqlite).await?;
-            let readers = sqlite_pool(SQLITE_READERS, "PRAGMA query_only = ON;")
-                .connect(&address)
-                .await?;
+            let readers = sqlite_pool(SQLITE_READERS, "PRAGMA query_only = ON;").connect(&address).await?;
             Inner {
                 dialect: Dialect::Sqlite,
                 writer,
@@ -115,27 +110,14 @@ impl Store {
                 listener: None,
             }
         } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
-            let pool = AnyPoolOptions::new()
-                .max_connections(POSTGRES_CONNECTIONS)
-                .acquire_timeout(ACQUIRE_TIMEOUT);
+            let pool = AnyPoolOptions::new().max_connections(POSTGRES_CONNECTIONS).acquire_timeout(ACQUIRE_TIMEOUT);
             let pool = pool.connect(url).await.map_err(|error| configuration(url, error))?;
             migrate(&pool, Dialect::Postgres).await?;
             let listener = Some(listen(url, notifier.clone()).await?);
             let readers = pool.clone();
-            Inner {
-                dialect: Dialect::Postgres,
-                writer: pool,
-                readers,
-                notifier,
-                cipher,
-                _file_lock: None,
-                listener,
-            }
+            Inner { dialect: Dialect::Postgres, writer: pool, readers, notifier, cipher, _file_lock: None, listener }
         } else {
-            return Err(configuration(
-                url,
-                "expected sqlite:FILE or postgres://USER@HOST/DATABASE",
-            ));
+            return Err(configuration(url, "expected sqlite:FILE or postgres://USER@HOST/DATABASE"));
         };
         Ok(Store(Arc::new(inner)))
     }
@@ -166,12 +148,7 @@ impl Store {
     /// A transaction that announces `topics` when it is committed, and undoes itself when it is dropped.
     pub(crate) async fn write(&self, topics: &'static [Topic]) -> Result<Write, Error> {
         let transaction = self.0.writer.begin().await?;
-        Ok(Write {
-            transaction,
-            topics,
-            dialect: self.0.dialect,
-            notifier: self.0.notifier.clone(),
-        })
+        Ok(Write { transaction, topics, dialect: self.0.dialect, notifier: self.0.notifier.clone() })
     }
 
     /// A connection of its own, outside the pool's count.
@@ -197,18 +174,12 @@ impl Write {
         if self.dialect == Dialect::Postgres {
             for topic in self.topics {
                 // Delivered when, and only if, the transaction commits; our own listener hears it too.
-                sqlx::query("SELECT pg_notify($1, $2)")
-                    .bind(CHANNEL)
-                    .bind(topic.name())
-                    .execute(self.on())
-                    .await?;
+                sqlx::query("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(topic.name()).execute(self.on()).await?;
             }
         }
         // On PostgreSQL the database announces; on SQLite we do, also when nobody waits for the commit any more.
-        let _announcement = (self.dialect == Dialect::Sqlite).then(|| Announcement {
-            notifier: self.notifier,
-            topics: self.topics,
-        });
+        let _announcement =
+            (self.dialect == Dialect::Sqlite).then(|| Announcement { notifier: self.notifier, topics: self.topics });
         self.transaction.commit().await?;
         Ok(())
     }
@@ -228,27 +199,21 @@ impl Drop for Announcement {
 }
 
 fn sqlite_pool(connections: u32, pragmas: &'static str) -> AnyPoolOptions {
-    AnyPoolOptions::new()
-        .max_connections(connections)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .after_connect(move |connection, _| {
+    AnyPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT).after_connect(
+        move |connection, _| {
             Box::pin(async move {
                 sqlx::raw_sql(pragmas).execute(connection).await?;
                 Ok(())
             })
-        })
+        },
+    )
 }
 
 /// Two servers on one SQLite file would not hear of each other's changes.
 fn lock_beside(path: &str) -> Result<std::fs::File, Error> {
     let path = format!("{path}.lock");
     let fail = |error: std::io::Error| configuration(&path, error);
-    let file = std::fs::File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(fail)?;
+    let file = std::fs::File::options().create(true).truncate(false).write(true).open(&path).map_err(fail)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(std::fs::TryLockError::WouldBlock) => Err(Error::Locked(path.into())),
@@ -306,10 +271,7 @@ async fn listen(url: &str, notifier: Notifier) -> Result<AbortHandle, Error> {
 }
 
 fn configuration(url: &str, reason: impl ToString) -> Error {
-    Error::Configuration {
-        url: without_password(url),
-        reason: reason.to_string(),
-    }
+    Error::Configuration { url: without_password(url), reason: reason.to_string() }
 }
 
 fn without_password(url: &str) -> String {

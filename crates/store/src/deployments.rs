@@ -90,20 +90,14 @@ impl Store {
 
     /// Every deployment of every model.
     pub async fn all_deployments(&self) -> Result<Vec<Deployment>, Error> {
-        let rows = sqlx::query("SELECT * FROM deployments ORDER BY created_at, id")
-            .fetch_all(self.readers())
-            .await?;
+        let rows = sqlx::query("SELECT * FROM deployments ORDER BY created_at, id").fetch_all(self.readers()).await?;
         rows.iter().map(deployment).collect()
     }
 
     /// The ids and generations of every deployment: enough to know which ones to read again.
     pub async fn deployment_generations(&self) -> Result<Vec<(DeploymentId, u64)>, Error> {
-        let rows = sqlx::query("SELECT id, generation FROM deployments")
-            .fetch_all(self.readers())
-            .await?;
-        rows.iter()
-            .map(|row| Ok((row.id("id")?, row.number("generation")?)))
-            .collect()
+        let rows = sqlx::query("SELECT id, generation FROM deployments").fetch_all(self.readers()).await?;
+        rows.iter().map(|row| Ok((row.id("id")?, row.number("generation")?))).collect()
     }
 
     /// Saves a deployment read before; `Conflict` when it has changed or gone since, `NameTaken` when its new name is taken.
@@ -178,9 +172,7 @@ impl Store {
 
     /// The blob keys of every archive that a deployment still needs.
     pub async fn archive_keys(&self) -> Result<Vec<String>, Error> {
-        let rows = sqlx::query("SELECT archive_key FROM deployments")
-            .fetch_all(self.readers())
-            .await?;
+        let rows = sqlx::query("SELECT archive_key FROM deployments").fetch_all(self.readers()).await?;
         rows.iter().map(|row| row.text("archive_key")).collect()
     }
 }
@@ -194,8 +186,7 @@ pub(crate) async fn lock_model(write: &mut Write, id: &ModelId) -> Result<u64, E
     .bind(id.as_str())
     .fetch_optional(write.on())
     .await?;
-    row.ok_or_else(|| Error::not_found("model", id))?
-        .number("last_deployment_number")
+    row.ok_or_else(|| Error::not_found("model", id))?.number("last_deployment_number")
 }
 
 pub(crate) async fn push(write: &mut Write, new: &NewDeployment) -> Result<Deployment, Error> {
@@ -244,16 +235,7 @@ pub(crate) async fn push(write: &mut Write, new: &NewDeployment) -> Result<Deplo
         message: new.first_log_line.clone(),
     };
     let deployment_id = deployment.id.clone();
-    logs::insert(
-        write,
-        &[LogRecord {
-            deployment_id,
-            replica_id: None,
-            component: Component::Deploy,
-            line,
-        }],
-    )
-    .await?;
+    logs::insert(write, &[LogRecord { deployment_id, replica_id: None, component: Component::Deploy, line }]).await?;
     Ok(deployment)
 }
 
@@ -269,10 +251,7 @@ async fn development(write: &mut Write, model: &ModelId) -> Result<Option<Deploy
 async fn choose_name(write: &mut Write, new: &NewDeployment, last_number: u64) -> Result<String, Error> {
     if let Some(name) = &new.name {
         return if name_exists(write, &new.model_id, name).await? {
-            Err(Error::NameTaken {
-                kind: "deployment",
-                name: name.clone(),
-            })
+            Err(Error::NameTaken { kind: "deployment", name: name.clone() })
         } else {
             Ok(name.clone())
         };
@@ -352,10 +331,7 @@ fn deployment(row: &AnyRow) -> Result<Deployment, Error> {
         config: row.json("config")?,
         raw_config: row.maybe_text("raw_config")?,
         user_env: row.maybe_json("user_env")?,
-        archive: Archive {
-            key: row.text("archive_key")?,
-            bytes: row.number("archive_bytes")?,
-        },
+        archive: Archive { key: row.text("archive_key")?, bytes: row.number("archive_bytes")? },
         deploy_timeout_ms: row.number("deploy_timeout_ms")?,
         instance_type: row.text("instance_type")?,
         autoscaling: row.json("autoscaling")?,

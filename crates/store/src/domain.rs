@@ -274,7 +274,5 @@ pub type SecretValues = BTreeMap<String, secrecy::SecretString>;
 
 /// A secret's name as it is compared: letters and digits stay, every other character is an underscore.
 pub fn fold_secret_name(name: &str) -> String {
-    name.chars()
-        .map(|character| if character.is_alphanumeric() { character } else { '_' })
-        .collect()
+    name.chars().map(|character| if character.is_alphanumeric() { character } else { '_' }).collect()
 }

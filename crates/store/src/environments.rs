@@ -155,10 +155,7 @@ async fn retire(write: &mut Write, id: &DeploymentId) -> Result<(), Error> {
     .fetch_optional(write.on())
     .await?;
     let Some(row) = row else { return Ok(()) };
-    let resting = autoscale::Settings {
-        min_replica: 0,
-        ..row.json("autoscaling")?
-    };
+    let resting = autoscale::Settings { min_replica: 0, ..row.json("autoscaling")? };
     sqlx::query(
         "UPDATE deployments SET autoscaling = $1, target_replicas = 0, generation = generation + 1 WHERE id = $2",
     )

@@ -89,38 +89,23 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 impl Error {
     pub(crate) fn not_found(kind: &'static str, id: impl ToString) -> Self {
-        Self::NotFound {
-            kind,
-            id: id.to_string(),
-        }
+        Self::NotFound { kind, id: id.to_string() }
     }
 
     pub(crate) fn conflict(kind: &'static str, id: impl ToString) -> Self {
-        Self::Conflict {
-            kind,
-            id: id.to_string(),
-        }
+        Self::Conflict { kind, id: id.to_string() }
     }
 
     pub(crate) fn damaged(what: impl Into<String>, source: impl Into<BoxError>) -> Self {
-        Self::Damaged {
-            what: what.into(),
-            source: source.into(),
-        }
+        Self::Damaged { what: what.into(), source: source.into() }
     }
 }
 
 impl From<sqlx::Error> for Error {
     fn from(source: sqlx::Error) -> Self {
         match source {
-            sqlx::Error::ColumnDecode { index, source } => Self::Damaged {
-                what: format!("column {index}"),
-                source,
-            },
-            other => Self::Unavailable {
-                what: "database",
-                source: Box::new(other),
-            },
+            sqlx::Error::ColumnDecode { index, source } => Self::Damaged { what: format!("column {index}"), source },
+            other => Self::Unavailable { what: "database", source: Box::new(other) },
         }
     }
 }

@@ -20,28 +20,21 @@ impl Store {
 
     /// Every living key, oldest first.
     pub async fn keys(&self) -> Result<Vec<ApiKey>, Error> {
-        let rows = sqlx::query("SELECT * FROM api_keys ORDER BY created_at, prefix")
-            .fetch_all(self.readers())
-            .await?;
+        let rows = sqlx::query("SELECT * FROM api_keys ORDER BY created_at, prefix").fetch_all(self.readers()).await?;
         rows.iter().map(key).collect()
     }
 
     /// The living key with this prefix.
     pub async fn key(&self, prefix: &str) -> Result<ApiKey, Error> {
-        let row = sqlx::query("SELECT * FROM api_keys WHERE prefix = $1")
-            .bind(prefix)
-            .fetch_optional(self.readers())
-            .await?;
+        let row =
+            sqlx::query("SELECT * FROM api_keys WHERE prefix = $1").bind(prefix).fetch_optional(self.readers()).await?;
         key(&row.ok_or_else(|| Error::not_found("API key", prefix))?)
     }
 
     /// Revokes a key for good.
     pub async fn revoke_key(&self, prefix: &str, audit: Option<&AuditEvent>) -> Result<(), Error> {
         let mut write = self.write(&[Topic::Keys]).await?;
-        let deleted = sqlx::query("DELETE FROM api_keys WHERE prefix = $1")
-            .bind(prefix)
-            .execute(write.on())
-            .await?;
+        let deleted = sqlx::query("DELETE FROM api_keys WHERE prefix = $1").bind(prefix).execute(write.on()).await?;
         if deleted.rows_affected() == 0 {
             return Err(Error::not_found("API key", prefix));
         }

@@ -117,11 +117,7 @@ impl Store {
             return Ok(found);
         }
         let limit = query.limit as usize;
-        let page = if query.picks_by_message() {
-            PAGE.max(query.limit)
-        } else {
-            query.limit
-        };
+        let page = if query.picks_by_message() { PAGE.max(query.limit) } else { query.limit };
         let mut last = None;
         loop {
             let rows = self.log_page(query, page, last).await?;
@@ -143,11 +139,8 @@ impl Store {
 
     async fn log_page(&self, query: &LogQuery, page: u32, last: Option<(i64, i64)>) -> Result<Vec<AnyRow>, Error> {
         const FIXED: usize = 9;
-        let (after, order, beginning) = if query.newest_first {
-            ("<", "DESC", (i64::MAX, i64::MAX))
-        } else {
-            (">", "ASC", (i64::MIN, i64::MIN))
-        };
+        let (after, order, beginning) =
+            if query.newest_first { ("<", "DESC", (i64::MAX, i64::MAX)) } else { (">", "ASC", (i64::MIN, i64::MIN)) };
         let last = last.unwrap_or(beginning);
         // Text that is put together here holds operators and placeholders only; every value is bound.
         let sql = format!(
@@ -184,9 +177,7 @@ impl Store {
         .bind(bigint(max_bytes))
         .fetch_one(self.readers())
         .await?;
-        let oldest_kept = beyond
-            .map_or(i64::MIN, |beyond| beyond.saturating_add(1))
-            .max(nanos(older_than_ms));
+        let oldest_kept = beyond.map_or(i64::MIN, |beyond| beyond.saturating_add(1)).max(nanos(older_than_ms));
         let mut pruned = 0;
         loop {
             let mut write = self.write(&[]).await?;
@@ -233,13 +224,7 @@ pub(crate) async fn insert(write: &mut Write, records: &[LogRecord]) -> Result<(
             placeholders.join(", ")
         );
         let mut insert = sqlx::query(AssertSqlSafe(sql));
-        for LogRecord {
-            deployment_id,
-            replica_id,
-            component,
-            line,
-        } in rows
-        {
+        for LogRecord { deployment_id, replica_id, component, line } in rows {
             // PostgreSQL's text cannot hold the character NUL.
             let message = line.message.replace('\0', "\u{fffd}");
             insert = insert

@@ -54,10 +54,8 @@ impl Store {
 
     /// The model with this id.
     pub async fn model(&self, id: &ModelId) -> Result<Model, Error> {
-        let row = sqlx::query("SELECT * FROM models WHERE id = $1")
-            .bind(id.as_str())
-            .fetch_optional(self.readers())
-            .await?;
+        let row =
+            sqlx::query("SELECT * FROM models WHERE id = $1").bind(id.as_str()).fetch_optional(self.readers()).await?;
         model(&row.ok_or_else(|| Error::not_found("model", id))?)
     }
 
@@ -76,10 +74,7 @@ impl Store {
 
     /// The team's model of this name, if it has one.
     pub async fn model_by_name(&self, team: &TeamId, name: &str) -> Result<Option<Model>, Error> {
-        let filter = ModelFilter {
-            team_id: Some(team.clone()),
-            name: Some(name.into()),
-        };
+        let filter = ModelFilter { team_id: Some(team.clone()), name: Some(name.into()) };
         Ok(self.models(&filter).await?.pop())
     }
 

@@ -36,12 +36,7 @@ impl Store {
         if made.rows_affected() == 0 {
             return Ok(false);
         }
-        let Team {
-            id,
-            name,
-            is_default,
-            created_at,
-        } = &first.team;
+        let Team { id, name, is_default, created_at } = &first.team;
         sqlx::query("INSERT INTO teams (id, name, is_default, created_at) VALUES ($1, $2, $3, $4)")
             .bind(id.as_str())
             .bind(name)
@@ -49,13 +44,7 @@ impl Store {
             .bind(bigint(created_at.0))
             .execute(write.on())
             .await?;
-        let User {
-            id,
-            email,
-            name,
-            is_admin,
-            created_at,
-        } = &first.admin;
+        let User { id, email, name, is_admin, created_at } = &first.admin;
         sqlx::query("INSERT INTO users (id, email, name, is_admin, created_at) VALUES ($1, $2, $3, $4, $5)")
             .bind(id.as_str())
             .bind(email)
@@ -71,49 +60,33 @@ impl Store {
 
     /// The organization; none before the first start.
     pub async fn organization(&self) -> Result<Option<Organization>, Error> {
-        let row = sqlx::query("SELECT id, name FROM organization")
-            .fetch_optional(self.readers())
-            .await?;
-        row.map(|row| {
-            Ok(Organization {
-                id: row.text("id")?,
-                name: row.text("name")?,
-            })
-        })
-        .transpose()
+        let row = sqlx::query("SELECT id, name FROM organization").fetch_optional(self.readers()).await?;
+        row.map(|row| Ok(Organization { id: row.text("id")?, name: row.text("name")? })).transpose()
     }
 
     /// All teams, the default one first.
     pub async fn teams(&self) -> Result<Vec<Team>, Error> {
-        let rows = sqlx::query("SELECT * FROM teams ORDER BY is_default DESC, name")
-            .fetch_all(self.readers())
-            .await?;
+        let rows = sqlx::query("SELECT * FROM teams ORDER BY is_default DESC, name").fetch_all(self.readers()).await?;
         rows.iter().map(team).collect()
     }
 
     /// The team with this id.
     pub async fn team(&self, id: &TeamId) -> Result<Team, Error> {
-        let row = sqlx::query("SELECT * FROM teams WHERE id = $1")
-            .bind(id.as_str())
-            .fetch_optional(self.readers())
-            .await?;
+        let row =
+            sqlx::query("SELECT * FROM teams WHERE id = $1").bind(id.as_str()).fetch_optional(self.readers()).await?;
         team(&row.ok_or_else(|| Error::not_found("team", id))?)
     }
 
     /// All people, those who joined first first.
     pub async fn users(&self) -> Result<Vec<User>, Error> {
-        let rows = sqlx::query("SELECT * FROM users ORDER BY created_at, id")
-            .fetch_all(self.readers())
-            .await?;
+        let rows = sqlx::query("SELECT * FROM users ORDER BY created_at, id").fetch_all(self.readers()).await?;
         rows.iter().map(user).collect()
     }
 
     /// The person with this id.
     pub async fn user(&self, id: &UserId) -> Result<User, Error> {
-        let row = sqlx::query("SELECT * FROM users WHERE id = $1")
-            .bind(id.as_str())
-            .fetch_optional(self.readers())
-            .await?;
+        let row =
+            sqlx::query("SELECT * FROM users WHERE id = $1").bind(id.as_str()).fetch_optional(self.readers()).await?;
         user(&row.ok_or_else(|| Error::not_found("user", id))?)
     }
 }

@@ -42,17 +42,12 @@ impl Store {
     /// Records what a replica says of itself. Older sequences and unknown replicas change nothing.
     pub async fn see_replica(&self, id: &ReplicaId, status: &Status, now: Timestamp) -> Result<(), Error> {
         let mut write = self.write(TOPICS).await?;
-        let row = sqlx::query("SELECT * FROM replicas WHERE id = $1")
-            .bind(id.as_str())
-            .fetch_optional(write.on())
-            .await?;
+        let row =
+            sqlx::query("SELECT * FROM replicas WHERE id = $1").bind(id.as_str()).fetch_optional(write.on()).await?;
         let Some(known) = row.as_ref().map(replica).transpose()? else {
             return Ok(());
         };
-        if known
-            .status
-            .is_some_and(|known| known.sequence > status.sequence || known == *status)
-        {
+        if known.status.is_some_and(|known| known.sequence > status.sequence || known == *status) {
             return Ok(());
         }
         sqlx::query("UPDATE replicas SET status = $1, seen_at = COALESCE(seen_at, $2) WHERE id = $3")
@@ -81,10 +76,7 @@ impl Store {
     /// Forgets a replica that is gone. Its log lines stay.
     pub async fn delete_replica(&self, id: &ReplicaId) -> Result<(), Error> {
         let mut write = self.write(TOPICS).await?;
-        sqlx::query("DELETE FROM replicas WHERE id = $1")
-            .bind(id.as_str())
-            .execute(write.on())
-            .await?;
+        sqlx::query("DELETE FROM replicas WHERE id = $1").bind(id.as_str()).execute(write.on()).await?;
         write.commit().await
     }
 

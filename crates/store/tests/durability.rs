@@ -21,12 +21,7 @@ const FILE: &str = "GREENROOM_TEST_WRITE_TO";
 const ROUNDS: [usize; 5] = [1, 3, 10, 40, 120];
 
 async fn open(file: &Path) -> Store {
-    Store::open(&Options {
-        url: sqlite_url(file),
-        secret_key: SecretKey::new([1; 32]),
-    })
-    .await
-    .unwrap()
+    Store::open(&Options { url: sqlite_url(file), secret_key: SecretKey::new([1; 32]) }).await.unwrap()
 }
 
 #[tokio::test]
@@ -42,9 +37,8 @@ async fn acknowledged_models_survive_a_kill_and_none_exists_by_half() {
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut acknowledgements = lines
-            .map_while(Result::ok)
-            .filter_map(|line| Some(line.strip_prefix("ack ")?.parse().unwrap()));
+        let mut acknowledgements =
+            lines.map_while(Result::ok).filter_map(|line| Some(line.strip_prefix("ack ")?.parse().unwrap()));
         acknowledged.extend(acknowledgements.by_ref().take(kill_after));
         child.kill().unwrap();
         acknowledged.extend(acknowledgements);
@@ -53,10 +47,7 @@ async fn acknowledged_models_survive_a_kill_and_none_exists_by_half() {
         let store = open(&file).await;
         let models = store.models(&ModelFilter::default()).await.unwrap();
         for id in &acknowledged {
-            assert!(
-                models.iter().any(|model| model.id == *id),
-                "{id} was acknowledged and is gone"
-            );
+            assert!(models.iter().any(|model| model.id == *id), "{id} was acknowledged and is gone");
         }
         for model in models {
             let deployments = store.deployments(&model.id, None).await.unwrap();
@@ -85,10 +76,7 @@ async fn the_writer_that_is_killed() {
         let model = model(number, &format!("model-{number}"));
         let mut push = push(&model, number);
         push.config = json!({"description": "x".repeat(2000)});
-        store
-            .create_model(&model, &environment(&model, PRODUCTION), &push, None)
-            .await
-            .unwrap();
+        store.create_model(&model, &environment(&model, PRODUCTION), &push, None).await.unwrap();
         let mut out = std::io::stdout().lock();
         writeln!(out, "\nack {}", model.id).unwrap();
         out.flush().unwrap();

@@ -28,21 +28,11 @@ async fn servers_on_postgresql_start_together_and_hear_of_each_others_changes() 
     let (first, second) = tokio::join!(database.open(), database.open());
     let mut changes = second.changes(&[Topic::Keys]);
     let installation = installation();
-    let made = tokio::join!(
-        first.ensure_installed(&installation),
-        second.ensure_installed(&installation)
-    );
-    assert!(
-        made.0.unwrap() ^ made.1.unwrap(),
-        "exactly one of them makes the organization"
-    );
-    tokio::time::timeout(DEADLINE, changes.wait())
-        .await
-        .expect("the installation is announced");
+    let made = tokio::join!(first.ensure_installed(&installation), second.ensure_installed(&installation));
+    assert!(made.0.unwrap() ^ made.1.unwrap(), "exactly one of them makes the organization");
+    tokio::time::timeout(DEADLINE, changes.wait()).await.expect("the installation is announced");
     first.revoke_key("adminkey", None).await.unwrap();
-    tokio::time::timeout(DEADLINE, changes.wait())
-        .await
-        .expect("the revocation is announced");
+    tokio::time::timeout(DEADLINE, changes.wait()).await.expect("the revocation is announced");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,9 +49,7 @@ async fn one_server_on_postgresql_leads_until_it_lets_go() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(DEADLINE, takes_over)
-        .await
-        .expect("the lock ends with its connection");
+    tokio::time::timeout(DEADLINE, takes_over).await.expect("the lock ends with its connection");
 }
 
 #[tokio::test]

@@ -76,11 +76,7 @@ impl Issuer {
     }
 
     pub(crate) fn grant(&self, scope: Scope, key: &str, expires: Timestamp) -> Credentials {
-        let grant = Grant {
-            scope,
-            key: key.into(),
-            expires,
-        };
+        let grant = Grant { scope, key: key.into(), expires };
         let grant = serde_json::to_vec(&grant).expect("a grant has string keys and no failing Serialize");
         let signature = blake3::keyed_hash(&self.tokens, &grant);
         let session_token = format!(
@@ -114,9 +110,7 @@ impl Issuer {
     /// Whether an id was made for a multipart upload of `key`.
     pub(crate) fn made_upload_id(&self, key: &str, id: &str) -> bool {
         let mut bytes = [0; 32];
-        let nonce = hex::decode_to_slice(id, &mut bytes)
-            .ok()
-            .and_then(|()| bytes.first_chunk());
+        let nonce = hex::decode_to_slice(id, &mut bytes).ok().and_then(|()| bytes.first_chunk());
         nonce.is_some_and(|nonce| self.upload_id(key, *nonce).as_bytes().ct_eq(id.as_bytes()).into())
     }
 
@@ -163,10 +157,7 @@ mod tests {
     fn check(now: Timestamp, scope: Scope, key: &str) -> Result<(), Refusal> {
         let issuer = Issuer::new(&SecretKey::new([1; 32]));
         let credentials = issuer.issue(NOW, "uploads/a", 1000);
-        assert_eq!(
-            credentials.secret_access_key,
-            issuer.secret_access_key(&credentials.access_key_id)
-        );
+        assert_eq!(credentials.secret_access_key, issuer.secret_access_key(&credentials.access_key_id));
         issuer.check(now, &credentials.access_key_id, &credentials.session_token, scope, key)
     }
 
@@ -189,10 +180,7 @@ mod tests {
     #[test]
     fn a_token_does_not_serve_another_access_key_or_another_server() {
         let issuer = Issuer::new(&SecretKey::new([1; 32]));
-        let (one, two) = (
-            issuer.issue(NOW, "uploads/a", 1000),
-            issuer.issue(NOW, "uploads/b", 1000),
-        );
+        let (one, two) = (issuer.issue(NOW, "uploads/a", 1000), issuer.issue(NOW, "uploads/b", 1000));
         let mixed = issuer.check(NOW, &one.access_key_id, &two.session_token, Scope::Write, "uploads/b");
         assert_eq!(mixed, Err(Refusal::Invalid));
         let other = Issuer::new(&SecretKey::new([2; 32]));
@@ -209,12 +197,7 @@ mod tests {
             bytes[position] = if bytes[position] == b'A' { b'B' } else { b'A' };
             let changed = String::from_utf8(bytes).unwrap();
             let access_key_id = access_key_id(&changed);
-            assert!(
-                issuer
-                    .check(NOW, &access_key_id, &changed, Scope::Write, "uploads/a")
-                    .is_err(),
-                "{position}"
-            );
+            assert!(issuer.check(NOW, &access_key_id, &changed, Scope::Write, "uploads/a").is_err(), "{position}");
         }
     }
 }

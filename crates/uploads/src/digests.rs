@@ -44,10 +44,7 @@ const TRAILER: &str = "x-amz-trailer";
 impl<S> Digesting<S> {
     /// Prepares for the checksums that the request's headers announce.
     pub fn new(content: S, headers: &HeaderMap) -> (Self, Digests) {
-        let trailers = headers
-            .get(TRAILER)
-            .and_then(|names| names.to_str().ok())
-            .unwrap_or_default();
+        let trailers = headers.get(TRAILER).and_then(|names| names.to_str().ok()).unwrap_or_default();
         let announced =
             |name: &str| headers.contains_key(name) || trailers.split(',').any(|trailer| trailer.trim() == name);
         let [crc32, crc32c, crc64nvme, sha1, sha256] = CHECKSUMS.map(announced);
@@ -58,17 +55,8 @@ impl<S> Digesting<S> {
             sha1: sha1.then(Sha1::new),
             sha256: sha256.then(Sha256::new),
         };
-        let hashers = Arc::new(Mutex::new(Hashers {
-            md5: Md5::new(),
-            checksums,
-        }));
-        (
-            Self {
-                content,
-                hashers: hashers.clone(),
-            },
-            Digests(hashers),
-        )
+        let hashers = Arc::new(Mutex::new(Hashers { md5: Md5::new(), checksums }));
+        (Self { content, hashers: hashers.clone() }, Digests(hashers))
     }
 }
 
@@ -100,12 +88,7 @@ impl Digests {
             computed.checksum_sha256,
         ];
         let trailers = trailers.and_then(TrailingHeaders::take).unwrap_or_default();
-        let sent = |name: &str| {
-            headers
-                .get(name)
-                .or_else(|| trailers.get(name))
-                .map(|value| value.as_bytes().to_vec())
-        };
+        let sent = |name: &str| headers.get(name).or_else(|| trailers.get(name)).map(|value| value.as_bytes().to_vec());
         let content_md5 = ("content-md5", Some(BASE64_STANDARD.encode(md5)));
         for (name, computed) in CHECKSUMS.into_iter().zip(computed).chain([content_md5]) {
             let wrong = |sent: Vec<u8>| computed.is_some_and(|computed| sent != computed.as_bytes());

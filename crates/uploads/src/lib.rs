@@ -48,10 +48,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            max_object_bytes: 5 << 30,
-            max_parts: 10_000,
-        }
+        Self { max_object_bytes: 5 << 30, max_parts: 10_000 }
     }
 }
 
@@ -59,11 +56,7 @@ impl Default for Limits {
 /// the same. `NotFound` when nothing was uploaded under `key`, or the upload has been swept.
 pub async fn claim(blobs: &Blobs, key: &str) -> Result<Archive, store::Error> {
     let archive_key = archive_key(key).ok_or_else(|| not_uploaded(key))?;
-    let missing_is_fine = |error| {
-        matches!(error, store::Error::NotFound { .. })
-            .then_some(())
-            .ok_or(error)
-    };
+    let missing_is_fine = |error| matches!(error, store::Error::NotFound { .. }).then_some(()).ok_or(error);
     let claimed = match blobs.head(&archive_key).await {
         Ok(claimed) => claimed,
         Err(error) => {
@@ -76,10 +69,7 @@ pub async fn claim(blobs: &Blobs, key: &str) -> Result<Archive, store::Error> {
             })?
         }
     };
-    Ok(Archive {
-        key: archive_key,
-        bytes: claimed.bytes,
-    })
+    Ok(Archive { key: archive_key, bytes: claimed.bytes })
 }
 
 /// Deletes uploads that nobody has claimed, parts that nobody has completed, and leftovers of crashes, all older than `age_ms`,
@@ -92,16 +82,11 @@ pub async fn sweep(blobs: &Blobs, now: Timestamp, age_ms: u64) -> Result<usize, 
 }
 
 fn archive_key(key: &str) -> Option<String> {
-    key.strip_prefix(UPLOADS)
-        .filter(|rest| rest.starts_with('/'))
-        .map(|rest| format!("{ARCHIVES}{rest}"))
+    key.strip_prefix(UPLOADS).filter(|rest| rest.starts_with('/')).map(|rest| format!("{ARCHIVES}{rest}"))
 }
 
 fn not_uploaded(key: &str) -> store::Error {
-    store::Error::NotFound {
-        kind: "upload",
-        id: key.into(),
-    }
+    store::Error::NotFound { kind: "upload", id: key.into() }
 }
 
 #[cfg(test)]

@@ -59,10 +59,7 @@ impl Objects {
         self.blobs.put(&staged, content, limit_bytes).await.map_err(refused)?;
         match digests.verify(&request.headers, request.trailing_headers.as_ref()) {
             Ok(md5) => {
-                self.blobs
-                    .rename(&staged, &blob_key.replace("{md5}", &md5))
-                    .await
-                    .map_err(refused)?;
+                self.blobs.rename(&staged, &blob_key.replace("{md5}", &md5)).await.map_err(refused)?;
                 Ok(md5)
             }
             Err(error) => {
@@ -77,10 +74,7 @@ impl Objects {
         let archive =
             archive_key(key).ok_or_else(|| s3_error!(AccessDenied, "Objects are written under uploads/ only."))?;
         match self.blobs.head(&archive).await {
-            Ok(_) => Err(s3_error!(
-                AccessDenied,
-                "The object is in use by a deployment: prepare a new upload."
-            )),
+            Ok(_) => Err(s3_error!(AccessDenied, "The object is in use by a deployment: prepare a new upload.")),
             Err(store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(refused(error)),
         }
@@ -98,12 +92,7 @@ impl Objects {
         let blobs = self.blobs.list(folder).await.map_err(refused)?;
         let part = |blob: store::BlobInfo| {
             let (number, etag) = blob.key.rsplit_once('/')?.1.split_once('-')?;
-            Some(Part {
-                number: number.parse().ok()?,
-                etag: etag.into(),
-                bytes: blob.bytes,
-                blob_key: blob.key,
-            })
+            Some(Part { number: number.parse().ok()?, etag: etag.into(), bytes: blob.bytes, blob_key: blob.key })
         };
         Ok(blobs.into_iter().filter_map(part).collect())
     }
@@ -134,10 +123,7 @@ impl S3 for Objects {
         let key = &request.input.key;
         self.refuse_claimed(key).await?;
         let md5 = self.receive(&request, body, key, self.limits.max_object_bytes).await?;
-        Ok(S3Response::new(PutObjectOutput {
-            e_tag: Some(ETag::Strong(md5)),
-            ..Default::default()
-        }))
+        Ok(S3Response::new(PutObjectOutput { e_tag: Some(ETag::Strong(md5)), ..Default::default() }))
     }
 
     async fn create_multipart_upload(
@@ -158,31 +144,19 @@ impl S3 for Objects {
     async fn upload_part(&self, mut request: S3Request<UploadPartInput>) -> S3Result<S3Response<UploadPartOutput>> {
         let body = request.input.body.take();
         let folder = self.parts_folder(&request.input.key, &request.input.upload_id)?;
-        let number = u32::try_from(request.input.part_number)
-            .ok()
-            .filter(|number| (1..=self.limits.max_parts).contains(number));
+        let number =
+            u32::try_from(request.input.part_number).ok().filter(|number| (1..=self.limits.max_parts).contains(number));
         let number =
             number.ok_or_else(|| s3_error!(InvalidArgument, "Part numbers go from 1 to {}.", self.limits.max_parts))?;
         let earlier = self.parts(&folder).await?;
-        let others: u64 = earlier
-            .iter()
-            .filter(|part| part.number != number)
-            .map(|part| part.bytes)
-            .sum();
+        let others: u64 = earlier.iter().filter(|part| part.number != number).map(|part| part.bytes).sum();
         let left = self.limits.max_object_bytes.saturating_sub(others);
-        let md5 = self
-            .receive(&request, body, &format!("{folder}/{number:05}-{{md5}}"), left)
-            .await?;
+        let md5 = self.receive(&request, body, &format!("{folder}/{number:05}-{{md5}}"), left).await?;
         // Only the latest part of a number counts.
-        let replaced: Vec<Part> = earlier
-            .into_iter()
-            .filter(|part| part.number == number && part.etag != md5)
-            .collect();
+        let replaced: Vec<Part> =
+            earlier.into_iter().filter(|part| part.number == number && part.etag != md5).collect();
         self.delete_parts(&replaced).await?;
-        Ok(S3Response::new(UploadPartOutput {
-            e_tag: Some(ETag::Strong(md5)),
-            ..Default::default()
-        }))
+        Ok(S3Response::new(UploadPartOutput { e_tag: Some(ETag::Strong(md5)), ..Default::default() }))
     }
 
     async fn complete_multipart_upload(
@@ -192,12 +166,7 @@ impl S3 for Objects {
         let input = request.input;
         let folder = self.parts_folder(&input.key, &input.upload_id)?;
         self.refuse_claimed(&input.key).await?;
-        let named = named_parts(
-            input
-                .multipart_upload
-                .and_then(|upload| upload.parts)
-                .unwrap_or_default(),
-        )?;
+        let named = named_parts(input.multipart_upload.and_then(|upload| upload.parts).unwrap_or_default())?;
         let etag = joined_etag(&named)?;
         let sent = self.parts(&folder).await?;
         if sent.is_empty() && self.blobs.head(&input.key).await.is_ok() {
@@ -209,10 +178,7 @@ impl S3 for Objects {
             part.ok_or_else(|| s3_error!(InvalidPart, "Part {} was not sent, or has another ETag.", number))
         };
         let parts = named.iter().map(find).collect::<S3Result<Vec<&Part>>>()?;
-        self.blobs
-            .put(&input.key, self.joined(&parts), self.limits.max_object_bytes)
-            .await
-            .map_err(refused)?;
+        self.blobs.put(&input.key, self.joined(&parts), self.limits.max_object_bytes).await.map_err(refused)?;
         self.delete_parts(&sent).await?;
         Ok(completed(input.key, etag))
     }
@@ -245,10 +211,7 @@ impl S3 for Objects {
             accept_ranges: Some("bytes".into()),
             content_length: i64::try_from(reader.range.end - reader.range.start).ok(),
             content_range: range.map(|range| format!("bytes {}-{}/{bytes}", range.start, range.end - 1)),
-            content_disposition: key
-                .rsplit('/')
-                .next()
-                .map(|name| format!("attachment; filename=\"{name}\"")),
+            content_disposition: key.rsplit('/').next().map(|name| format!("attachment; filename=\"{name}\"")),
             content_type: Some("application/x-tar".parse().expect("it is a media type")),
             body: Some(Body::http_body_unsync(StreamBody::new(frames)).into()),
             ..Default::default()
@@ -258,9 +221,7 @@ impl S3 for Objects {
 
 /// How long the content is going to be, without the framing that some clients wrap it in.
 fn announced_bytes(headers: &HeaderMap) -> Option<u64> {
-    let length = headers
-        .get("x-amz-decoded-content-length")
-        .or_else(|| headers.get(CONTENT_LENGTH))?;
+    let length = headers.get("x-amz-decoded-content-length").or_else(|| headers.get(CONTENT_LENGTH))?;
     length.to_str().ok()?.parse().ok()
 }
 
@@ -309,11 +270,7 @@ fn refused(error: store::Error) -> S3Error {
     match error {
         store::Error::NotFound { .. } => s3_error!(NoSuchKey),
         store::Error::TooLarge { limit_bytes } => {
-            s3_error!(
-                EntityTooLarge,
-                "The object is larger than the {} bytes allowed.",
-                limit_bytes
-            )
+            s3_error!(EntityTooLarge, "The object is larger than the {} bytes allowed.", limit_bytes)
         }
         other => S3Error::internal_error(other),
     }

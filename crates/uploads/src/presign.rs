@@ -26,10 +26,7 @@ impl Issuer {
             credentials.session_token,
         );
         let request = format!("GET\n{path}\n{query}\nhost:{host}\n\nhost\nUNSIGNED-PAYLOAD");
-        let to_sign = format!(
-            "AWS4-HMAC-SHA256\n{time}\n{scope}\n{}",
-            hex::encode(Sha256::digest(request))
-        );
+        let to_sign = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{}", hex::encode(Sha256::digest(request)));
         let mut signature = format!("AWS4{}", credentials.secret_access_key).into_bytes();
         for part in [&time[..8], REGION, "s3", "aws4_request", &to_sign] {
             signature = hmac(&signature, part);
@@ -46,10 +43,6 @@ fn hmac(key: &[u8], message: &str) -> Vec<u8> {
 
 /// `20261121T010203Z`.
 fn compact_time(time: Timestamp) -> String {
-    let time = i64::try_from(time.0)
-        .ok()
-        .and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok());
-    time.unwrap_or(jiff::Timestamp::MAX)
-        .strftime("%Y%m%dT%H%M%SZ")
-        .to_string()
+    let time = i64::try_from(time.0).ok().and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok());
+    time.unwrap_or(jiff::Timestamp::MAX).strftime("%Y%m%dT%H%M%SZ").to_string()
 }

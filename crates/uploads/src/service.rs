@@ -62,23 +62,16 @@ impl Service {
         let (parts, body) = request.into_parts();
         let body = Shared::new(body);
         let unread = body.another();
-        let answer = self
-            .0
-            .call(Request::from_parts(parts, Body::http_body_unsync(body)))
-            .await;
-        let mut response = answer
-            .map(|response| response.map(|body| body.boxed_unsync()))
-            .unwrap_or_else(|_| {
-                // The cause is in the log: s3s has written it there.
-                let mut response = Response::new(Empty::new().map_err(|never| match never {}).boxed_unsync());
-                *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-                response
-            });
+        let answer = self.0.call(Request::from_parts(parts, Body::http_body_unsync(body))).await;
+        let mut response = answer.map(|response| response.map(|body| body.boxed_unsync())).unwrap_or_else(|_| {
+            // The cause is in the log: s3s has written it there.
+            let mut response = Response::new(Empty::new().map_err(|never| match never {}).boxed_unsync());
+            *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+            response
+        });
         let speaks_http1 = version < Version::HTTP_2;
         if !response.status().is_success() && !unread.discard(waits_for_go_ahead).await && speaks_http1 {
-            response
-                .headers_mut()
-                .insert(CONNECTION, HeaderValue::from_static("close"));
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }
@@ -112,21 +105,19 @@ impl S3Access for Grants {
             "GetObject" | "HeadObject" => Scope::Read,
             other => return Err(s3_error!(AccessDenied, "{} is not for uploads.", other)),
         };
-        let credentials = context
-            .credentials()
-            .ok_or_else(|| s3_error!(AccessDenied, "The request is not signed."))?;
+        let credentials = context.credentials().ok_or_else(|| s3_error!(AccessDenied, "The request is not signed."))?;
         let token = session_token(context).ok_or_else(|| s3_error!(InvalidToken, "The session token is missing."))?;
         let key = match context.s3_path().as_object() {
             Some((BUCKET, key)) => key,
             _ => return Err(s3_error!(NoSuchBucket, "The only bucket is {}.", BUCKET)),
         };
-        self.issuer
-            .check((self.clock)(), &credentials.access_key, &token, scope, key)
-            .map_err(|refusal| match refusal {
+        self.issuer.check((self.clock)(), &credentials.access_key, &token, scope, key).map_err(
+            |refusal| match refusal {
                 Refusal::Invalid => s3_error!(InvalidToken, "The session token is not for these credentials."),
                 Refusal::Expired => s3_error!(ExpiredToken, "The credentials have expired: prepare the upload again."),
                 Refusal::Elsewhere => s3_error!(AccessDenied, "The credentials are for another object or operation."),
-            })
+            },
+        )
     }
 }
 
@@ -149,11 +140,7 @@ struct Hosts;
 impl S3Host for Hosts {
     fn parse_host_header<'a>(&'a self, host: &'a str) -> S3Result<VirtualHost<'a>> {
         let parsed = VirtualHost::new(host);
-        Ok(if is_bucket_host(host) {
-            parsed.with_bucket(BUCKET)
-        } else {
-            parsed
-        })
+        Ok(if is_bucket_host(host) { parsed.with_bucket(BUCKET) } else { parsed })
     }
 }
 

@@ -27,10 +27,7 @@ struct Content<B> {
 
 impl<B: Body<Data = Bytes>> Shared<B> {
     pub fn new(body: B) -> Self {
-        Self(Arc::new(Mutex::new(Content {
-            body: Box::pin(body),
-            was_asked_for: false,
-        })))
+        Self(Arc::new(Mutex::new(Content { body: Box::pin(body), was_asked_for: false })))
     }
 
     pub fn another(&self) -> Self {
@@ -46,10 +43,7 @@ impl<B: Body<Data = Bytes>> Shared<B> {
         let discard = async {
             let mut discarded = 0;
             while let Some(frame) = self.frame().await {
-                discarded += frame
-                    .ok()
-                    .and_then(|frame| Some(frame.data_ref()?.len()))
-                    .unwrap_or_default();
+                discarded += frame.ok().and_then(|frame| Some(frame.data_ref()?.len())).unwrap_or_default();
                 if discarded > MOST_BYTES {
                     return false;
                 }

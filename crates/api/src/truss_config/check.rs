@@ -16,10 +16,7 @@ pub struct Problem {
 
 impl Problem {
     pub(super) fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            path: path.into(),
-            message: message.into(),
-        }
+        Self { path: path.into(), message: message.into() }
     }
 }
 
@@ -50,10 +47,7 @@ impl TrussConfig {
         let mut refuse = |path: &str, message: &str| problems.push(Problem::new(path, message));
 
         if !self.requirements.is_empty() && self.requirements_file.is_some() {
-            refuse(
-                "requirements",
-                "give either `requirements` or `requirements_file`, not both",
-            );
+            refuse("requirements", "give either `requirements` or `requirements_file`, not both");
         }
         if !self.weights.is_empty() && !self.model_cache.is_empty() {
             refuse("weights", "give either `weights` or `model_cache`, not both");
@@ -66,10 +60,7 @@ impl TrussConfig {
             ("requirements_file", self.requirements_file.as_ref()),
         ] {
             if place.is_some_and(|place| !stays_inside(place)) {
-                refuse(
-                    path,
-                    "expected a path inside the model's folder, relative and without `..`",
-                );
+                refuse(path, "expected a path inside the model's folder, relative and without `..`");
             }
         }
         for (index, item) in self.external_data.iter().flatten().enumerate() {
@@ -88,10 +79,7 @@ impl TrussConfig {
         }
         for (index, weights) in self.weights.iter().enumerate() {
             if !weights.mount_location.starts_with('/') || !stays_inside(&weights.mount_location[1..]) {
-                refuse(
-                    &format!("weights[{index}].mount_location"),
-                    "expected an absolute path without `..`",
-                );
+                refuse(&format!("weights[{index}].mount_location"), "expected an absolute path without `..`");
             }
         }
         if !is_identifier(&self.model_class_name) {
@@ -104,20 +92,14 @@ impl TrussConfig {
         }
         for (name, value) in &self.environment_variables {
             if value.contains('\0') {
-                refuse(
-                    &format!("environment_variables.{name}"),
-                    "a value cannot contain a NUL character",
-                );
+                refuse(&format!("environment_variables.{name}"), "a value cannot contain a NUL character");
             }
         }
         for name in self.secrets.keys() {
             let is_file_name =
                 !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
             if !is_file_name || name.starts_with('.') {
-                refuse(
-                    &format!("secrets.{name}"),
-                    "expected a name of letters, digits, `-`, `_` and `.`",
-                );
+                refuse(&format!("secrets.{name}"), "expected a name of letters, digits, `-`, `_` and `.`");
             }
         }
         if self.resources.node_count == Some(0) {
@@ -152,37 +134,21 @@ impl TrussConfig {
         let mut warnings = Vec::new();
         let mut warn = |path: String, message: String| warnings.push(Problem::new(path, message));
         for key in self.extra.keys() {
-            let guess = closest(key, &self.keys())
-                .map(|guess| format!("; did you mean `{guess}`?"))
-                .unwrap_or_default();
+            let guess =
+                closest(key, &self.keys()).map(|guess| format!("; did you mean `{guess}`?")).unwrap_or_default();
             warn(key.clone(), format!("unknown key, kept and given no meaning{guess}"));
         }
-        for name in self
-            .environment_variables
-            .keys()
-            .filter(|name| is_reserved_variable(name))
-        {
-            warn(
-                format!("environment_variables.{name}"),
-                "set by the platform, this value is dropped".into(),
-            );
+        for name in self.environment_variables.keys().filter(|name| is_reserved_variable(name)) {
+            warn(format!("environment_variables.{name}"), "set by the platform, this value is dropped".into());
         }
-        for name in self
-            .secrets
-            .iter()
-            .filter(|(_, value)| value.is_some())
-            .map(|(name, _)| name)
-        {
+        for name in self.secrets.iter().filter(|(_, value)| value.is_some()).map(|(name, _)| name) {
             warn(
                 format!("secrets.{name}"),
                 "this value is not used: set the secret itself, and leave the value empty here".into(),
             );
         }
         if !self.external_package_dirs.is_empty() {
-            warn(
-                "external_package_dirs".into(),
-                "only folders that the client packed are there".into(),
-            );
+            warn("external_package_dirs".into(), "only folders that the client packed are there".into());
         }
         if !self.model_cache.is_empty() {
             warn("model_cache".into(), "deprecated, use `weights`".into());
@@ -200,11 +166,7 @@ impl TrussConfig {
 
     fn keys(&self) -> Vec<String> {
         let known = TrussConfig::default().expanded();
-        known
-            .as_object()
-            .into_iter()
-            .flat_map(|keys| keys.keys().cloned())
-            .collect()
+        known.as_object().into_iter().flat_map(|keys| keys.keys().cloned()).collect()
     }
 }
 
@@ -229,10 +191,7 @@ fn check_health(checks: &HealthChecks, refuse: &mut impl FnMut(&str, &str)) {
 
 fn check_server(server: &DockerServer, has_image: bool, refuse: &mut impl FnMut(&str, &str)) {
     match server.server_port {
-        PLATFORM_PORT => refuse(
-            "docker_server.server_port",
-            "8080 is taken by the platform, choose another port",
-        ),
+        PLATFORM_PORT => refuse("docker_server.server_port", "8080 is taken by the platform, choose another port"),
         0 => refuse("docker_server.server_port", "expected a port from 1 to 65535"),
         _ => {}
     }
@@ -247,19 +206,12 @@ fn check_server(server: &DockerServer, has_image: bool, refuse: &mut impl FnMut(
         }
     }
     if server.run_as_user_id.is_some_and(|user| RESERVED_USERS.contains(&user)) {
-        refuse(
-            "docker_server.run_as_user_id",
-            "0 and 60000 are taken, choose another user",
-        );
+        refuse("docker_server.run_as_user_id", "0 and 60000 are taken, choose another user");
     }
     if server.no_build == Some(true) && !has_image {
         refuse("docker_server.no_build", "needs a `base_image`");
     }
-    if server
-        .start_command
-        .as_deref()
-        .is_none_or(|command| command.trim().is_empty())
-        && server.no_build != Some(true)
+    if server.start_command.as_deref().is_none_or(|command| command.trim().is_empty()) && server.no_build != Some(true)
     {
         refuse("docker_server.start_command", "is missing");
     }
@@ -273,9 +225,7 @@ fn stays_inside(path: &str) -> bool {
 
 fn is_identifier(name: &str) -> bool {
     let mut letters = name.chars();
-    letters
-        .next()
-        .is_some_and(|first| first.is_alphabetic() || first == '_')
+    letters.next().is_some_and(|first| first.is_alphabetic() || first == '_')
         && letters.all(|c| c.is_alphanumeric() || c == '_')
 }
 
@@ -290,13 +240,8 @@ fn is_reserved_variable(name: &str) -> bool {
 
 /// The known key that a mistyped one most likely means: at most two letters away.
 fn closest<'k>(key: &str, known: &'k [String]) -> Option<&'k str> {
-    let distances = known
-        .iter()
-        .map(|candidate| (distance(key, candidate), candidate.as_str()));
-    distances
-        .filter(|(distance, _)| *distance <= 2)
-        .min()
-        .map(|(_, candidate)| candidate)
+    let distances = known.iter().map(|candidate| (distance(key, candidate), candidate.as_str()));
+    distances.filter(|(distance, _)| *distance <= 2).min().map(|(_, candidate)| candidate)
 }
 
 /// How many letters must be added, removed or replaced to turn one word into the other.

@@ -86,10 +86,7 @@ fn explain(document: &Value, path: &serde_path_to_error::Path, message: &str) ->
             Segment::Enum { .. } | Segment::Unknown => {}
         }
     }
-    if let Some(field) = message
-        .strip_prefix("missing field `")
-        .and_then(|rest| rest.split('`').next())
-    {
+    if let Some(field) = message.strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {
         let separator = if place.is_empty() { "" } else { "." };
         return Problem::new(format!("{place}{separator}{field}"), "is missing");
     }

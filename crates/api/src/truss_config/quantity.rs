@@ -21,10 +21,7 @@ impl Cpu {
 
 impl Default for Cpu {
     fn default() -> Self {
-        Self {
-            text: "1".into(),
-            millicpu: 1_000,
-        }
+        Self { text: "1".into(), millicpu: 1_000 }
     }
 }
 
@@ -44,10 +41,7 @@ impl Memory {
 
 impl Default for Memory {
     fn default() -> Self {
-        Self {
-            text: "2Gi".into(),
-            bytes: 2 << 30,
-        }
+        Self { text: "2Gi".into(), bytes: 2 << 30 }
     }
 }
 
@@ -91,10 +85,7 @@ impl FromStr for Cpu {
             None => (text, 1_000),
         };
         let millicpu = scaled(number, per_unit).filter(|millicpu| *millicpu > 0).ok_or(CPU)?;
-        Ok(Self {
-            text: text.into(),
-            millicpu,
-        })
+        Ok(Self { text: text.into(), millicpu })
     }
 }
 
@@ -116,10 +107,7 @@ impl FromStr for Memory {
             _ => return Err(MEMORY),
         };
         let bytes = scaled(number, per_unit).filter(|bytes| *bytes > 0).ok_or(MEMORY)?;
-        Ok(Self {
-            text: text.into(),
-            bytes,
-        })
+        Ok(Self { text: text.into(), bytes })
     }
 }
 
@@ -127,15 +115,9 @@ impl FromStr for Accelerator {
     type Err = Expected;
     fn from_str(text: &str) -> Result<Self, Expected> {
         let (name, count) = text.split_once(':').unwrap_or((text, "1"));
-        let is_name = !name.is_empty()
-            && name
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+        let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
         match count.parse::<u32>() {
-            Ok(count) if is_name && count > 0 => Ok(Self {
-                name: name.into(),
-                count,
-            }),
+            Ok(count) if is_name && count > 0 => Ok(Self { name: name.into(), count }),
             _ => Err(ACCELERATOR),
         }
     }
@@ -144,17 +126,9 @@ impl FromStr for Accelerator {
 impl FromStr for PythonVersion {
     type Err = Expected;
     fn from_str(text: &str) -> Result<Self, Expected> {
-        let minor = text
-            .strip_prefix("py3")
-            .or_else(|| text.strip_prefix("3."))
-            .ok_or(PYTHON)?;
+        let minor = text.strip_prefix("py3").or_else(|| text.strip_prefix("3.")).ok_or(PYTHON)?;
         let is_number = minor.bytes().all(|b| b.is_ascii_digit());
-        minor
-            .parse()
-            .ok()
-            .filter(|_| is_number)
-            .map(|minor| Self { minor })
-            .ok_or(PYTHON)
+        minor.parse().ok().filter(|_| is_number).map(|minor| Self { minor }).ok_or(PYTHON)
     }
 }
 
@@ -233,10 +207,7 @@ macro_rules! spelled {
     ($name:ident, $expected:expr, numbers: $numbers:literal) => {
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = deserializer.deserialize_any(Spelled {
-                    expected: $expected,
-                    numbers: $numbers,
-                })?;
+                let text = deserializer.deserialize_any(Spelled { expected: $expected, numbers: $numbers })?;
                 text.parse().map_err(de::Error::custom)
             }
         }
@@ -286,18 +257,7 @@ mod tests {
         assert_eq!(millicpu("500m"), Some(500));
         assert_eq!(millicpu("0.25"), Some(250));
         assert_eq!(millicpu("1.0001"), Some(1_001));
-        for wrong in [
-            "",
-            "m",
-            "lots",
-            "-1",
-            "1 ",
-            "1.",
-            "0",
-            "1e3",
-            "1Gi",
-            "99999999999999999999",
-        ] {
+        for wrong in ["", "m", "lots", "-1", "1 ", "1.", "0", "1e3", "1Gi", "99999999999999999999"] {
             assert_eq!(millicpu(wrong), None, "{wrong:?}");
         }
     }
@@ -316,20 +276,8 @@ mod tests {
 
     #[test]
     fn an_accelerator_has_a_kind_and_a_count() {
-        assert_eq!(
-            "H100:8".parse(),
-            Ok(Accelerator {
-                name: "H100".into(),
-                count: 8
-            })
-        );
-        assert_eq!(
-            "T4".parse(),
-            Ok(Accelerator {
-                name: "T4".into(),
-                count: 1
-            })
-        );
+        assert_eq!("H100:8".parse(), Ok(Accelerator { name: "H100".into(), count: 8 }));
+        assert_eq!("T4".parse(), Ok(Accelerator { name: "T4".into(), count: 1 }));
         for wrong in ["", ":2", "T4:0", "T4:two", "T4:2:2", "a b"] {
             assert!(wrong.parse::<Accelerator>().is_err(), "{wrong:?}");
         }

@@ -42,16 +42,9 @@ mod tests {
 
     #[test]
     fn null_clears_and_absence_leaves_alone() {
-        let read = |json| {
-            serde_json::from_str::<UpdateRequestBackpressureSettings>(json)
-                .unwrap()
-                .policy
-        };
+        let read = |json| serde_json::from_str::<UpdateRequestBackpressureSettings>(json).unwrap().policy;
         assert_eq!(read("{}"), None);
         assert_eq!(read(r#"{"policy": null}"#), Some(None));
-        assert_eq!(
-            read(r#"{"policy": "REJECT_ON_FULL"}"#),
-            Some(Some(RequestBackpressurePolicy::RejectOnFull))
-        );
+        assert_eq!(read(r#"{"policy": "REJECT_ON_FULL"}"#), Some(Some(RequestBackpressurePolicy::RejectOnFull)));
     }
 }

@@ -140,9 +140,7 @@ impl RollingDeployConfig {
             rolling_deploy_strategy: change.rolling_deploy_strategy.unwrap_or(self.rolling_deploy_strategy),
             max_surge_percent: change.max_surge_percent.unwrap_or(self.max_surge_percent),
             max_unavailable_percent: change.max_unavailable_percent.unwrap_or(self.max_unavailable_percent),
-            stabilization_time_seconds: change
-                .stabilization_time_seconds
-                .unwrap_or(self.stabilization_time_seconds),
+            stabilization_time_seconds: change.stabilization_time_seconds.unwrap_or(self.stabilization_time_seconds),
             replica_overhead_percent: change.replica_overhead_percent.unwrap_or(self.replica_overhead_percent),
         }
     }
@@ -189,37 +187,19 @@ mod tests {
 
     #[test]
     fn a_change_touches_only_what_it_names() {
-        let change = UpdatePromotionSettings {
-            rolling_deploy: Some(true),
-            ..Default::default()
-        };
+        let change = UpdatePromotionSettings { rolling_deploy: Some(true), ..Default::default() };
         let settings = PromotionSettings::default().updated(change);
-        assert_eq!(
-            settings,
-            PromotionSettings {
-                rolling_deploy: Some(true),
-                ..Default::default()
-            }
-        );
+        assert_eq!(settings, PromotionSettings { rolling_deploy: Some(true), ..Default::default() });
     }
 
     #[test]
     fn the_first_change_of_the_steps_begins_at_the_defaults() {
-        let steps = UpdateRollingDeployConfig {
-            max_surge_percent: Some(50),
-            ..Default::default()
-        };
-        let change = UpdatePromotionSettings {
-            rolling_deploy_config: Some(steps),
-            ..Default::default()
-        };
+        let steps = UpdateRollingDeployConfig { max_surge_percent: Some(50), ..Default::default() };
+        let change = UpdatePromotionSettings { rolling_deploy_config: Some(steps), ..Default::default() };
         let settings = PromotionSettings::default().updated(change);
         assert_eq!(
             settings.rolling_deploy_config,
-            Some(RollingDeployConfig {
-                max_surge_percent: 50,
-                ..Default::default()
-            })
+            Some(RollingDeployConfig { max_surge_percent: 50, ..Default::default() })
         );
     }
 }

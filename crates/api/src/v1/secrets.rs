@@ -37,9 +37,7 @@ pub struct UpsertSecretRequest {
 
 impl fmt::Debug for UpsertSecretRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UpsertSecretRequest")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
+        f.debug_struct("UpsertSecretRequest").field("name", &self.name).finish_non_exhaustive()
     }
 }
 

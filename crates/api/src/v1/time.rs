@@ -5,10 +5,8 @@ use jiff::Timestamp;
 /// A moment, given in milliseconds since the Unix epoch, as RFC 3339 in UTC with milliseconds: `2026-01-02T03:04:05.678Z`.
 /// A moment beyond the year 9999 is shown as the last one that can be written.
 pub fn rfc3339(epoch_ms: u64) -> String {
-    let moment = i64::try_from(epoch_ms)
-        .ok()
-        .and_then(|ms| Timestamp::from_millisecond(ms).ok())
-        .unwrap_or(Timestamp::MAX);
+    let moment =
+        i64::try_from(epoch_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or(Timestamp::MAX);
     format!("{moment:.3}")
 }
 

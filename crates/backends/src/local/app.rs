@@ -37,10 +37,7 @@ impl Local {
 /// Says what this backend cannot do for a config, by key.
 pub(super) fn refuse_unsupported(config: &TrussConfig, say: &Say) -> Result<(), BuildError> {
     let refuse = |message: &str, hint: &str| {
-        Err(BuildError::Invalid {
-            message: message.to_owned(),
-            hint: Some(hint.to_owned()),
-        })
+        Err(BuildError::Invalid { message: message.to_owned(), hint: Some(hint.to_owned()) })
     };
     let hint = "fetch the files in load(), list them under external_data, or put them into data/";
     if !config.weights.is_empty() {
@@ -50,11 +47,7 @@ pub(super) fn refuse_unsupported(config: &TrussConfig, say: &Say) -> Result<(), 
         return refuse("model_cache: not available on this backend", hint);
     }
     if let Some(server) = &config.docker_server {
-        if server
-            .start_command
-            .as_deref()
-            .is_none_or(|command| command.trim().is_empty())
-        {
+        if server.start_command.as_deref().is_none_or(|command| command.trim().is_empty()) {
             return refuse(
                 "docker_server.start_command: needed on this backend, which runs no images",
                 "give the command that starts the server, or use a backend that runs containers",
@@ -114,13 +107,9 @@ fn write_config(app: &Path, request: &BuildRequest) -> io::Result<()> {
 fn from_archive(error: archive::Error) -> BuildError {
     match error {
         archive::Error::Read(source) => BuildError::Machine(source),
-        archive::Error::Write { path, source } => BuildError::Machine(io::Error::new(
-            source.kind(),
-            format!("cannot unpack {path:?}: {source}"),
-        )),
-        refused => BuildError::Invalid {
-            message: refused.to_string(),
-            hint: None,
-        },
+        archive::Error::Write { path, source } => {
+            BuildError::Machine(io::Error::new(source.kind(), format!("cannot unpack {path:?}: {source}")))
+        }
+        refused => BuildError::Invalid { message: refused.to_string(), hint: None },
     }
 }

@@ -50,22 +50,13 @@ impl Local {
         let request = Arc::new(request);
         let key = {
             let (request, python) = (Arc::clone(&request), python.clone());
-            blocking(move || artifact_key(&request, &python))
-                .await
-                .map_err(BuildError::Machine)?
+            blocking(move || artifact_key(&request, &python)).await.map_err(BuildError::Machine)?
         };
         let place = self.artifact_place(&key);
         let is_usable = |marker: &[u8]| self.build_of(marker).is_some();
-        match place
-            .claim(&say, "archive", is_usable)
-            .await
-            .map_err(BuildError::Machine)?
-        {
+        match place.claim(&say, "archive", is_usable).await.map_err(BuildError::Machine)? {
             Claim::Done => say.info("Nothing has changed since an earlier build; using that"),
-            Claim::Mine(work) => {
-                self.make_artifact(&request, &key, &python, &place.folder, work, &say)
-                    .await?
-            }
+            Claim::Mine(work) => self.make_artifact(&request, &key, &python, &place.folder, work, &say).await?,
         }
         self.touch_artifact(&place).map_err(BuildError::Machine)?;
         Ok(Artifact(key))
@@ -93,24 +84,11 @@ impl Local {
         let wanted = Wanted::read(config, &app)?;
         let adds_offered = config.docker_server.is_none();
         let has_commands = !config.build_commands.is_empty();
-        let plan = Plan::new(
-            python.clone(),
-            wanted,
-            adds_offered,
-            has_commands,
-            config.build.no_cache,
-            key,
-        );
+        let plan = Plan::new(python.clone(), wanted, adds_offered, has_commands, config.build.no_cache, key);
         self.make_environment(&plan, &app, say).await?;
-        self.download(
-            config.external_data.as_deref().unwrap_or_default(),
-            &app.join("data"),
-            say,
-        )
-        .await?;
+        self.download(config.external_data.as_deref().unwrap_or_default(), &app.join("data"), say).await?;
         let environment = plan.key();
-        self.run_commands(config, &app, &self.environment(&environment).folder, say)
-            .await?;
+        self.run_commands(config, &app, &self.environment(&environment).folder, say).await?;
         self.hand_over(folder, &environment, has_commands).await?;
         let build = serde_json::to_vec(&Build { environment }).expect("a build is plain data");
         work.finish(&build).map_err(BuildError::Machine)
@@ -129,13 +107,8 @@ impl Local {
             let mut command = self.tool(Path::new("/bin/sh"), ["-c", line]);
             command.current_dir(app);
             command.envs(config.allowed_environment_variables());
-            command.env(
-                "PATH",
-                self.path_with(&environment.join("bin")).map_err(BuildError::Machine)?,
-            );
-            command
-                .env("VIRTUAL_ENV", environment)
-                .env("UV_CACHE_DIR", self.settings.cache.join("uv"));
+            command.env("PATH", self.path_with(&environment.join("bin")).map_err(BuildError::Machine)?);
+            command.env("VIRTUAL_ENV", environment).env("UV_CACHE_DIR", self.settings.cache.join("uv"));
             let finished = run(command, say).await.map_err(BuildError::Machine)?;
             if !finished.status.success() {
                 let reason = reason(&finished.last_lines);
@@ -165,10 +138,7 @@ impl Local {
 
     fn path_with(&self, first: &Path) -> io::Result<OsString> {
         let uv = self.uv.get().and_then(|uv| uv.parent()).map(Path::to_owned);
-        let folders = [first.to_owned()]
-            .into_iter()
-            .chain(self.settings.path_folders())
-            .chain(uv);
+        let folders = [first.to_owned()].into_iter().chain(self.settings.path_folders()).chain(uv);
         std::env::join_paths(folders).map_err(io::Error::other)
     }
 
@@ -195,10 +165,7 @@ impl Local {
     /// Removes artifacts that none of `keep` and no replica needs, then environments that no artifact needs.
     pub(super) async fn remove_garbage(&self, keep: &BTreeSet<Artifact>) -> Result<(), BackendError> {
         let root = &self.settings.root;
-        let failed = |source| BackendError {
-            what: format!("cannot clean up {root:?}"),
-            source,
-        };
+        let failed = |source| BackendError { what: format!("cannot clean up {root:?}"), source };
         let now = (self.settings.clock)();
         let mut kept: BTreeSet<String> = keep.iter().map(|artifact| artifact.0.clone()).collect();
         kept.extend(self.artifacts_of_replicas());
@@ -246,9 +213,7 @@ fn artifact_key(request: &BuildRequest, python: &Interpreter) -> io::Result<Stri
 }
 
 fn names_in(folder: &PathBuf) -> io::Result<Vec<String>> {
-    fs::read_dir(folder)?
-        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
-        .collect()
+    fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
 }
 
 /// Runs something that blocks where it may.

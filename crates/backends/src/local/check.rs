@@ -52,14 +52,8 @@ answer(kind="missing", classes=classes[:5], function=line.get(wanted))
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum Answer {
     Fine,
-    Syntax {
-        line: u32,
-        message: String,
-    },
-    Missing {
-        classes: Vec<String>,
-        function: Option<u32>,
-    },
+    Syntax { line: u32, message: String },
+    Missing { classes: Vec<String>, function: Option<u32> },
 }
 
 impl Local {
@@ -70,11 +64,7 @@ impl Local {
         app: &Path,
         python: &Interpreter,
     ) -> Result<(), BuildError> {
-        let file = format!(
-            "{}/{}",
-            config.model_module_dir.trim_matches('/'),
-            config.model_class_filename
-        );
+        let file = format!("{}/{}", config.model_module_dir.trim_matches('/'), config.model_class_filename);
         let path = app.join(&file);
         if !path.is_file() {
             return Err(BuildError::Invalid {
@@ -90,10 +80,7 @@ impl Local {
         let output = command.output().await.map_err(BuildError::Machine)?;
         let answer = serde_json::from_slice(&output.stdout).map_err(|_| {
             let said = String::from_utf8_lossy(&output.stderr);
-            super::uv::machine(format!(
-                "Python could not check {file}: {}",
-                said.lines().last().unwrap_or("no answer")
-            ))
+            super::uv::machine(format!("Python could not check {file}: {}", said.lines().last().unwrap_or("no answer")))
         })?;
         match answer {
             Answer::Fine => Ok(()),
@@ -101,9 +88,7 @@ impl Local {
                 message: format!("{file}:{line}: {message}"),
                 hint: Some(format!("the file is no Python {}", python.version)),
             }),
-            Answer::Missing {
-                function: Some(line), ..
-            } => Err(BuildError::Invalid {
+            Answer::Missing { function: Some(line), .. } => Err(BuildError::Invalid {
                 message: format!("{file}:{line}: `{class}` is a function, not a class"),
                 hint: None,
             }),
@@ -111,10 +96,7 @@ impl Local {
                 message: format!("{file} has no class `{class}`"),
                 hint: Some(match classes.as_slice() {
                     [] => format!("define `class {class}` there, or set model_class_name"),
-                    found => format!(
-                        "it has `{}`; set model_class_name, or rename the class",
-                        found.join("`, `")
-                    ),
+                    found => format!("it has `{}`; set model_class_name, or rename the class", found.join("`, `")),
                 }),
             }),
         }

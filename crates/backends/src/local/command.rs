@@ -38,11 +38,7 @@ pub(super) struct Say {
 
 impl Say {
     pub fn new(output: Arc<dyn BuildOutput>, clock: Clock) -> Self {
-        Self {
-            output,
-            clock,
-            last_ns: AtomicI64::new(0),
-        }
+        Self { output, clock, last_ns: AtomicI64::new(0) }
     }
 
     pub fn info(&self, message: impl Into<String>) {
@@ -56,16 +52,9 @@ impl Say {
     fn line(&self, level: Level, message: String) {
         let now_ns = i64::try_from((self.clock)().0.saturating_mul(1_000_000)).unwrap_or(i64::MAX);
         let later = |last: i64| now_ns.max(last.saturating_add(1));
-        let last = self
-            .last_ns
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(later(last)));
+        let last = self.last_ns.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(later(last)));
         let timestamp_ns = last.map_or(now_ns, later);
-        self.output.line(LogLine {
-            timestamp_ns,
-            level: Some(level),
-            request_id: None,
-            message,
-        });
+        self.output.line(LogLine { timestamp_ns, level: Some(level), request_id: None, message });
     }
 }
 
@@ -78,12 +67,7 @@ pub(super) struct Finished {
 
 /// Runs a command to its end. Dropping the future kills it with all its children.
 pub(super) async fn run(mut command: Command, say: &Say) -> io::Result<Finished> {
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
     let mut child = command.spawn()?;
     let _group = Group(child.id());
     let last_lines = Mutex::new(VecDeque::new());
@@ -97,10 +81,7 @@ pub(super) async fn run(mut command: Command, say: &Say) -> io::Result<Finished>
     };
     let (status, ..) = tokio::join!(wait, relay(stdout, say, &last_lines), relay(stderr, say, &last_lines));
     let last_lines = last_lines.into_inner().expect("no holder of this lock panics").into();
-    Ok(Finished {
-        status: status?,
-        last_lines,
-    })
+    Ok(Finished { status: status?, last_lines })
 }
 
 async fn relay(stream: impl AsyncRead + Unpin, say: &Say, last_lines: &Mutex<VecDeque<String>>) {

@@ -24,10 +24,7 @@ impl Local {
         if items.is_empty() {
             return Ok(());
         }
-        let client = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(READ_TIMEOUT)
-            .build();
+        let client = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT).build();
         let client = client.map_err(|error| BuildError::Machine(std::io::Error::other(error)))?;
         for (index, item) in items.iter().enumerate() {
             let failed = |problem: String| BuildError::Invalid {
@@ -35,12 +32,10 @@ impl Local {
                 hint: Some("check the address, and that this machine can reach it without credentials".into()),
             };
             say.info(format!("Downloading {} to data/{}", item.url, item.local_data_path));
-            self.download_one(&client, item, data, say)
-                .await
-                .map_err(|error| match error {
-                    Failure::Theirs(problem) => failed(problem),
-                    Failure::Ours(error) => BuildError::Machine(error),
-                })?;
+            self.download_one(&client, item, data, say).await.map_err(|error| match error {
+                Failure::Theirs(problem) => failed(problem),
+                Failure::Ours(error) => BuildError::Machine(error),
+            })?;
         }
         Ok(())
     }
@@ -53,10 +48,7 @@ impl Local {
         say: &Say,
     ) -> Result<(), Failure> {
         if item.backend != "http_public" {
-            return Err(Failure::Theirs(format!(
-                "the backend {:?} is not offered, only http_public",
-                item.backend
-            )));
+            return Err(Failure::Theirs(format!("the backend {:?} is not offered, only http_public", item.backend)));
         }
         let path = data.join(&item.local_data_path);
         if !Path::new(&item.local_data_path)
@@ -68,26 +60,16 @@ impl Local {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).await.map_err(Failure::Ours)?;
         }
-        let response = client
-            .get(&item.url)
-            .send()
-            .await
-            .and_then(reqwest::Response::error_for_status);
+        let response = client.get(&item.url).send().await.and_then(reqwest::Response::error_for_status);
         let mut response = response.map_err(|error| Failure::Theirs(described(error)))?;
         let mut file = fs::File::create(&path).await.map_err(Failure::Ours)?;
         let (mut received, mut told) = (0_u64, 0);
         let limit = self.settings.download_bytes;
         let mut hasher = Sha256::new();
-        while let Some(chunk) = response
-            .chunk()
-            .await
-            .map_err(|error| Failure::Theirs(described(error)))?
-        {
+        while let Some(chunk) = response.chunk().await.map_err(|error| Failure::Theirs(described(error)))? {
             received += chunk.len() as u64;
             if received > limit {
-                return Err(Failure::Theirs(format!(
-                    "it has more than {limit} bytes, which is the limit"
-                )));
+                return Err(Failure::Theirs(format!("it has more than {limit} bytes, which is the limit")));
             }
             hasher.update(&chunk);
             file.write_all(&chunk).await.map_err(Failure::Ours)?;

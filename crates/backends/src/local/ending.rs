@@ -42,11 +42,7 @@ impl Local {
         };
         tokio::spawn(async move {
             local.end(&id, grace_ms, deadline).await;
-            local
-                .stopping
-                .lock()
-                .expect("no holder of this lock panics")
-                .remove(&id);
+            local.stopping.lock().expect("no holder of this lock panics").remove(&id);
             local.bump();
         });
     }
@@ -61,9 +57,7 @@ impl Local {
             }
             let asked = tokio::time::timeout(DRAIN_TIMEOUT, self.ask_to_drain(id, grace_ms)).await;
             if !matches!(asked, Ok(Ok(()))) {
-                self.pid(id)
-                    .into_iter()
-                    .for_each(|pid| process::signal(pid, Signal::SIGTERM));
+                self.pid(id).into_iter().for_each(|pid| process::signal(pid, Signal::SIGTERM));
             }
             while self.is_alive(id) && Instant::now() < deadline {
                 tokio::time::sleep(END_POLL).await;
@@ -87,10 +81,6 @@ impl Local {
             answer = sender.send_request(request) => answer.map_err(io::Error::other)?,
             ended = connection => return Err(io::Error::other(format!("the connection ended: {ended:?}"))),
         };
-        if answer.status().is_success() {
-            Ok(())
-        } else {
-            Err(io::Error::other(answer.status().to_string()))
-        }
+        if answer.status().is_success() { Ok(()) } else { Err(io::Error::other(answer.status().to_string())) }
     }
 }

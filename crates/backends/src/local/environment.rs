@@ -75,16 +75,9 @@ impl Local {
     /// Makes an environment, unless it is there. `app` is the unpacked archive, where requirements may lead to.
     pub(super) async fn make_environment(&self, plan: &Plan, app: &Path, say: &Say) -> Result<(), BuildError> {
         let place = self.environment(&plan.key());
-        match place
-            .claim(say, "environment", |_| true)
-            .await
-            .map_err(BuildError::Machine)?
-        {
+        match place.claim(say, "environment", |_| true).await.map_err(BuildError::Machine)? {
             Claim::Done => {
-                say.info(format!(
-                    "Using an environment that is there (Python {})",
-                    plan.interpreter.version
-                ));
+                say.info(format!("Using an environment that is there (Python {})", plan.interpreter.version));
                 place.touch((self.settings.clock)()).map_err(BuildError::Machine)
             }
             Claim::Mine(work) => {
@@ -99,10 +92,7 @@ impl Local {
                 }
                 let marker = serde_json::to_vec(plan).expect("a plan is plain data");
                 work.finish(&marker).map_err(BuildError::Machine)?;
-                say.info(format!(
-                    "The environment is ready after {:.1} s",
-                    begun.elapsed().as_secs_f64()
-                ));
+                say.info(format!("The environment is ready after {:.1} s", begun.elapsed().as_secs_f64()));
                 Ok(())
             }
         }
@@ -118,10 +108,7 @@ impl Local {
         if finished.status.success() {
             return Ok(());
         }
-        Err(super::uv::machine(format!(
-            "cannot make a virtual environment: {}",
-            reason(&finished.last_lines)
-        )))
+        Err(super::uv::machine(format!("cannot make a virtual environment: {}", reason(&finished.last_lines))))
     }
 
     async fn install(&self, plan: &Plan, folder: &Path, app: &Path, say: &Say) -> Result<(), BuildError> {
@@ -181,14 +168,7 @@ impl Local {
         let offered = folder.join("greenroom-offered.txt");
         let mut arguments: Vec<&OsStr> = Vec::new();
         // Several indexes are searched like the reference does: the best version of any of them.
-        let options = [
-            "pip",
-            "install",
-            "--compile-bytecode",
-            "--index-strategy",
-            "unsafe-best-match",
-            "--python",
-        ];
+        let options = ["pip", "install", "--compile-bytecode", "--index-strategy", "unsafe-best-match", "--python"];
         arguments.extend(options.map(OsStr::new));
         arguments.extend([python.as_os_str(), "-r".as_ref(), file.as_os_str()]);
         if plan.adds_offered {
@@ -201,27 +181,17 @@ impl Local {
 
     /// Writes what a `uv.lock` pins, hashes included, in pip's format.
     async fn export_lock(&self, project: &Path, output: &Path, say: &Say) -> Result<(), BuildError> {
-        let mut arguments: Vec<&OsStr> = [
-            "export",
-            "--quiet",
-            "--frozen",
-            "--no-emit-project",
-            "--format",
-            "requirements-txt",
-            "-o",
-        ]
-        .map(OsStr::new)
-        .to_vec();
+        let mut arguments: Vec<&OsStr> =
+            ["export", "--quiet", "--frozen", "--no-emit-project", "--format", "requirements-txt", "-o"]
+                .map(OsStr::new)
+                .to_vec();
         arguments.push(output.as_os_str());
         let finished = self.run_uv(arguments, project, say).await?;
         if finished.status.success() {
             return Ok(());
         }
         Err(BuildError::Invalid {
-            message: format!(
-                "requirements_file: cannot read uv.lock: {}",
-                reason(&finished.last_lines)
-            ),
+            message: format!("requirements_file: cannot read uv.lock: {}", reason(&finished.last_lines)),
             hint: Some("run `uv lock` in its folder and push again".into()),
         })
     }

@@ -24,14 +24,8 @@ impl Local {
         let is_alive = self.is_alive(id) || self.is_starting(id);
         match read_log(&path, cursor, is_alive) {
             Ok(chunk) => Ok(chunk),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(LogChunk {
-                cursor,
-                ..LogChunk::default()
-            }),
-            Err(source) => Err(BackendError {
-                what: format!("cannot read the log of replica {id}"),
-                source,
-            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(LogChunk { cursor, ..LogChunk::default() }),
+            Err(source) => Err(BackendError { what: format!("cannot read the log of replica {id}"), source }),
         }
     }
 }
@@ -41,10 +35,7 @@ fn read_log(path: &Path, cursor: u64, is_alive: bool) -> io::Result<LogChunk> {
     let mut file = File::open(path)?;
     let metadata = file.metadata()?;
     // A line that makes no sense still belongs somewhere in time.
-    let written_ns = metadata
-        .mtime()
-        .saturating_mul(1_000_000_000)
-        .saturating_add(metadata.mtime_nsec());
+    let written_ns = metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec());
     file.seek(SeekFrom::Start(cursor))?;
     let mut bytes = Vec::new();
     file.take(LOG_BYTES).read_to_end(&mut bytes)?;
@@ -58,11 +49,7 @@ fn read_log(path: &Path, cursor: u64, is_alive: bool) -> io::Result<LogChunk> {
     let lines = bytes[..whole].split(|byte| *byte == b'\n');
     let lines = lines.filter_map(|line| read_line(line, written_ns)).collect();
     let cursor = cursor + whole as u64;
-    Ok(LogChunk {
-        lines,
-        cursor,
-        more: whole > 0 && cursor < metadata.len(),
-    })
+    Ok(LogChunk { lines, cursor, more: whole > 0 && cursor < metadata.len() })
 }
 
 /// A line, unless it is empty or began in a part of the log that the replica gave back to the disk, which reads as zero bytes.
@@ -98,11 +85,7 @@ mod tests {
         fs::write(&path, content).unwrap();
         let chunk = read_log(&path, cursor, is_alive).unwrap();
         let messages: Vec<&str> = chunk.lines.iter().map(|line| line.message.as_str()).collect();
-        assert_eq!(
-            (messages.as_slice(), chunk.cursor),
-            (expected, expected_cursor),
-            "{content:?}"
-        );
+        assert_eq!((messages.as_slice(), chunk.cursor), (expected, expected_cursor), "{content:?}");
         assert!(chunk.lines.iter().all(|line| line.timestamp_ns > 0));
     }
 
@@ -111,28 +94,10 @@ mod tests {
     #[test]
     fn a_log_is_read_by_whole_lines_and_damaged_ones_are_passed_on_as_text() {
         let length = LINE.len() as u64;
-        check(
-            &format!("{LINE}\n{LINE}\n"),
-            0,
-            true,
-            &["hello", "hello"],
-            2 * length + 2,
-        );
-        check(
-            &format!("{LINE}\n{LINE}\n"),
-            length + 1,
-            true,
-            &["hello"],
-            2 * length + 2,
-        );
+        check(&format!("{LINE}\n{LINE}\n"), 0, true, &["hello", "hello"], 2 * length + 2);
+        check(&format!("{LINE}\n{LINE}\n"), length + 1, true, &["hello"], 2 * length + 2);
         check(&format!("{LINE}\nhalf a l"), 0, true, &["hello"], length + 1);
-        check(
-            &format!("{LINE}\nhalf a l"),
-            0,
-            false,
-            &["hello", "half a l"],
-            length + 9,
-        );
+        check(&format!("{LINE}\nhalf a l"), 0, false, &["hello", "half a l"], length + 9);
         check("not json\n", 0, true, &["not json"], 9);
         check("", 0, true, &[], 0);
     }

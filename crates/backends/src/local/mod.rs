@@ -69,10 +69,7 @@ impl Local {
     /// Opens the folder, making it where it is missing, and begins to watch the replicas in it. Needs a tokio runtime.
     pub fn open(mut settings: Settings) -> Result<Arc<Self>, BackendError> {
         let what = format!("cannot use {:?}", settings.root);
-        let failed = |source| BackendError {
-            what: what.clone(),
-            source,
-        };
+        let failed = |source| BackendError { what: what.clone(), source };
         // Processes that start elsewhere are told these paths.
         let folders = [&mut settings.root, &mut settings.tools, &mut settings.cache];
         for path in folders
@@ -151,10 +148,7 @@ impl Backend for Local {
 
     async fn changed(&self, seen: u64) -> u64 {
         let mut changes = self.changes.subscribe();
-        *changes
-            .wait_for(|count| *count > seen)
-            .await
-            .expect("the sender lives in self")
+        *changes.wait_for(|count| *count > seen).await.expect("the sender lives in self")
     }
 
     async fn collect_garbage(&self, keep: &BTreeSet<Artifact>) -> Result<(), BackendError> {
@@ -166,9 +160,9 @@ fn lock_root(settings: &Settings) -> io::Result<File> {
     let lock = File::create(settings.root.join("lock"))?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(io::Error::other(
-            "another server uses this folder: stop it, or use another",
-        )),
+        Err(TryLockError::WouldBlock) => {
+            Err(io::Error::other("another server uses this folder: stop it, or use another"))
+        }
         Err(TryLockError::Error(error)) => Err(error),
     }
 }

@@ -42,20 +42,12 @@ impl Place {
     /// The place `root/kind/key`, with its lock among the others.
     pub fn new(root: &Path, kind: &str, key: &str, marker: &'static str) -> Self {
         let lock = root.join("locks").join(format!("{kind}-{key}"));
-        Self {
-            folder: root.join(kind).join(key),
-            lock,
-            marker,
-        }
+        Self { folder: root.join(kind).join(key), lock, marker }
     }
 
     /// A folder anywhere, with its lock beside it.
     pub fn at(folder: &Path, marker: &'static str) -> Self {
-        Self {
-            folder: folder.to_owned(),
-            lock: folder.with_extension("lock"),
-            marker,
-        }
+        Self { folder: folder.to_owned(), lock: folder.with_extension("lock"), marker }
     }
 
     /// The content of the marker, where the place is finished.
@@ -87,19 +79,13 @@ impl Place {
             remove_folder(&self.folder)?;
         }
         make_private_folder(&self.folder)?;
-        Ok(Claim::Mine(Work {
-            _lock: lock,
-            marker: self.folder.join(self.marker),
-        }))
+        Ok(Claim::Mine(Work { _lock: lock, marker: self.folder.join(self.marker) }))
     }
 
     /// Says that the place was needed just now.
     pub fn touch(&self, now: Timestamp) -> io::Result<()> {
         let time = UNIX_EPOCH + Duration::from_millis(now.0);
-        File::options()
-            .write(true)
-            .open(self.folder.join(self.marker))?
-            .set_modified(time)
+        File::options().write(true).open(self.folder.join(self.marker))?.set_modified(time)
     }
 
     /// Removes the place unless somebody is at work in it, or it was needed less than `age_ms` ago.

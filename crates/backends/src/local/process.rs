@@ -63,11 +63,7 @@ fn names_folder<'a>(command_line: &'a [u8], replica: &ReplicaId) -> Option<&'a s
     command_line
         .split(|byte| *byte == 0)
         .map(std::ffi::OsStr::from_bytes)
-        .find(|argument| {
-            Path::new(argument)
-                .file_name()
-                .is_some_and(|name| name == replica.as_str())
-        })
+        .find(|argument| Path::new(argument).file_name().is_some_and(|name| name == replica.as_str()))
 }
 
 struct State {

@@ -59,10 +59,7 @@ impl Local {
             return Ok(found);
         }
         Err(BuildError::Invalid {
-            message: format!(
-                "python_version: Python 3.{} is not installed on this machine",
-                wanted.minor
-            ),
+            message: format!("python_version: Python 3.{} is not installed on this machine", wanted.minor),
             hint: Some(
                 "install it (uv python install, pyenv, or the system's packages), or configure another version".into(),
             ),
@@ -94,16 +91,10 @@ impl Local {
     fn candidates(&self, minor: u8) -> Vec<PathBuf> {
         let settings = &self.settings;
         let name = format!("python3.{minor}");
-        let mut found: Vec<PathBuf> = settings
-            .path_folders()
-            .map(|folder| folder.join(&name))
-            .filter(|path| is_program(path))
-            .collect();
+        let mut found: Vec<PathBuf> =
+            settings.path_folders().map(|folder| folder.join(&name)).filter(|path| is_program(path)).collect();
         if let Some(home) = settings.variables.get("HOME").map(PathBuf::from) {
-            let pyenv = settings
-                .variables
-                .get("PYENV_ROOT")
-                .map_or_else(|| home.join(".pyenv"), PathBuf::from);
+            let pyenv = settings.variables.get("PYENV_ROOT").map_or_else(|| home.join(".pyenv"), PathBuf::from);
             found.extend(versions_below(&pyenv.join("versions"), &format!("3.{minor}."), &name));
             let managed = home.join(".local/share/uv/python");
             found.extend(versions_below(&managed, &format!("cpython-3.{minor}."), &name));
@@ -116,10 +107,7 @@ impl Local {
         let mut command = self.tool(program, ["-I", "-S", "-c", PROBE]);
         command.kill_on_drop(true);
         let output = tokio::time::timeout(PROBE_TIMEOUT, command.output()).await.ok()?.ok()?;
-        output
-            .status
-            .success()
-            .then(|| serde_json::from_slice(&output.stdout).ok())?
+        output.status.success().then(|| serde_json::from_slice(&output.stdout).ok())?
     }
 }
 
@@ -147,10 +135,7 @@ fn versions_below(folder: &Path, prefix: &str, name: &str) -> Vec<PathBuf> {
 
 /// The first program of this name in these folders.
 pub(super) fn find_program(folders: impl IntoIterator<Item = PathBuf>, name: &str) -> Option<PathBuf> {
-    folders
-        .into_iter()
-        .map(|folder| folder.join(name))
-        .find(|path| is_program(path))
+    folders.into_iter().map(|folder| folder.join(name)).find(|path| is_program(path))
 }
 
 fn is_program(path: &Path) -> bool {

@@ -42,21 +42,13 @@ struct Owner {
 
 impl Local {
     pub(super) async fn start_replica(&self, start: StartReplica) -> Result<(), StartError> {
-        let StartReplica {
-            spec,
-            artifact,
-            config,
-            secrets,
-        } = start;
+        let StartReplica { spec, artifact, config, secrets } = start;
         let id = spec.replica_id.clone();
         if self.replica_folder(&id).exists() {
             return Ok(());
         }
         let (program, sandbox) = self.program(&artifact, &config)?;
-        let owner = Owner {
-            deployment_id: spec.deployment_id.clone(),
-            artifact,
-        };
+        let owner = Owner { deployment_id: spec.deployment_id.clone(), artifact };
         let _starting = Starting::new(self, &id);
         match self.make_replica_folder(&with_program(spec, program, sandbox), &owner) {
             Ok(()) => {}
@@ -120,11 +112,7 @@ impl Local {
 
     /// Makes the folder with all it needs under another name first: under its own it is there or not, never half.
     fn make_replica_folder(&self, spec: &Spec, owner: &Owner) -> io::Result<()> {
-        let temporary = self
-            .settings
-            .root
-            .join("tmp")
-            .join(format!("replica-{}", spec.replica_id));
+        let temporary = self.settings.root.join("tmp").join(format!("replica-{}", spec.replica_id));
         if temporary.exists() {
             remove_folder(&temporary)?;
         }
@@ -137,11 +125,7 @@ impl Local {
     /// Starts the process in a session of its own, so that it outlives us, and hands it the secrets.
     async fn spawn(&self, id: &ReplicaId, secrets: Secrets) -> io::Result<()> {
         let folder = self.replica_folder(id);
-        let output = File::options()
-            .create(true)
-            .append(true)
-            .mode(0o600)
-            .open(folder.join(OUTPUT_FILE))?;
+        let output = File::options().create(true).append(true).mode(0o600).open(folder.join(OUTPUT_FILE))?;
         let mut command = Command::new(&self.settings.replica_program);
         command.arg(self.run_folder.join(id.as_str())).current_dir(&folder);
         command.env_clear().envs(self.settings.replica_variables());
@@ -149,10 +133,7 @@ impl Local {
         // SAFETY: between fork and exec, setsid() is async-signal-safe and touches no memory.
         unsafe { command.pre_exec(|| nix::unistd::setsid().map(drop).map_err(io::Error::from)) };
         let mut child = command.spawn().map_err(|error| {
-            io::Error::new(
-                error.kind(),
-                format!("cannot run {}: {error}", self.settings.replica_program.display()),
-            )
+            io::Error::new(error.kind(), format!("cannot run {}: {error}", self.settings.replica_program.display()))
         })?;
         if let Some(pid) = child.id() {
             write_private(&folder.join(PID_FILE), pid.to_string().as_bytes())?;
@@ -175,16 +156,8 @@ impl Local {
     }
 
     pub(super) fn list_replicas(&self) -> Result<Vec<Observed>, BackendError> {
-        let failed = |source| BackendError {
-            what: "cannot list replicas".into(),
-            source,
-        };
-        Ok(self
-            .replica_ids()
-            .map_err(failed)?
-            .into_iter()
-            .filter_map(|id| self.observe(id))
-            .collect())
+        let failed = |source| BackendError { what: "cannot list replicas".into(), source };
+        Ok(self.replica_ids().map_err(failed)?.into_iter().filter_map(|id| self.observe(id)).collect())
     }
 
     /// Every replica that has a folder.
@@ -223,12 +196,7 @@ impl Local {
             },
         };
         let address = Address::Unix(self.run_folder.join(id.as_str()).join(file::SOCKET));
-        Some(Observed {
-            replica_id: id,
-            deployment_id: owner.deployment_id,
-            status,
-            address,
-        })
+        Some(Observed { replica_id: id, deployment_id: owner.deployment_id, status, address })
     }
 
     pub(super) fn forget_replica(&self, id: &ReplicaId) {
@@ -261,18 +229,13 @@ impl Local {
     }
 
     pub(super) fn is_starting(&self, id: &ReplicaId) -> bool {
-        self.starting
-            .lock()
-            .expect("no holder of this lock panics")
-            .contains(id)
+        self.starting.lock().expect("no holder of this lock panics").contains(id)
     }
 
     /// The process id, as noted down by us or by the replica. When a crash came before either, it is looked for.
     pub(super) fn pid(&self, id: &ReplicaId) -> Option<u32> {
         let folder = self.replica_folder(id);
-        let noted = fs::read_to_string(folder.join(PID_FILE))
-            .ok()
-            .and_then(|text| text.parse().ok());
+        let noted = fs::read_to_string(folder.join(PID_FILE)).ok().and_then(|text| text.parse().ok());
         noted
             .or_else(|| Some(read_json::<Status>(&folder.join(file::STATUS))?.pid))
             .or_else(|| process::find(&folder, id))
@@ -284,22 +247,14 @@ struct Starting<'a>(&'a Local, ReplicaId);
 
 impl<'a> Starting<'a> {
     fn new(local: &'a Local, id: &ReplicaId) -> Self {
-        local
-            .starting
-            .lock()
-            .expect("no holder of this lock panics")
-            .insert(id.clone());
+        local.starting.lock().expect("no holder of this lock panics").insert(id.clone());
         Self(local, id.clone())
     }
 }
 
 impl Drop for Starting<'_> {
     fn drop(&mut self) {
-        self.0
-            .starting
-            .lock()
-            .expect("no holder of this lock panics")
-            .remove(&self.1);
+        self.0.starting.lock().expect("no holder of this lock panics").remove(&self.1);
     }
 }
 
@@ -331,11 +286,7 @@ fn vanished(folder: &Path) -> Exit {
         };
     }
     let detail = tail(&folder.join(OUTPUT_FILE)).ok().filter(|text| !text.is_empty());
-    Exit {
-        cause: ExitCause::Lost,
-        message: "the replica's process vanished".into(),
-        detail,
-    }
+    Exit { cause: ExitCause::Lost, message: "the replica's process vanished".into(), detail }
 }
 
 fn tail(path: &Path) -> io::Result<String> {
@@ -349,12 +300,7 @@ fn tail(path: &Path) -> io::Result<String> {
 
 pub(super) fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
     let temporary: PathBuf = path.with_extension("new");
-    let mut file = File::options()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&temporary)?;
+    let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
     io::Write::write_all(&mut file, content)?;
     fs::rename(temporary, path)
 }

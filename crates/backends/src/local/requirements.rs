@@ -57,10 +57,7 @@ impl Wanted {
     /// What the config asks for, with the files it names read from the unpacked app.
     pub fn read(config: &TrussConfig, app: &Path) -> Result<Self, BuildError> {
         let Some(file) = config.requirements_file.clone() else {
-            return Ok(Wanted::Pip {
-                file: None,
-                text: config.requirements.join("\n"),
-            });
+            return Ok(Wanted::Pip { file: None, text: config.requirements.join("\n") });
         };
         let text = read_file(app, &file)?;
         let (folder, name) = file.rsplit_once('/').unwrap_or((".", &file));
@@ -68,11 +65,7 @@ impl Wanted {
             "pyproject.toml" => Wanted::Pyproject { file, text },
             "uv.lock" => {
                 let project = read_file(app, &format!("{folder}/pyproject.toml"))?;
-                Wanted::Lock {
-                    folder: folder.to_owned(),
-                    text,
-                    project,
-                }
+                Wanted::Lock { folder: folder.to_owned(), text, project }
             }
             _ => Wanted::Pip { file: Some(file), text },
         })
@@ -113,16 +106,10 @@ impl Wanted {
 /// What the platform adds to a list in pip's format: packages that it does not name itself. Without `bounds` any version will do.
 pub(super) fn offered(text: &str, python_minor: u8, bounds: bool) -> String {
     let named: BTreeSet<String> = lines(text).filter_map(package_name).collect();
-    let numpy = if python_minor < NEWER_PYTHON_MINOR {
-        OFFERED_NUMPY
-    } else {
-        OFFERED_NUMPY_NEWER
-    };
+    let numpy = if python_minor < NEWER_PYTHON_MINOR { OFFERED_NUMPY } else { OFFERED_NUMPY_NEWER };
     let all = OFFERED.iter().copied().chain([("numpy", numpy)]);
     let added = all.filter(|(name, _)| !named.contains(*name));
-    added
-        .map(|(name, bound)| format!("{name}{}\n", if bounds { bound } else { "" }))
-        .collect()
+    added.map(|(name, bound)| format!("{name}{}\n", if bounds { bound } else { "" })).collect()
 }
 
 /// Whether a line of output speaks of something that the platform adds.
@@ -149,16 +136,7 @@ fn package_name(line: &str) -> Option<String> {
 
 /// Whether a line leads to a file of the archive.
 fn is_local(line: &str) -> bool {
-    let includes = [
-        "-r",
-        "--requirement",
-        "-c",
-        "--constraint",
-        "-e",
-        "--editable",
-        "-f",
-        "--find-links",
-    ];
+    let includes = ["-r", "--requirement", "-c", "--constraint", "-e", "--editable", "-f", "--find-links"];
     let is_include = includes.iter().any(|option| line.starts_with(option));
     let is_path = line.starts_with(['.', '/'])
         || (package_name(line).is_none() && !line.starts_with('-') && !line.contains("://"));
@@ -185,10 +163,9 @@ fn read_file(app: &Path, file: &str) -> Result<String, BuildError> {
             message: format!("requirements_file: {file} is not in the archive"),
             hint: Some("check its path, and that .truss_ignore does not leave it out".into()),
         }),
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(BuildError::Invalid {
-            message: format!("requirements_file: {file} is not UTF-8 text"),
-            hint: None,
-        }),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            Err(BuildError::Invalid { message: format!("requirements_file: {file} is not UTF-8 text"), hint: None })
+        }
         Err(error) => Err(BuildError::Machine(error)),
     }
 }
@@ -198,10 +175,7 @@ mod tests {
     use super::*;
 
     fn pip(text: &str) -> Wanted {
-        Wanted::Pip {
-            file: None,
-            text: text.into(),
-        }
+        Wanted::Pip { file: None, text: text.into() }
     }
 
     #[test]
@@ -236,41 +210,21 @@ mod tests {
 
     #[test]
     fn a_list_that_leads_into_the_archive_is_told_from_one_that_does_not() {
-        for local in [
-            "./wheels/a.whl",
-            "-r more.txt",
-            "-e .",
-            "x @ file:./x",
-            "wheels/a.whl",
-            "/opt/x",
-            "-c pins.txt",
-        ] {
+        for local in ["./wheels/a.whl", "-r more.txt", "-e .", "x @ file:./x", "wheels/a.whl", "/opt/x", "-c pins.txt"]
+        {
             assert!(pip(local).depends_on_archive(), "{local}");
         }
-        for plain in [
-            "numpy",
-            "x @ https://e.com/x.whl",
-            "git+https://e.com/x@v1",
-            "--extra-index-url https://e.com",
-        ] {
+        for plain in ["numpy", "x @ https://e.com/x.whl", "git+https://e.com/x@v1", "--extra-index-url https://e.com"] {
             assert!(!pip(plain).depends_on_archive(), "{plain}");
         }
-        let lock = |text: &str| Wanted::Lock {
-            folder: ".".into(),
-            text: text.into(),
-            project: String::new(),
-        };
+        let lock = |text: &str| Wanted::Lock { folder: ".".into(), text: text.into(), project: String::new() };
         assert!(!lock("source = { editable = \".\" }\nsource = { virtual = \".\" }").depends_on_archive());
         assert!(lock("source = { directory = \"libs/x\" }").depends_on_archive());
     }
 
     #[test]
     fn what_the_platform_adds_is_recognised_in_output() {
-        assert!(mentions_offered(
-            "Because foo==1 depends on numpy>=2 and you require numpy<2"
-        ));
-        assert!(!mentions_offered(
-            "Because numpydoc was not found in the package registry"
-        ));
+        assert!(mentions_offered("Because foo==1 depends on numpy>=2 and you require numpy<2"));
+        assert!(!mentions_offered("Because numpydoc was not found in the package registry"));
     }
 }

@@ -23,19 +23,12 @@ pub(super) fn prepare(settings: &Settings) -> io::Result<PathBuf> {
     if fits(&replicas) {
         return Ok(replicas);
     }
-    let name = format!(
-        "greenroom-{}-{}",
-        geteuid(),
-        &blake3::hash(replicas.as_os_str().as_encoded_bytes()).to_hex()[..12]
-    );
+    let name =
+        format!("greenroom-{}-{}", geteuid(), &blake3::hash(replicas.as_os_str().as_encoded_bytes()).to_hex()[..12]);
     let own = settings.variables.get("XDG_RUNTIME_DIR").map(PathBuf::from);
-    let mut folders = own
-        .into_iter()
-        .chain([PathBuf::from("/tmp")])
-        .filter(|folder| folder.is_dir() && fits(&folder.join(&name)));
-    let folder = folders
-        .next()
-        .ok_or_else(|| io::Error::other("no folder has a path short enough for sockets"))?;
+    let mut folders =
+        own.into_iter().chain([PathBuf::from("/tmp")]).filter(|folder| folder.is_dir() && fits(&folder.join(&name)));
+    let folder = folders.next().ok_or_else(|| io::Error::other("no folder has a path short enough for sockets"))?;
     let link = folder.join(name);
     make_link(&link, &replicas)?;
     Ok(link)
@@ -44,11 +37,7 @@ pub(super) fn prepare(settings: &Settings) -> io::Result<PathBuf> {
 /// Makes the link again where something removed it: `/tmp` is cleaned now and then.
 pub(super) fn restore(run_folder: &Path, settings: &Settings) -> io::Result<()> {
     let replicas = settings.root.join("replicas").canonicalize()?;
-    if run_folder == replicas {
-        Ok(())
-    } else {
-        make_link(run_folder, &replicas)
-    }
+    if run_folder == replicas { Ok(()) } else { make_link(run_folder, &replicas) }
 }
 
 /// Removes the link, where there is one. Replicas live on without it; the next server makes it again.

@@ -93,10 +93,8 @@ impl Settings {
         clock: Clock,
         variables: impl IntoIterator<Item = (String, String)>,
     ) -> Self {
-        let variables: BTreeMap<String, String> = variables
-            .into_iter()
-            .filter(|(name, _)| Self::may_pass_on(name))
-            .collect();
+        let variables: BTreeMap<String, String> =
+            variables.into_iter().filter(|(name, _)| Self::may_pass_on(name)).collect();
         Self {
             replica_program,
             python: PythonChoice::default(),
@@ -121,11 +119,8 @@ impl Settings {
 
     /// The variables for a replica's process: those of tools, without what could hold credentials of package indexes.
     pub(super) fn replica_variables(&self) -> impl Iterator<Item = (&String, &String)> {
-        let is_for_tools = |name: &str| {
-            ["UV_", "PIP_", "PYENV_", "NETRC"]
-                .iter()
-                .any(|prefix| name.starts_with(prefix))
-        };
+        let is_for_tools =
+            |name: &str| ["UV_", "PIP_", "PYENV_", "NETRC"].iter().any(|prefix| name.starts_with(prefix));
         self.variables.iter().filter(move |(name, _)| !is_for_tools(name))
     }
 
@@ -140,10 +135,6 @@ impl Settings {
 
     /// The folders of `PATH`.
     pub(super) fn path_folders(&self) -> impl Iterator<Item = PathBuf> {
-        self.variables
-            .get("PATH")
-            .map(std::env::split_paths)
-            .into_iter()
-            .flatten()
+        self.variables.get("PATH").map(std::env::split_paths).into_iter().flatten()
     }
 }

@@ -15,31 +15,19 @@ const TOOLS: &[(&str, &[&str])] = &[
 impl Local {
     /// Fails, by name, when packages that the config lists are not installed on this machine.
     pub(super) async fn require_system_packages(&self, wanted: &[String]) -> Result<(), BuildError> {
-        let names: Vec<&str> = wanted
-            .iter()
-            .map(|name| plain_name(name))
-            .filter(|name| !name.is_empty())
-            .collect();
+        let names: Vec<&str> = wanted.iter().map(|name| plain_name(name)).filter(|name| !name.is_empty()).collect();
         if names.is_empty() {
             return Ok(());
         }
         let Some((tool, arguments)) = self.package_tool() else {
             return Err(BuildError::Invalid {
-                message: format!(
-                    "system_packages cannot be checked on this machine: {}",
-                    names.join(", ")
-                ),
+                message: format!("system_packages cannot be checked on this machine: {}", names.join(", ")),
                 hint: Some("it has none of dpkg, rpm and apk; remove the key if what it lists is installed".into()),
             });
         };
         let mut missing = Vec::new();
         for name in names {
-            let output = self
-                .tool(&tool, arguments)
-                .arg(name)
-                .output()
-                .await
-                .map_err(BuildError::Machine)?;
+            let output = self.tool(&tool, arguments).arg(name).output().await.map_err(BuildError::Machine)?;
             let text = String::from_utf8_lossy(&output.stdout);
             // dpkg also knows packages that were removed; the others have no such state.
             let is_removed = tool.ends_with("dpkg-query") && !text.lines().any(|line| line == "installed");
@@ -51,18 +39,13 @@ impl Local {
             return Ok(());
         }
         Err(BuildError::Invalid {
-            message: format!(
-                "system_packages that are not installed on this machine: {}",
-                missing.join(", ")
-            ),
+            message: format!("system_packages that are not installed on this machine: {}", missing.join(", ")),
             hint: Some("install them on the machine; this backend runs models as plain processes and cannot".into()),
         })
     }
 
     fn package_tool(&self) -> Option<(PathBuf, &'static [&'static str])> {
-        TOOLS
-            .iter()
-            .find_map(|(name, arguments)| Some((find_program(self.settings.path_folders(), name)?, *arguments)))
+        TOOLS.iter().find_map(|(name, arguments)| Some((find_program(self.settings.path_folders(), name)?, *arguments)))
     }
 }
 

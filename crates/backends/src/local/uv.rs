@@ -18,21 +18,12 @@ use super::{
 use crate::BuildError;
 
 /// Words in `uv`'s output that mean that an index could not be reached.
-const NETWORK_TROUBLE: &[&str] = &[
-    "failed to fetch",
-    "error sending request",
-    "dns error",
-    "could not connect",
-    "connection refused",
-    "timed out",
-];
+const NETWORK_TROUBLE: &[&str] =
+    &["failed to fetch", "error sending request", "dns error", "could not connect", "connection refused", "timed out"];
 
 /// Where machines keep the certificates they trust. `uv` brings its own, which know nothing of a company's proxy.
-const CERTIFICATES: &[&str] = &[
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-];
+const CERTIFICATES: &[&str] =
+    &["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem"];
 
 /// The longest explanation that goes into an error; the log has all of it.
 const REASON_CHARACTERS: usize = 400;
@@ -40,10 +31,7 @@ const REASON_CHARACTERS: usize = 400;
 impl Local {
     /// The `uv` program. The first call on a machine without one installs it.
     pub(super) async fn uv(&self, say: &Say) -> Result<&Path, BuildError> {
-        self.uv
-            .get_or_try_init(|| self.find_or_install_uv(say))
-            .await
-            .map(PathBuf::as_path)
+        self.uv.get_or_try_init(|| self.find_or_install_uv(say)).await.map(PathBuf::as_path)
     }
 
     async fn find_or_install_uv(&self, say: &Say) -> Result<PathBuf, BuildError> {
@@ -67,11 +55,7 @@ impl Local {
             make_private_folder(parent).map_err(BuildError::Machine)?;
         }
         let own = settings.tools.join("bin/uv");
-        if let Claim::Mine(work) = tools
-            .claim(say, "tools", |_| own.is_file())
-            .await
-            .map_err(BuildError::Machine)?
-        {
+        if let Claim::Mine(work) = tools.claim(say, "tools", |_| own.is_file()).await.map_err(BuildError::Machine)? {
             say.info(format!("Installing uv into {} (once)", settings.tools.display()));
             self.install_uv(say).await?;
             work.finish(b"").map_err(BuildError::Machine)?;
@@ -85,14 +69,9 @@ impl Local {
         let python = find_program(settings.path_folders(), "python3")
             .ok_or_else(|| machine(format!("neither uv nor python3 is on the PATH: {advice}")))?;
         let venv = self.tool(&python, [OsStr::new("-m"), "venv".as_ref(), settings.tools.as_os_str()]);
-        require(
-            run(venv, say).await,
-            &format!("cannot make a virtual environment for uv: {advice}"),
-        )?;
-        let pip = self.tool(
-            &settings.tools.join("bin/python"),
-            ["-m", "pip", "install", "--disable-pip-version-check", "uv"],
-        );
+        require(run(venv, say).await, &format!("cannot make a virtual environment for uv: {advice}"))?;
+        let pip = self
+            .tool(&settings.tools.join("bin/python"), ["-m", "pip", "install", "--disable-pip-version-check", "uv"]);
         require(run(pip, say).await, &format!("cannot install uv: {advice}"))
     }
 
@@ -124,20 +103,13 @@ impl Local {
         if second.status.success() {
             return Ok(second);
         }
-        Err(machine(format!(
-            "the package index cannot be reached: {}",
-            reason(&first.last_lines)
-        )))
+        Err(machine(format!("the package index cannot be reached: {}", reason(&first.last_lines))))
     }
 
     /// A command with nothing in its environment but what tools may see.
     pub(super) fn tool<S: AsRef<OsStr>>(&self, program: &Path, arguments: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(program);
-        command
-            .args(arguments)
-            .env_clear()
-            .envs(&self.settings.variables)
-            .env("NO_COLOR", "1");
+        command.args(arguments).env_clear().envs(&self.settings.variables).env("NO_COLOR", "1");
         command
     }
 }
@@ -155,13 +127,8 @@ pub(super) fn reason(lines: &[String]) -> String {
     let explanation = lines.iter().position(|line| starts(line, &["cause:", "╰─▶"]));
     let complaint = lines.iter().position(|line| starts(line, &["error", "ERROR", "×"]));
     let first = explanation.or(complaint).unwrap_or(lines.len().saturating_sub(1));
-    let words = lines[first.min(lines.len())..]
-        .iter()
-        .flat_map(|line| line.split_whitespace());
-    let text = words
-        .filter(|word| !["cause:", "╰─▶", "×"].contains(word))
-        .collect::<Vec<_>>()
-        .join(" ");
+    let words = lines[first.min(lines.len())..].iter().flat_map(|line| line.split_whitespace());
+    let text = words.filter(|word| !["cause:", "╰─▶", "×"].contains(word)).collect::<Vec<_>>().join(" ");
     match text.char_indices().nth(REASON_CHARACTERS) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
@@ -202,10 +169,7 @@ mod tests {
 
     #[test]
     fn the_reason_is_the_explanation_or_the_complaint_or_the_last_word() {
-        check(
-            "Using x\nerror: No solution\n  cause: Because a\n    and b\n  cause: c",
-            "Because a and b c",
-        );
+        check("Using x\nerror: No solution\n  cause: Because a\n    and b\n  cause: c", "Because a and b c");
         check("  × No solution:\n  ╰─▶ Because a", "Because a");
         check("ok\nerror: bad", "error: bad");
         check("one\ntwo", "two");

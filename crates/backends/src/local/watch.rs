@@ -92,9 +92,7 @@ fn look(local: &Local, kernel: Option<&mut Kernel>) -> Seen {
     }
     let seen = ids.into_iter().map(|id| {
         let folder = local.replica_folder(&id);
-        let status = fs::metadata(folder.join(file::STATUS))
-            .and_then(|metadata| metadata.modified())
-            .ok();
+        let status = fs::metadata(folder.join(file::STATUS)).and_then(|metadata| metadata.modified()).ok();
         let log = fs::metadata(folder.join(file::LOG)).map_or(0, |metadata| metadata.len());
         (id.to_string(), (local.is_alive(&id), status, log))
     });

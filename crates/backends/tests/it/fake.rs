@@ -25,36 +25,21 @@ pub fn subject() -> Subject {
 }
 
 fn line(message: &str) -> LogLine {
-    LogLine {
-        timestamp_ns: 1,
-        level: None,
-        request_id: None,
-        message: message.into(),
-    }
+    LogLine { timestamp_ns: 1, level: None, request_id: None, message: message.into() }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_build_takes_as_long_and_ends_as_scripted() {
     let (fake, bench, lines) = (Fake::new(), Bench::new(), Lines::new());
-    let error = BuildError::Invalid {
-        message: "no".into(),
-        hint: None,
-    };
+    let error = BuildError::Invalid { message: "no".into(), hint: None };
     let takes = Duration::from_secs(60);
-    fake.script_build(BuildScript {
-        takes,
-        lines: vec![line("working")],
-        error: Some(error),
-    });
+    fake.script_build(BuildScript { takes, lines: vec![line("working")], error: Some(error) });
     let begun = tokio::time::Instant::now();
     let failed = fake.build(bench.request(PLAIN_SERVER, &[]), lines.clone()).await;
     assert_eq!(begun.elapsed(), takes);
     assert_eq!(failed.unwrap_err().to_string(), "no");
     assert_eq!(lines.messages(), ["working"]);
-    assert!(
-        fake.build(bench.request(PLAIN_SERVER, &[]), lines).await.is_ok(),
-        "a script is for one build"
-    );
+    assert!(fake.build(bench.request(PLAIN_SERVER, &[]), lines).await.is_ok(), "a script is for one build");
     assert_eq!(fake.calls().builds, 2);
 }
 
@@ -73,11 +58,7 @@ async fn each_waiting_task_hears_of_each_change() {
     assert!(fake.changed(first).await > first && fake.changed(second).await > second);
     assert_eq!(log_of(&*fake, &id).await, ["hello"]);
     assert_eq!(fake.live(), std::slice::from_ref(&id));
-    assert_eq!(
-        find(&*fake, &id).await.unwrap().status.phase,
-        Phase::Starting,
-        "only later ones are ready at once"
-    );
+    assert_eq!(find(&*fake, &id).await.unwrap().status.phase, Phase::Starting, "only later ones are ready at once");
     fake.hold_stops();
     fake.stop(&id, 1).await;
     assert_eq!(find(&*fake, &id).await.unwrap().status.phase, Phase::Draining);

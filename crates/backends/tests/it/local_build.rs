@@ -37,10 +37,7 @@ async fn check_refused(config: &str, files: &[(&str, &str)], expected: &str) {
     let local = bench.local();
     let (message, _) = fails(&bench, &local, config, files).await;
     assert!(message.contains(expected), "expected {expected:?} in {message:?}");
-    assert!(
-        names(bench.path().join("local/environments")).is_empty(),
-        "nothing was installed for a hopeless build"
-    );
+    assert!(names(bench.path().join("local/environments")).is_empty(), "nothing was installed for a hopeless build");
 }
 
 fn app(bench: &Bench, artifact: &Artifact) -> PathBuf {
@@ -53,33 +50,17 @@ async fn a_model_is_built_with_what_it_requires_and_what_the_platform_offers() {
     let local = bench.local();
     let config = format!("{PYTHON}requirements:\n- six==1.16.0\n- httpx==0.27.2\n");
     let lines = Lines::new();
-    let request = bench.request(
-        &config,
-        &[
-            ("model/model.py", MODEL),
-            ("packages/mine/__init__.py", ""),
-            ("data/x", "1"),
-        ],
-    );
+    let request =
+        bench.request(&config, &[("model/model.py", MODEL), ("packages/mine/__init__.py", ""), ("data/x", "1")]);
     let artifact = local.build(request, lines.clone()).await.unwrap();
 
     let environments = names(bench.path().join("local/environments"));
-    let python = bench
-        .path()
-        .join("local/environments")
-        .join(&environments[0])
-        .join("bin/python");
+    let python = bench.path().join("local/environments").join(&environments[0]).join("bin/python");
     let script =
         "import fastapi, starlette, pydantic, numpy, msgpack, httpx, six; print(six.__version__, httpx.__version__)";
-    let output = std::process::Command::new(python)
-        .args(["-c", script])
-        .output()
-        .unwrap();
+    let output = std::process::Command::new(python).args(["-c", script]).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "1.16.0 0.27.2\n", "{output:?}");
-    assert!(
-        lines.messages().iter().any(|line| line.contains("six==1.16.0")),
-        "uv's output is in the log"
-    );
+    assert!(lines.messages().iter().any(|line| line.contains("six==1.16.0")), "uv's output is in the log");
 
     let app = app(&bench, &artifact);
     assert_eq!(fs::read_to_string(app.join("config.yaml")).unwrap(), config);
@@ -92,12 +73,7 @@ async fn a_model_is_built_with_what_it_requires_and_what_the_platform_offers() {
     let lines = Lines::new();
     let changed = local.build(other, lines.clone()).await.unwrap();
     assert_ne!(changed, artifact);
-    assert_eq!(
-        names(bench.path().join("local/environments")).len(),
-        1,
-        "{:?}",
-        lines.messages()
-    );
+    assert_eq!(names(bench.path().join("local/environments")).len(), 1, "{:?}", lines.messages());
     assert!(begun.elapsed().as_millis() < 1000, "took {:?}", begun.elapsed());
 }
 
@@ -115,11 +91,7 @@ async fn ten_equal_builds_at_once_make_one_environment() {
     for build in builds.collect::<Vec<_>>() {
         build.await.unwrap().unwrap();
     }
-    let made = lines
-        .messages()
-        .iter()
-        .filter(|line| line.starts_with("Making an environment"))
-        .count();
+    let made = lines.messages().iter().filter(|line| line.starts_with("Making an environment")).count();
     assert_eq!(made, 1, "{:?}", lines.messages());
     assert_eq!(names(bench.path().join("local/artifacts")).len(), 10);
 }
@@ -131,15 +103,9 @@ async fn a_models_own_pins_win_over_what_the_platform_offers() {
     let lines = Lines::new();
     // This release needs a newer starlette than the offered fastapi allows.
     let config = format!("{PYTHON}requirements:\n- fastapi==0.115.0\n- starlette==0.38.6\n- numpy==2.0.2\n");
-    local
-        .build(bench.request(&config, &[("model/model.py", MODEL)]), lines.clone())
-        .await
-        .unwrap();
+    local.build(bench.request(&config, &[("model/model.py", MODEL)]), lines.clone()).await.unwrap();
     let all = lines.messages().join("\n");
-    assert!(
-        all.contains("numpy==2.0.2") && all.contains("starlette==0.38.6"),
-        "{all}"
-    );
+    assert!(all.contains("numpy==2.0.2") && all.contains("starlette==0.38.6"), "{all}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -152,11 +118,7 @@ async fn what_the_platform_offers_gives_way_where_the_requirements_leave_no_room
     let request = bench.request(&config, &[("model/model.py", MODEL)]);
     local.build(request, lines.clone()).await.unwrap();
     assert!(lines.messages().join("\n").contains(" + starlette==0.36.3"));
-    assert!(
-        lines.warnings().iter().any(|line| line.contains("do not agree")),
-        "{:?}",
-        lines.warnings()
-    );
+    assert!(lines.warnings().iter().any(|line| line.contains("do not agree")), "{:?}", lines.warnings());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -168,32 +130,17 @@ async fn an_index_that_cannot_be_reached_matters_only_for_what_is_not_here() {
 
     let offline = Bench::new();
     let mut settings = offline.settings();
-    for proxy in [
-        "HTTP_PROXY",
-        "HTTPS_PROXY",
-        "ALL_PROXY",
-        "http_proxy",
-        "https_proxy",
-        "all_proxy",
-    ] {
+    for proxy in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"] {
         settings.variables.insert(proxy.into(), "http://127.0.0.1:9".into());
     }
     settings.variables.remove("NO_PROXY");
     settings.variables.insert("UV_HTTP_RETRIES".into(), "0".into());
     let offline_backend = Local::open(settings).unwrap();
-    offline_backend
-        .build(offline.request(&config, &[]), Lines::new())
-        .await
-        .unwrap();
+    offline_backend.build(offline.request(&config, &[]), Lines::new()).await.unwrap();
     let config = with_server("requirements: [a-package-nobody-has-fetched-here]\n");
     let failed = offline_backend.build(offline.request(&config, &[]), Lines::new()).await;
-    let Err(BuildError::Machine(error)) = failed else {
-        panic!("{failed:?}")
-    };
-    assert!(
-        error.to_string().starts_with("the package index cannot be reached"),
-        "{error}"
-    );
+    let Err(BuildError::Machine(error)) = failed else { panic!("{failed:?}") };
+    assert!(error.to_string().starts_with("the package index cannot be reached"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -214,18 +161,10 @@ async fn requirements_come_from_any_kind_of_file() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("pyproject.toml"), project).unwrap();
     let uv = local_uv(&bench);
-    let locked = std::process::Command::new(uv)
-        .arg("lock")
-        .current_dir(folder.path())
-        .output()
-        .unwrap();
+    let locked = std::process::Command::new(uv).arg("lock").current_dir(folder.path()).output().unwrap();
     assert!(locked.status.success(), "{locked:?}");
     let lock = fs::read_to_string(folder.path().join("uv.lock")).unwrap();
-    build(
-        "sub/uv.lock",
-        &[("sub/uv.lock", &lock), ("sub/pyproject.toml", project)],
-    )
-    .await;
+    build("sub/uv.lock", &[("sub/uv.lock", &lock), ("sub/pyproject.toml", project)]).await;
 }
 
 /// The uv that the backend uses: its own, or the machine's.
@@ -239,17 +178,8 @@ async fn what_is_wrong_with_a_models_code_is_told_by_file_and_line() {
     let check = async |code: &str, expected: &str| check_refused(PYTHON, &[("model/model.py", code)], expected).await;
     check("class Model:\n    def predict(self:\n", "model/model.py:2: ").await;
     check("class Other: pass\n", "model/model.py has no class `Model`").await;
-    check(
-        "x = 1\n\ndef Model(): pass\n",
-        "model/model.py:3: `Model` is a function",
-    )
-    .await;
-    check_refused(
-        PYTHON,
-        &[("model/other.py", MODEL)],
-        "model/model.py is not in the archive",
-    )
-    .await;
+    check("x = 1\n\ndef Model(): pass\n", "model/model.py:3: `Model` is a function").await;
+    check_refused(PYTHON, &[("model/other.py", MODEL)], "model/model.py is not in the archive").await;
     let elsewhere = format!("{PYTHON}model_module_dir: src\nmodel_class_filename: m.py\nmodel_class_name: Mine\n");
     check_refused(&elsewhere, &[("src/m.py", MODEL)], "src/m.py has no class `Mine`").await;
 }
@@ -257,22 +187,13 @@ async fn what_is_wrong_with_a_models_code_is_told_by_file_and_line() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_this_backend_cannot_do_is_told_by_key() {
     let weights = "weights:\n- source: hf://a/b\n  mount_location: /w\n";
-    check_refused(
-        weights,
-        &[("model/model.py", MODEL)],
-        "weights: not available on this backend",
-    )
-    .await;
+    check_refused(weights, &[("model/model.py", MODEL)], "weights: not available on this backend").await;
     let packages = "system_packages: [no-such-package-as-this]\n";
     check_refused(packages, &[("model/model.py", MODEL)], "no-such-package-as-this").await;
     let image = PLAIN_SERVER.replace("start_command: serve", "no_build: true");
     check_refused(&image, &[], "docker_server.start_command").await;
-    check_refused(
-        "requirements_file: nope.txt\n",
-        &[("model/model.py", MODEL)],
-        "nope.txt is not in the archive",
-    )
-    .await;
+    check_refused("requirements_file: nope.txt\n", &[("model/model.py", MODEL)], "nope.txt is not in the archive")
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -281,19 +202,13 @@ async fn requirements_that_cannot_be_met_fail_with_the_reason() {
     let local = bench.local();
     let config = with_server("requirements: [six==99.0.0]\n");
     let (message, hint) = fails(&bench, &local, &config, &[]).await;
-    assert!(
-        message.starts_with("cannot install the requirements") && message.contains("six==99.0.0"),
-        "{message}"
-    );
+    assert!(message.starts_with("cannot install the requirements") && message.contains("six==99.0.0"), "{message}");
     assert!(hint.contains("build log"), "{hint}");
-    assert!(names(bench.path().join("local/artifacts")).iter().all(|key| {
-        !bench
-            .path()
-            .join("local/artifacts")
-            .join(key)
-            .join("build.json")
-            .exists()
-    }));
+    assert!(
+        names(bench.path().join("local/artifacts"))
+            .iter()
+            .all(|key| { !bench.path().join("local/artifacts").join(key).join("build.json").exists() })
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -304,10 +219,7 @@ async fn a_missing_python_is_replaced_by_its_neighbour_or_fails_the_build() {
     let config = format!("{PLAIN_SERVER}python_version: py399\n").replace("py399", "py314");
     // Only a machine without this version shows the difference; one with it must not warn.
     local.build(bench.request(&config, &[]), lines.clone()).await.unwrap();
-    let warned = lines
-        .warnings()
-        .iter()
-        .any(|line| line.contains("Python 3.14 is not installed"));
+    let warned = lines.warnings().iter().any(|line| line.contains("Python 3.14 is not installed"));
     drop(local);
 
     let bench = Bench::new();
@@ -319,10 +231,7 @@ async fn a_missing_python_is_replaced_by_its_neighbour_or_fails_the_build() {
         Ok(_) => assert!(!warned),
         Err(error) => {
             assert!(warned);
-            assert_eq!(
-                error.to_string(),
-                "python_version: Python 3.14 is not installed on this machine"
-            );
+            assert_eq!(error.to_string(), "python_version: Python 3.14 is not installed on this machine");
         }
     }
 }
@@ -338,17 +247,11 @@ async fn build_commands_run_in_the_app_with_the_environments_python() {
     let app = app(&bench, &artifact);
     assert_eq!(fs::read_to_string(app.join("greeting")).unwrap(), "hello\n");
     let prefix = fs::read_to_string(app.join("prefix")).unwrap();
-    assert!(
-        prefix.starts_with(bench.path().join("local/environments").to_str().unwrap()),
-        "{prefix}"
-    );
+    assert!(prefix.starts_with(bench.path().join("local/environments").to_str().unwrap()), "{prefix}");
 
     let config = with_server("build_commands:\n- echo so sorry && exit 7\n");
     let (message, hint) = fails(&bench, &local, &config, &[]).await;
-    assert!(
-        message.contains("build_commands[0] failed") && message.contains('7'),
-        "{message}"
-    );
+    assert!(message.contains("build_commands[0] failed") && message.contains('7'), "{message}");
     assert!(hint.contains("so sorry"), "{hint}");
 }
 
@@ -375,23 +278,12 @@ async fn external_data_is_downloaded_within_limits() {
     settings.download_bytes = 5;
     let local = Local::open(settings).unwrap();
     let item = |path: &str, more: &str| {
-        with_server(&format!(
-            "external_data:\n- url: http://{address}/{path}\n  local_data_path: sub/w.bin\n{more}"
-        ))
+        with_server(&format!("external_data:\n- url: http://{address}/{path}\n  local_data_path: sub/w.bin\n{more}"))
     };
-    let artifact = local
-        .build(bench.request(&item("weights", ""), &[]), Lines::new())
-        .await
-        .unwrap();
-    assert_eq!(
-        fs::read_to_string(app(&bench, &artifact).join("data/sub/w.bin")).unwrap(),
-        "bytes"
-    );
+    let artifact = local.build(bench.request(&item("weights", ""), &[]), Lines::new()).await.unwrap();
+    assert_eq!(fs::read_to_string(app(&bench, &artifact).join("data/sub/w.bin")).unwrap(), "bytes");
     let (message, _) = fails(&bench, &local, &item("missing", ""), &[]).await;
-    assert!(
-        message.contains("external_data[0]") && message.contains("404"),
-        "{message}"
-    );
+    assert!(message.contains("external_data[0]") && message.contains("404"), "{message}");
     let (message, _) = fails(&bench, &local, &item("weights", "  sha256: abc\n"), &[]).await;
     assert!(message.contains("SHA-256"), "{message}");
 }
@@ -408,10 +300,7 @@ async fn a_hostile_archive_fails_the_build_and_leaves_nothing() {
         "{failed:?}"
     );
     request.archive = bench.path().join("nothing-there");
-    assert!(matches!(
-        local.build(request, Lines::new()).await,
-        Err(BuildError::Machine(_))
-    ));
+    assert!(matches!(local.build(request, Lines::new()).await, Err(BuildError::Machine(_))));
 }
 
 /// Drops the build when its log says a word.

@@ -20,12 +20,7 @@ pub fn subject() -> Subject {
     let bench = Bench::new();
     let mut settings = bench.settings();
     settings.garbage_age_ms = 0;
-    Subject {
-        backend: Local::open(settings).unwrap(),
-        bench,
-        make_ready: Box::new(|_| {}),
-        crash: Box::new(|_| {}),
-    }
+    Subject { backend: Local::open(settings).unwrap(), bench, make_ready: Box::new(|_| {}), crash: Box::new(|_| {}) }
 }
 
 async fn build(bench: &Bench, local: &Local, script: &str) -> (Artifact, StartReplica) {
@@ -85,9 +80,7 @@ async fn eventually<T>(mut ask: impl FnMut() -> Option<T>) -> T {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(PATIENCE, wait)
-        .await
-        .expect("it happens in the end")
+    tokio::time::timeout(PATIENCE, wait).await.expect("it happens in the end")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -133,10 +126,7 @@ async fn a_process_with_the_same_number_is_not_taken_for_the_replica() {
     kill(pid(&local, &id).await);
     wait_exit(&local, &id).await;
     let folder = bench.path().join("local/replicas").join(id.as_str());
-    let mut stranger = std::process::Command::new("cat")
-        .stdin(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut stranger = std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
     fs::write(folder.join("pid"), stranger.id().to_string()).unwrap();
     assert_eq!(wait_exit(&local, &id).await.cause, ExitCause::Lost);
     local.stop(&id, 0).await;
@@ -170,17 +160,9 @@ async fn a_replica_gets_its_program_and_secrets_and_nothing_of_ours() {
         log.iter().any(|line| line == "ready").then_some(log)
     })
     .await;
-    assert!(
-        log[0].contains(r#""kind": "server""#) && log[0].contains(r#""command": "serve""#),
-        "{}",
-        log[0]
-    );
+    assert!(log[0].contains(r#""kind": "server""#) && log[0].contains(r#""command": "serve""#), "{}", log[0]);
     assert_eq!(log[1], "secrets token");
-    assert!(
-        log[2].contains("PATH") && !log[2].contains("UV_") && !log[2].contains("CARGO"),
-        "{}",
-        log[2]
-    );
+    assert!(log[2].contains("PATH") && !log[2].contains("UV_") && !log[2].contains("CARGO"), "{}", log[2]);
     let folder = bench.path().join("local/replicas").join(id.as_str());
     for name in names(folder.clone()).into_iter().filter(|name| name != "replica.sock") {
         let content = fs::read_to_string(folder.join(&name)).unwrap();
@@ -198,17 +180,11 @@ async fn sockets_can_be_reached_however_deep_the_data_folder_is() {
     let local = Local::open(settings).unwrap();
     let id = started(&bench, &local, "").await;
     wait_ready(&local, &id).await;
-    let Address::Unix(path) = find(&*local, &id).await.unwrap().address else {
-        panic!("a local replica has a socket")
-    };
+    let Address::Unix(path) = find(&*local, &id).await.unwrap().address else { panic!("a local replica has a socket") };
     UnixStream::connect(&path).unwrap();
     local.stop(&id, 1000).await;
     assert_eq!(wait_exit(&local, &id).await.cause, ExitCause::Stopped);
-    let link = path
-        .ancestors()
-        .nth(2)
-        .expect("the link, the replica, the socket")
-        .to_owned();
+    let link = path.ancestors().nth(2).expect("the link, the replica, the socket").to_owned();
     assert!(link.is_symlink());
     drop(local);
     eventually(|| (!link.is_symlink()).then_some(())).await;

@@ -40,12 +40,7 @@ impl Subject {
 
     async fn wait_for(&self, id: &ReplicaId, is_there: impl Fn(&Phase) -> bool) -> Phase {
         let backend = &*self.backend;
-        let ask = || async {
-            find(backend, id)
-                .await
-                .map(|seen| seen.status.phase)
-                .filter(|phase| is_there(phase))
-        };
+        let ask = || async { find(backend, id).await.map(|seen| seen.status.phase).filter(|phase| is_there(phase)) };
         until(backend, "a phase", ask).await
     }
 }

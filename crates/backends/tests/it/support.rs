@@ -43,9 +43,7 @@ pub struct Bench {
 
 impl Bench {
     pub fn new() -> Self {
-        Self {
-            folder: tempfile::tempdir().unwrap(),
-        }
+        Self { folder: tempfile::tempdir().unwrap() }
     }
 
     pub fn path(&self) -> &Path {
@@ -63,12 +61,8 @@ impl Bench {
             std::fs::write(path, content).unwrap();
         }
         let archive = self.path().join(format!("{number}.tar"));
-        let what = archive::Pack {
-            folder: &source,
-            config: None,
-            external_package_dirs: &[],
-            packages_dir: "packages",
-        };
+        let what =
+            archive::Pack { folder: &source, config: None, external_package_dirs: &[], packages_dir: "packages" };
         archive::pack(&what, std::fs::File::create(&archive).unwrap(), |_| {}).unwrap();
         BuildRequest {
             deployment_id: DeploymentId::from_entropy(u128::from(number)),
@@ -95,10 +89,7 @@ impl Bench {
 }
 
 /// This process's environment: tests are a shell of their own.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "tests read their environment as src/config.rs does for the server"
-)]
+#[expect(clippy::disallowed_methods, reason = "tests read their environment as src/config.rs does for the server")]
 pub fn variables() -> BTreeMap<String, String> {
     std::env::vars().collect()
 }
@@ -124,11 +115,7 @@ impl Lines {
 
     pub fn warnings(&self) -> Vec<String> {
         let lines = self.0.lock().unwrap();
-        lines
-            .iter()
-            .filter(|line| line.level == Some(Level::Warning))
-            .map(|line| line.message.clone())
-            .collect()
+        lines.iter().filter(|line| line.level == Some(Level::Warning)).map(|line| line.message.clone()).collect()
     }
 }
 
@@ -149,11 +136,7 @@ pub fn start_of(artifact: &Artifact, config: &Arc<TrussConfig>) -> StartReplica 
             request_timeout_ms: 1000,
             start_timeout_ms: 1000,
             max_body_bytes: 1000,
-            limits: Limits {
-                memory_bytes: None,
-                millicpu: None,
-                open_files: 1024,
-            },
+            limits: Limits { memory_bytes: None, millicpu: None, open_files: 1024 },
             sandbox: Sandbox::default(),
         },
         artifact: artifact.clone(),
@@ -171,12 +154,7 @@ pub fn scripted(artifact: &Artifact, config: &Arc<TrussConfig>, script: &str) ->
 
 /// The replica's entry in the list, if any.
 pub async fn find(backend: &dyn Backend, id: &ReplicaId) -> Option<Observed> {
-    backend
-        .list()
-        .await
-        .unwrap()
-        .into_iter()
-        .find(|observed| observed.replica_id == *id)
+    backend.list().await.unwrap().into_iter().find(|observed| observed.replica_id == *id)
 }
 
 /// Waits, by the backend's own notifications, until a question about it has an answer.
@@ -194,9 +172,7 @@ pub async fn until<T, F: Future<Output = Option<T>>>(
             }
         }
     };
-    tokio::time::timeout(PATIENCE, wait)
-        .await
-        .unwrap_or_else(|_| panic!("waited in vain for {what}"))
+    tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("waited in vain for {what}"))
 }
 
 /// All log lines of a replica so far.
@@ -214,10 +190,8 @@ pub async fn log_of(backend: &dyn Backend, id: &ReplicaId) -> Vec<String> {
 
 /// The names in a folder of the local backend.
 pub fn names(folder: PathBuf) -> Vec<String> {
-    let mut names: Vec<_> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let mut names: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
 }

@@ -47,9 +47,7 @@ async fn list_api_keys(
     KeyManager(caller): KeyManager,
 ) -> Result<Json<APIKeys>, Error> {
     let keys = ops::api_keys::list(&control_plane, &caller).await?;
-    Ok(Json(APIKeys {
-        keys: keys.into_iter().map(wire).collect(),
-    }))
+    Ok(Json(APIKeys { keys: keys.into_iter().map(wire).collect() }))
 }
 
 /// Makes a key of the caller's, or of the default team. The answer is the only place where it can be read.
@@ -60,11 +58,7 @@ async fn create_api_key(
     JsonBody(request): JsonBody<CreateAPIKeyRequest>,
 ) -> Result<Json<APIKey>, Error> {
     let no_such = |id: &str| Error::new(api::error::Code::NotFound, format!("there is no team {id}"));
-    let team = request
-        .team_id
-        .as_deref()
-        .map(|id| id.parse().map_err(|_| no_such(id)))
-        .transpose()?;
+    let team = request.team_id.as_deref().map(|id| id.parse().map_err(|_| no_such(id))).transpose()?;
     create(&control_plane, &caller, team, request).await
 }
 
@@ -87,9 +81,7 @@ async fn delete_api_key(
     InPath(path): InPath<OfKey>,
 ) -> Result<Json<APIKeyTombstone>, Error> {
     ops::api_keys::delete(&control_plane, &caller, &path.api_key_prefix).await?;
-    Ok(Json(APIKeyTombstone {
-        prefix: path.api_key_prefix,
-    }))
+    Ok(Json(APIKeyTombstone { prefix: path.api_key_prefix }))
 }
 
 async fn create(
@@ -105,11 +97,7 @@ async fn create(
         APIKeyCategory::WorkspaceInvoke => ApiKeyKind::WorkspaceInvoke,
         APIKeyCategory::WorkspaceManageApiKeys => ApiKeyKind::WorkspaceManageApiKeys,
     };
-    let new = NewKey {
-        name: request.name,
-        kind,
-        model_ids: request.model_ids,
-    };
+    let new = NewKey { name: request.name, kind, model_ids: request.model_ids };
     let api_key = ops::api_keys::create(control_plane, caller, team.as_ref(), new).await?;
     Ok(Json(APIKey { api_key }))
 }
@@ -126,10 +114,7 @@ fn wire(listed: Listed) -> APIKeyInfo {
         prefix: listed.key.prefix,
         name: listed.key.name,
         category,
-        model_ids: listed
-            .key
-            .model_ids
-            .map(|ids| ids.iter().map(ToString::to_string).collect()),
+        model_ids: listed.key.model_ids.map(|ids| ids.iter().map(ToString::to_string).collect()),
         team_name: listed.team.map(|team| team.name),
         created_at: convert::time(listed.key.created_at),
         last_used_at: None,

@@ -34,9 +34,7 @@ const LARGEST_LIMIT: u32 = 200;
 
 /// The routes.
 pub fn routes() -> OpenApiRouter<ControlPlane> {
-    OpenApiRouter::new()
-        .routes(routes!(list_audit_logs))
-        .routes(routes!(list_model_audit_logs))
+    OpenApiRouter::new().routes(routes!(list_audit_logs)).routes(routes!(list_model_audit_logs))
 }
 
 /// Lists who did what.
@@ -91,10 +89,7 @@ async fn list(
     let cursor = page.next.map(|last| write_cursor(oldest_first, last));
     Ok(Json(ListAuditLogsResponse {
         items: page.entries.into_iter().map(wire).collect(),
-        pagination: PaginationResponse {
-            has_more: cursor.is_some(),
-            cursor,
-        },
+        pagination: PaginationResponse { has_more: cursor.is_some(), cursor },
     }))
 }
 
@@ -118,30 +113,20 @@ fn wire((entry, actor): (AuditEntry, Actor)) -> AuditLogEntry {
         Actor::System => AuditLogSource::System,
         Actor::User(_) | Actor::Key(_) | Actor::Gone(_) => AuditLogSource::Api,
     };
-    let nobody = AuditLogActor {
-        kind: AuditLogActorType::BasetenSystem,
-        email: None,
-        api_key_prefix: None,
-        api_key_name: None,
-    };
+    let nobody =
+        AuditLogActor { kind: AuditLogActorType::BasetenSystem, email: None, api_key_prefix: None, api_key_name: None };
     let actor = match actor {
         Actor::System => nobody,
-        Actor::User(user) => AuditLogActor {
-            kind: AuditLogActorType::User,
-            email: Some(user.email),
-            ..nobody
-        },
+        Actor::User(user) => AuditLogActor { kind: AuditLogActorType::User, email: Some(user.email), ..nobody },
         Actor::Key(key) => AuditLogActor {
             kind: AuditLogActorType::ApiKey,
             api_key_prefix: Some(key.prefix),
             api_key_name: key.name,
             ..nobody
         },
-        Actor::Gone(prefix) => AuditLogActor {
-            kind: AuditLogActorType::ApiKey,
-            api_key_prefix: Some(prefix),
-            ..nobody
-        },
+        Actor::Gone(prefix) => {
+            AuditLogActor { kind: AuditLogActorType::ApiKey, api_key_prefix: Some(prefix), ..nobody }
+        }
     };
     AuditLogEntry {
         id: entry.id.to_string(),

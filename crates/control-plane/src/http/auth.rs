@@ -31,12 +31,7 @@ pub async fn authenticate(State(control_plane): State<ControlPlane>, mut request
 
 /// The key after `Api-Key` or `Bearer`, whose case does not matter.
 fn presented_key(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, key) = headers
-        .get(header::AUTHORIZATION)?
-        .to_str()
-        .ok()?
-        .trim()
-        .split_once(' ')?;
+    let (scheme, key) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.trim().split_once(' ')?;
     let is_ours = scheme.eq_ignore_ascii_case("api-key") || scheme.eq_ignore_ascii_case("bearer");
     is_ours.then(|| key.trim())
 }

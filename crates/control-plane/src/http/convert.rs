@@ -31,9 +31,7 @@ pub fn deployment(view: View) -> Deployment {
         is_production: view.is_production(),
         status: status(view.status),
         active_replica_count: view.ready_replicas,
-        autoscaling_settings: view
-            .has_been_active
-            .then(|| autoscaling_settings(&view.deployment.autoscaling)),
+        autoscaling_settings: view.has_been_active.then(|| autoscaling_settings(&view.deployment.autoscaling)),
         request_backpressure_settings: RequestBackpressureSettings::default(),
         status_reason: view.reason,
         failure_reason: failure.map(|reason| FailureReason {
@@ -104,19 +102,14 @@ pub fn autoscaling_update(update: UpdateAutoscalingSettings) -> autoscaling::Upd
 pub fn settings_change(change: SettingsChange) -> UpdateAutoscalingSettingsResponse {
     let (status, message) = match change {
         SettingsChange::Accepted => (UpdateAutoscalingSettingsStatus::Accepted, "the settings are in force"),
-        SettingsChange::Queued => (
-            UpdateAutoscalingSettingsStatus::Queued,
-            "the settings will be in force once the deployment is active",
-        ),
-        SettingsChange::Unchanged => (
-            UpdateAutoscalingSettingsStatus::Unchanged,
-            "nothing differs from the settings in force",
-        ),
+        SettingsChange::Queued => {
+            (UpdateAutoscalingSettingsStatus::Queued, "the settings will be in force once the deployment is active")
+        }
+        SettingsChange::Unchanged => {
+            (UpdateAutoscalingSettingsStatus::Unchanged, "nothing differs from the settings in force")
+        }
     };
-    UpdateAutoscalingSettingsResponse {
-        status,
-        message: message.into(),
-    }
+    UpdateAutoscalingSettingsResponse { status, message: message.into() }
 }
 
 /// Waiting when every replica is busy is all there is here.

@@ -53,9 +53,7 @@ async fn list_deployments(
     InQuery(query): InQuery<ByName>,
 ) -> Result<Json<Deployments>, Error> {
     let deployments = ops::deployments::list(&control_plane, &caller, &path.model_id, query.name.as_deref()).await?;
-    Ok(Json(Deployments {
-        deployments: deployments.into_iter().map(convert::deployment).collect(),
-    }))
+    Ok(Json(Deployments { deployments: deployments.into_iter().map(convert::deployment).collect() }))
 }
 
 /// Adds a deployment to a model, from an uploaded archive.
@@ -69,14 +67,9 @@ async fn create_deployment(
     InPath(path): InPath<OfModel>,
     JsonBody(request): JsonBody<CreateModelDeploymentRequest>,
 ) -> Result<Json<CreatedModelDeployment>, Error> {
-    let source = Source {
-        payload: payload(request.source.deployment)?,
-        s3_key: request.source.s3_key,
-    };
+    let source = Source { payload: payload(request.source.deployment)?, s3_key: request.source.s3_key };
     let destination = Destination::Model(path.model_id);
-    Ok(Json(created(
-        ops::push::push(&control_plane, &caller, &destination, source).await?,
-    )))
+    Ok(Json(created(ops::push::push(&control_plane, &caller, &destination, source).await?)))
 }
 
 /// Shows a deployment.
@@ -99,11 +92,7 @@ async fn delete_deployment(
 ) -> Result<Json<DeploymentTombstone>, Error> {
     let deleted = ops::deployments::delete(&control_plane, &caller, &path.model_id, &path.deployment_id).await?;
     let (id, model_id) = (deleted.id.to_string(), deleted.model_id.to_string());
-    Ok(Json(DeploymentTombstone {
-        id,
-        deleted: true,
-        model_id,
-    }))
+    Ok(Json(DeploymentTombstone { id, deleted: true, model_id }))
 }
 
 /// Renames a deployment.
@@ -137,14 +126,8 @@ async fn get_deployment_config(
         ops::deployments::config(&control_plane, &caller, &path.model_id, &path.deployment_id).await?;
     let config = config.as_object().cloned();
     Ok(Json(match query.output_format {
-        DeploymentConfigOutputFormat::Raw => DeploymentConfigResponse {
-            config: None,
-            raw_config,
-        },
-        DeploymentConfigOutputFormat::Parsed => DeploymentConfigResponse {
-            config,
-            raw_config: None,
-        },
+        DeploymentConfigOutputFormat::Raw => DeploymentConfigResponse { config: None, raw_config },
+        DeploymentConfigOutputFormat::Parsed => DeploymentConfigResponse { config, raw_config: None },
         DeploymentConfigOutputFormat::Both => DeploymentConfigResponse { config, raw_config },
     }))
 }

@@ -43,10 +43,7 @@ async fn list_environments(
     InPath(path): InPath<OfModel>,
 ) -> Result<Json<Environments>, Error> {
     let environments = ops::environments::list(&control_plane, &caller, &path.model_id).await?;
-    let environments = environments
-        .into_iter()
-        .map(|view| wire(&control_plane, view))
-        .collect();
+    let environments = environments.into_iter().map(|view| wire(&control_plane, view)).collect();
     Ok(Json(Environments { environments }))
 }
 
@@ -101,11 +98,7 @@ async fn update_environment(
     let (view, change) = ops::environments::update(&control_plane, &caller, model, name, update).await?;
     let change = convert::settings_change(change);
     let environment = wire(&control_plane, view);
-    Ok(Json(UpdateEnvironmentResponse {
-        environment,
-        status: change.status,
-        message: change.message,
-    }))
+    Ok(Json(UpdateEnvironmentResponse { environment, status: change.status, message: change.message }))
 }
 
 /// Deletes an environment; what it served stays.
@@ -116,11 +109,7 @@ async fn delete_environment(
     InPath(path): InPath<OfEnvironment>,
 ) -> Result<Json<EnvironmentTombstone>, Error> {
     ops::environments::delete(&control_plane, &caller, &path.model_id, &path.env_name).await?;
-    Ok(Json(EnvironmentTombstone {
-        name: path.env_name,
-        model_id: path.model_id.to_string(),
-        deleted: true,
-    }))
+    Ok(Json(EnvironmentTombstone { name: path.env_name, model_id: path.model_id.to_string(), deleted: true }))
 }
 
 /// Lets what the environment serves run again.
@@ -162,11 +151,7 @@ fn wire(control_plane: &ControlPlane, view: View) -> Environment {
 
 /// The type with its sizes, or only its name when the catalogue does not have it any more.
 fn instance_type(control_plane: &ControlPlane, id: String) -> InstanceType {
-    let known = control_plane
-        .settings()
-        .instance_types
-        .iter()
-        .find(|kind| kind.id == id);
+    let known = control_plane.settings().instance_types.iter().find(|kind| kind.id == id);
     known.map(convert::instance_type).unwrap_or_else(|| InstanceType {
         name: id.clone(),
         id,

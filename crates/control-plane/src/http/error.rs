@@ -20,10 +20,7 @@ pub struct Error {
 impl Error {
     /// An error with this code and sentence.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-        }
+        Self { code, message: message.into() }
     }
 
     /// 400: the request is at fault.
@@ -60,18 +57,9 @@ impl From<ops::Error> for Error {
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = (
-            status,
-            Json(ManagementError {
-                code: self.code,
-                message: self.message,
-            }),
-        )
-            .into_response();
+        let mut response = (status, Json(ManagementError { code: self.code, message: self.message })).into_response();
         if self.code == Code::Unauthenticated {
-            response
-                .headers_mut()
-                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
     }
@@ -80,29 +68,18 @@ impl IntoResponse for Error {
 /// 429, whose body the contract gives another shape.
 pub fn rate_limited(retry_after_s: u64) -> Response {
     let body = json!({ "error": "Rate limit exceeded. Please try again later.", "retry_after": retry_after_s });
-    (
-        StatusCode::TOO_MANY_REQUESTS,
-        [(header::RETRY_AFTER, retry_after_s.to_string())],
-        Json(body),
-    )
-        .into_response()
+    (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, retry_after_s.to_string())], Json(body)).into_response()
 }
 
 /// The answer of every path that is none of ours.
 pub async fn unknown_route(method: axum::http::Method, uri: axum::http::Uri) -> Error {
-    Error::new(
-        Code::NotFound,
-        format!("there is no {method} {}: GET /v1/spec lists what there is", uri.path()),
-    )
+    Error::new(Code::NotFound, format!("there is no {method} {}: GET /v1/spec lists what there is", uri.path()))
 }
 
 /// The answer of a path of ours to a method that it does not take.
 pub async fn unknown_method(method: axum::http::Method, uri: axum::http::Uri) -> Error {
     Error::new(
         Code::MethodNotAllowed,
-        format!(
-            "{} does not take {method}: GET /v1/spec lists what it takes",
-            uri.path()
-        ),
+        format!("{} does not take {method}: GET /v1/spec lists what it takes", uri.path()),
     )
 }

@@ -42,9 +42,7 @@ impl<T: DeserializeOwned> FromRequest<ControlPlane> for JsonBody<T> {
                 Error::invalid(format!("the body is not JSON: {cause}"))
             }
         })?;
-        deserializer
-            .end()
-            .map_err(|cause| Error::invalid(format!("the body is not JSON: {cause}")))?;
+        deserializer.end().map_err(|cause| Error::invalid(format!("the body is not JSON: {cause}")))?;
         Ok(Self(value))
     }
 }
@@ -79,10 +77,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for InPath<
         if let PathRejection::FailedToDeserializePathParams(failure) = &rejection {
             match failure.kind() {
                 ErrorKind::Message(why) | ErrorKind::DeserializeError { message: why, .. } => {
-                    return Err(Error::new(
-                        Code::NotFound,
-                        format!("there is nothing at {}: {why}", parts.uri.path()),
-                    ));
+                    return Err(Error::new(Code::NotFound, format!("there is nothing at {}: {why}", parts.uri.path())));
                 }
                 ErrorKind::InvalidUtf8InPathParam { key } => {
                     return Err(Error::invalid(format!("path.{key}: it is not UTF-8")));

@@ -102,7 +102,5 @@ fn wire(records: Vec<LogRecord>) -> GetLogsResponse {
         request_id: record.line.request_id,
         level: record.line.level.map(Into::into),
     };
-    GetLogsResponse {
-        logs: records.into_iter().map(line).collect(),
-    }
+    GetLogsResponse { logs: records.into_iter().map(line).collect() }
 }

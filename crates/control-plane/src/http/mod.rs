@@ -103,10 +103,7 @@ mod tests {
             panic!("the secret is hunter2");
         }
         let router = guarded(Router::new().route("/", get(fails)), 1);
-        let answer = router
-            .oneshot(Request::new(Body::empty()))
-            .await
-            .expect("routers do not fail");
+        let answer = router.oneshot(Request::new(Body::empty())).await.expect("routers do not fail");
         assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
         assert!(answer.headers().contains_key(request_id::HEADER));
         let body = to_bytes(answer.into_body(), 1000).await.expect("the body is short");

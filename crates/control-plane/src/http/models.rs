@@ -37,9 +37,7 @@ async fn list_models(
     InQuery(query): InQuery<ByName>,
 ) -> Result<Json<Models>, Error> {
     let models = ops::models::list(&control_plane, &caller, None, query.name).await?;
-    Ok(Json(Models {
-        models: models.into_iter().map(wire).collect(),
-    }))
+    Ok(Json(Models { models: models.into_iter().map(wire).collect() }))
 }
 
 /// Lists the models of a team.
@@ -51,9 +49,7 @@ async fn list_team_models(
     InQuery(query): InQuery<ByName>,
 ) -> Result<Json<Models>, Error> {
     let models = ops::models::list(&control_plane, &caller, Some(&path.team_id), query.name).await?;
-    Ok(Json(Models {
-        models: models.into_iter().map(wire).collect(),
-    }))
+    Ok(Json(Models { models: models.into_iter().map(wire).collect() }))
 }
 
 /// Makes a model with its first deployment, from an uploaded archive.
@@ -87,9 +83,7 @@ async fn get_model(
     Manager(caller): Manager,
     InPath(path): InPath<OfModel>,
 ) -> Result<Json<Model>, Error> {
-    Ok(Json(wire(
-        ops::models::get(&control_plane, &caller, &path.model_id).await?,
-    )))
+    Ok(Json(wire(ops::models::get(&control_plane, &caller, &path.model_id).await?)))
 }
 
 /// Deletes a model with its deployments and environments.
@@ -100,10 +94,7 @@ async fn delete_model(
     InPath(path): InPath<OfModel>,
 ) -> Result<Json<ModelTombstone>, Error> {
     ops::models::delete(&control_plane, &caller, &path.model_id).await?;
-    Ok(Json(ModelTombstone {
-        id: path.model_id.to_string(),
-        deleted: true,
-    }))
+    Ok(Json(ModelTombstone { id: path.model_id.to_string(), deleted: true }))
 }
 
 async fn push(
@@ -118,21 +109,13 @@ async fn push(
         team: team.map(|team| team.team_id),
         archive_download_disabled: source.disable_archive_download,
     };
-    let source = Source {
-        payload: payload(source.deployment)?,
-        s3_key: source.s3_key,
-    };
-    Ok(Json(created(
-        ops::push::push(control_plane, caller, &destination, source).await?,
-    )))
+    let source = Source { payload: payload(source.deployment)?, s3_key: source.s3_key };
+    Ok(Json(created(ops::push::push(control_plane, caller, &destination, source).await?)))
 }
 
 /// A model and its new deployment.
 pub(super) fn created(pushed: Pushed) -> CreatedModelDeployment {
-    CreatedModelDeployment {
-        model: wire(pushed.model),
-        deployment: convert::deployment(pushed.deployment),
-    }
+    CreatedModelDeployment { model: wire(pushed.model), deployment: convert::deployment(pushed.deployment) }
 }
 
 fn wire(view: View) -> Model {

@@ -48,11 +48,7 @@ impl RateLimiters {
 
 /// Refuses the calls that are too many. Runs behind authentication, so that buckets are as few as keys and routes.
 pub async fn limit(State(limiters): State<Arc<RateLimiters>>, request: Request, next: Next) -> Response {
-    let path = request
-        .extensions()
-        .get::<MatchedPath>()
-        .map_or("", MatchedPath::as_str)
-        .to_owned();
+    let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str).to_owned();
     let Some(caller) = request.extensions().get::<Caller>() else {
         return next.run(request).await;
     };

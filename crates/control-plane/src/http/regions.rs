@@ -9,9 +9,7 @@ use crate::{ControlPlane, ops};
 
 /// The routes.
 pub fn routes() -> OpenApiRouter<ControlPlane> {
-    OpenApiRouter::new()
-        .routes(routes!(list_regions))
-        .routes(routes!(list_team_regions))
+    OpenApiRouter::new().routes(routes!(list_regions)).routes(routes!(list_team_regions))
 }
 
 /// Lists the regions that deployments can be restricted to.

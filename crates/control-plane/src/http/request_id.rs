@@ -30,9 +30,7 @@ pub async fn assign(request: Request, next: Next) -> Response {
 /// The answer when a handler panics: the message goes to the log, under the request's id.
 pub fn answer_panic(panic: Box<dyn Any + Send>) -> Response {
     let message = panic.downcast_ref::<String>().map(String::as_str);
-    let message = message
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("no message");
+    let message = message.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
     tracing::error!(panic = message, "a request handler panicked");
     Error::internal().into_response()
 }

@@ -51,9 +51,7 @@ async fn list_secrets(
     Manager(caller): Manager,
 ) -> Result<Json<Secrets>, Error> {
     let secrets = ops::secrets::list(&control_plane, &caller, None).await?;
-    Ok(Json(Secrets {
-        secrets: secrets.into_iter().map(wire).collect(),
-    }))
+    Ok(Json(Secrets { secrets: secrets.into_iter().map(wire).collect() }))
 }
 
 /// Sets a secret of the default team.
@@ -86,9 +84,7 @@ async fn list_team_secrets(
     InPath(path): InPath<OfTeam>,
 ) -> Result<Json<Secrets>, Error> {
     let secrets = ops::secrets::list(&control_plane, &caller, Some(&path.team_id)).await?;
-    Ok(Json(Secrets {
-        secrets: secrets.into_iter().map(wire).collect(),
-    }))
+    Ok(Json(Secrets { secrets: secrets.into_iter().map(wire).collect() }))
 }
 
 /// Sets a secret of a team.

@@ -22,18 +22,12 @@ use crate::ControlPlane;
 
 /// The errors that any route may answer with.
 const ERRORS: [(&str, &str); 6] = [
-    (
-        "400",
-        "Something in the request, or the state of what it names, does not allow it",
-    ),
+    ("400", "Something in the request, or the state of what it names, does not allow it"),
     ("401", "No key, or not a valid one"),
     ("403", "A valid key without the permission"),
     ("404", "There is no such thing"),
     ("429", "Too many requests: `{\"error\", \"retry_after\"}`, in seconds"),
-    (
-        "500",
-        "The server failed; its log has the cause under the answer's request id",
-    ),
+    ("500", "The server failed; its log has the cause under the answer's request id"),
 ];
 /// The routes of a deployment that the contract also lists under literal names in place of the id, by what follows the id.
 const ALIASED: [&str; 5] = ["", "/autoscaling_settings", "/activate", "/deactivate", "/retry"];
@@ -56,20 +50,12 @@ pub fn skeleton() -> OpenApi {
 /// Adds what every operation shares, and the literal names.
 pub fn complete(mut api: OpenApi) -> OpenApi {
     let components = api.components.get_or_insert_with(Components::new);
-    components
-        .schemas
-        .insert(ManagementError::name().into_owned(), ManagementError::schema());
+    components.schemas.insert(ManagementError::name().into_owned(), ManagementError::schema());
     let mut nested = Vec::new();
     ManagementError::schemas(&mut nested);
     // Schemas that only parameters refer to are not collected with the routes.
-    nested.push((
-        AuditLogSortDirection::name().into_owned(),
-        AuditLogSortDirection::schema(),
-    ));
-    nested.push((
-        DeploymentConfigOutputFormat::name().into_owned(),
-        DeploymentConfigOutputFormat::schema(),
-    ));
+    nested.push((AuditLogSortDirection::name().into_owned(), AuditLogSortDirection::schema()));
+    nested.push((DeploymentConfigOutputFormat::name().into_owned(), DeploymentConfigOutputFormat::schema()));
     components.schemas.extend(nested);
     let mut header = ApiKeyValue::new("Authorization");
     header.description = Some("`Api-Key PREFIX.SECRET`, or `Bearer PREFIX.SECRET`".into());
@@ -87,9 +73,7 @@ pub fn complete(mut api: OpenApi) -> OpenApi {
                 continue;
             };
             let item = under_alias(item.clone(), suffix, alias);
-            api.paths
-                .paths
-                .insert(format!("/v1/models/{{model_id}}/deployments/{alias}{suffix}"), item);
+            api.paths.paths.insert(format!("/v1/models/{{model_id}}/deployments/{alias}{suffix}"), item);
         }
     }
     api
@@ -109,10 +93,7 @@ fn add_errors(operation: &mut Operation) {
             let schema = Ref::from_schema_name(ManagementError::name());
             response = response.content("application/json", ContentBuilder::new().schema(Some(schema)).build());
         }
-        operation
-            .responses
-            .responses
-            .insert(status.into(), RefOr::T(response.build()));
+        operation.responses.responses.insert(status.into(), RefOr::T(response.build()));
     }
 }
 
@@ -133,9 +114,7 @@ fn under_alias(mut item: PathItem, suffix: &str, alias: &str) -> PathItem {
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete]
-        .into_iter()
-        .filter_map(Option::as_mut)
+    [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete].into_iter().filter_map(Option::as_mut)
 }
 
 /// The route that answers with the description.

@@ -19,9 +19,7 @@ use crate::{ControlPlane, ops};
 
 /// The routes.
 pub fn routes() -> OpenApiRouter<ControlPlane> {
-    OpenApiRouter::new()
-        .routes(routes!(list_teams))
-        .routes(routes!(get_team))
+    OpenApiRouter::new().routes(routes!(list_teams)).routes(routes!(get_team))
 }
 
 /// Lists the teams.
@@ -32,9 +30,7 @@ async fn list_teams(
     InQuery(query): InQuery<ByName>,
 ) -> Result<Json<Teams>, Error> {
     let teams = ops::teams::list(&control_plane, &caller, query.name.as_deref()).await?;
-    Ok(Json(Teams {
-        teams: teams.into_iter().map(wire).collect(),
-    }))
+    Ok(Json(Teams { teams: teams.into_iter().map(wire).collect() }))
 }
 
 /// Shows a team.
@@ -44,9 +40,7 @@ async fn get_team(
     Manager(caller): Manager,
     InPath(path): InPath<OfTeam>,
 ) -> Result<Json<Team>, Error> {
-    Ok(Json(wire(
-        ops::teams::get(&control_plane, &caller, &path.team_id).await?,
-    )))
+    Ok(Json(wire(ops::teams::get(&control_plane, &caller, &path.team_id).await?)))
 }
 
 fn wire(team: domain::Team) -> Team {

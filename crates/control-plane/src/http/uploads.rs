@@ -46,28 +46,18 @@ fn destination(name: Option<String>, model_id: Option<String>, team_id: Option<S
     let no_such = |kind: &str, id: &str| Error::new(api::error::Code::NotFound, format!("there is no {kind} {id}"));
     match (name, model_id) {
         (Some(name), None) => {
-            let team = team_id
-                .map(|id| id.parse().map_err(|_| no_such("team", &id)))
-                .transpose()?;
-            Ok(Destination::NewModel {
-                name,
-                team,
-                archive_download_disabled: false,
-            })
+            let team = team_id.map(|id| id.parse().map_err(|_| no_such("team", &id))).transpose()?;
+            Ok(Destination::NewModel { name, team, archive_download_disabled: false })
         }
         (None, Some(id)) => {
             if team_id.is_some() {
-                return Err(Error::invalid(
-                    "team_id: it goes with name only: a model that is there has its team",
-                ));
+                return Err(Error::invalid("team_id: it goes with name only: a model that is there has its team"));
             }
             id.parse().map(Destination::Model).map_err(|_| no_such("model", &id))
         }
-        (Some(_), Some(_)) => Err(Error::invalid(
-            "name and model_id are both given: name makes a model, model_id adds to one",
-        )),
-        (None, None) => Err(Error::invalid(
-            "give name to make a model, or model_id to add a deployment to one",
-        )),
+        (Some(_), Some(_)) => {
+            Err(Error::invalid("name and model_id are both given: name makes a model, model_id adds to one"))
+        }
+        (None, None) => Err(Error::invalid("give name to make a model, or model_id to add a deployment to one")),
     }
 }

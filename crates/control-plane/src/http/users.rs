@@ -25,10 +25,7 @@ const LARGEST_LIMIT: u32 = 1000;
 
 /// The routes.
 pub fn routes() -> OpenApiRouter<ControlPlane> {
-    OpenApiRouter::new()
-        .routes(routes!(list_users))
-        .routes(routes!(get_me))
-        .routes(routes!(get_user))
+    OpenApiRouter::new().routes(routes!(list_users)).routes(routes!(get_me)).routes(routes!(get_user))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -54,18 +51,12 @@ async fn list_users(
     }
     let start = match query.cursor.as_deref() {
         None => 0,
-        Some(cursor) => cursor
-            .parse()
-            .map_err(|_| Error::invalid("cursor: it is not one that an answer has given"))?,
+        Some(cursor) => cursor.parse().map_err(|_| Error::invalid("cursor: it is not one that an answer has given"))?,
     };
     let page = ops::users::list(&control_plane, start, limit as usize).await?;
     let workspace = ops::users::workspace_name(&control_plane).await?;
     Ok(Json(UsersResponse {
-        items: page
-            .users
-            .into_iter()
-            .map(|user| wire(user, workspace.clone()))
-            .collect(),
+        items: page.users.into_iter().map(|user| wire(user, workspace.clone())).collect(),
         pagination: PaginationResponse {
             has_more: page.next.is_some(),
             cursor: page.next.map(|next| next.to_string()),
@@ -92,10 +83,5 @@ async fn get_user(
 }
 
 fn wire(user: User, workspace_name: Option<String>) -> UserInfo {
-    UserInfo {
-        user_id: user.id.to_string(),
-        email: Some(user.email),
-        name: user.name,
-        workspace_name,
-    }
+    UserInfo { user_id: user.id.to_string(), email: Some(user.email), name: user.name, workspace_name }
 }

@@ -72,10 +72,7 @@ pub async fn create(
         model_ids,
         created_at: now,
     };
-    control_plane
-        .store()
-        .add_key(&key, Some(&event(caller, now, "API_KEY_CREATED", &key)))
-        .await?;
+    control_plane.store().add_key(&key, Some(&event(caller, now, "API_KEY_CREATED", &key))).await?;
     Ok(text.into_plaintext())
 }
 
@@ -88,13 +85,11 @@ async fn owner(
 ) -> Result<KeyOwner, Error> {
     if kind == ApiKeyKind::Personal {
         return match (&caller.user, team) {
-            (_, Some(_)) => Err(Error::Invalid(
-                "type: a team's key cannot be PERSONAL: leave the team out of the path".into(),
-            )),
+            (_, Some(_)) => {
+                Err(Error::Invalid("type: a team's key cannot be PERSONAL: leave the team out of the path".into()))
+            }
             (Some(user), None) => Ok(KeyOwner::User(user.id.clone())),
-            (None, None) => Err(Error::Invalid(
-                "type: only a personal key can make a PERSONAL key".into(),
-            )),
+            (None, None) => Err(Error::Invalid("type: only a personal key can make a PERSONAL key".into())),
         };
     }
     let team = match team {
@@ -102,10 +97,7 @@ async fn owner(
         None => teams::default_of(control_plane, caller).await?,
     };
     if caller.user.is_some() && !caller.is_admin() {
-        return Err(Error::Forbidden(format!(
-            "only an administrator can make keys of team {}",
-            team.name
-        )));
+        return Err(Error::Forbidden(format!("only an administrator can make keys of team {}", team.name)));
     }
     Ok(KeyOwner::Team(team.id))
 }
@@ -113,10 +105,7 @@ async fn owner(
 /// The models that the key is limited to, each of which must exist.
 async fn models(control_plane: &ControlPlane, new: &NewKey) -> Result<Option<Vec<ModelId>>, Error> {
     let Some(ids) = &new.model_ids else { return Ok(None) };
-    if !matches!(
-        new.kind,
-        ApiKeyKind::WorkspaceInvoke | ApiKeyKind::WorkspaceExportMetrics
-    ) {
+    if !matches!(new.kind, ApiKeyKind::WorkspaceInvoke | ApiKeyKind::WorkspaceExportMetrics) {
         return Err(Error::Invalid(
             "model_ids: only keys of type WORKSPACE_INVOKE and WORKSPACE_EXPORT_METRICS can be limited to models"
                 .into(),
@@ -124,9 +113,7 @@ async fn models(control_plane: &ControlPlane, new: &NewKey) -> Result<Option<Vec
     }
     let mut found = Vec::new();
     for id in ids {
-        let id: ModelId = id
-            .parse()
-            .map_err(|error| Error::Invalid(format!("model_ids: {id:?} is {error}")))?;
+        let id: ModelId = id.parse().map_err(|error| Error::Invalid(format!("model_ids: {id:?} is {error}")))?;
         found.push(
             control_plane
                 .store()

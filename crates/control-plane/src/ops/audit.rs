@@ -65,12 +65,8 @@ pub async fn list(control_plane: &ControlPlane, caller: &Caller, query: Query) -
     let mut after = query.after;
     // One more than asked for tells whether there is another page.
     while entries.len() <= limit {
-        let asked = AuditQuery {
-            model_id: query.model_id.clone(),
-            oldest_first: query.oldest_first,
-            after,
-            limit: CHUNK,
-        };
+        let asked =
+            AuditQuery { model_id: query.model_id.clone(), oldest_first: query.oldest_first, after, limit: CHUNK };
         let chunk = store.audit_log(&asked).await?;
         let is_last = chunk.len() < CHUNK as usize;
         after = chunk.last().map(|entry| entry.id);
@@ -127,10 +123,7 @@ pub(super) fn of_model(caller: &Caller, now: Timestamp, event_type: &str, model:
     if let (Value::Object(data), Value::Object(more)) = (&mut data, more) {
         data.extend(more);
     }
-    AuditEvent {
-        model_id: Some(model.id.clone()),
-        ..event(caller, now, event_type, data)
-    }
+    AuditEvent { model_id: Some(model.id.clone()), ..event(caller, now, event_type, data) }
 }
 
 /// An event about a deployment.

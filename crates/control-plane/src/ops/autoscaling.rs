@@ -38,11 +38,9 @@ pub fn apply(current: &Settings, update: &Update, replica_cap: u32) -> Result<Se
     let given = |field, value: Option<u32>, range: RangeInclusive<u32>, current| match value {
         None => Ok(current),
         Some(value) if range.contains(&value) => Ok(value),
-        Some(value) => Err(Error::Invalid(format!(
-            "{field} is {value}: it needs to be from {} to {}",
-            range.start(),
-            range.end()
-        ))),
+        Some(value) => {
+            Err(Error::Invalid(format!("{field} is {value}: it needs to be from {} to {}", range.start(), range.end())))
+        }
     };
     let next = Settings {
         min_replica: given("min_replica", update.min_replica, 0..=replica_cap, current.min_replica)?,
@@ -53,12 +51,7 @@ pub fn apply(current: &Settings, update: &Update, replica_cap: u32) -> Result<Se
             10..=3600,
             current.autoscaling_window_s,
         )?,
-        scale_down_delay_s: given(
-            "scale_down_delay",
-            update.scale_down_delay_s,
-            0..=3600,
-            current.scale_down_delay_s,
-        )?,
+        scale_down_delay_s: given("scale_down_delay", update.scale_down_delay_s, 0..=3600, current.scale_down_delay_s)?,
         concurrency_target: given(
             "concurrency_target",
             update.concurrency_target,
@@ -111,14 +104,8 @@ mod tests {
     fn absent_fields_stay_as_they_are() {
         check(Update::default(), Ok(Settings::default()));
         check(
-            Update {
-                max_replica: Some(4),
-                ..Update::default()
-            },
-            Ok(Settings {
-                max_replica: 4,
-                ..Settings::default()
-            }),
+            Update { max_replica: Some(4), ..Update::default() },
+            Ok(Settings { max_replica: 4, ..Settings::default() }),
         );
     }
 
@@ -129,22 +116,10 @@ mod tests {
             update(&mut changed);
             changed
         };
-        check(
-            of(|u| u.min_replica = Some(11)),
-            Err("min_replica is 11: it needs to be from 0 to 10"),
-        );
-        check(
-            of(|u| u.max_replica = Some(0)),
-            Err("max_replica is 0: it needs to be from 1 to 10"),
-        );
-        check(
-            of(|u| u.max_replica = Some(11)),
-            Err("max_replica is 11: it needs to be from 1 to 10"),
-        );
-        check(
-            of(|u| u.autoscaling_window_s = Some(9)),
-            Err("autoscaling_window is 9: it needs to be from 10 to 3600"),
-        );
+        check(of(|u| u.min_replica = Some(11)), Err("min_replica is 11: it needs to be from 0 to 10"));
+        check(of(|u| u.max_replica = Some(0)), Err("max_replica is 0: it needs to be from 1 to 10"));
+        check(of(|u| u.max_replica = Some(11)), Err("max_replica is 11: it needs to be from 1 to 10"));
+        check(of(|u| u.autoscaling_window_s = Some(9)), Err("autoscaling_window is 9: it needs to be from 10 to 3600"));
         check(
             of(|u| u.scale_down_delay_s = Some(3601)),
             Err("scale_down_delay is 3601: it needs to be from 0 to 3600"),

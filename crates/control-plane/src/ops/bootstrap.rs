@@ -27,10 +27,7 @@ pub async fn bootstrap(store: &Store, now: Timestamp, preset: Option<&str>) -> R
         created_at: now,
     };
     let installation = Installation {
-        organization: Organization {
-            id: hex::encode(rand::random::<[u8; 8]>()),
-            name: "Greenroom".into(),
-        },
+        organization: Organization { id: hex::encode(rand::random::<[u8; 8]>()), name: "Greenroom".into() },
         team: Team {
             id: TeamId::from_entropy(rand::random()),
             name: "Default".into(),

@@ -42,10 +42,7 @@ impl Caller {
             Permission::Manage => "a personal key or one of type WORKSPACE_MANAGE_ALL",
             Permission::ManageKeys => "a personal key or one of type WORKSPACE_MANAGE_ALL or WORKSPACE_MANAGE_API_KEYS",
         };
-        Err(Error::Forbidden(format!(
-            "key {} may not do this: it needs {needed}",
-            self.key.prefix
-        )))
+        Err(Error::Forbidden(format!("key {} may not do this: it needs {needed}", self.key.prefix)))
     }
 
     /// Whether everything of the organization is theirs to manage.

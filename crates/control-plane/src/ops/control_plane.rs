@@ -23,13 +23,7 @@ struct Inner {
 impl ControlPlane {
     /// Puts the parts together.
     pub fn new(settings: Settings, store: Store, blobs: Blobs, issuer: Issuer, clock: Clock) -> Self {
-        Self(Arc::new(Inner {
-            settings,
-            store,
-            blobs,
-            issuer,
-            clock,
-        }))
+        Self(Arc::new(Inner { settings, store, blobs, issuer, clock }))
     }
 
     /// How it behaves.

@@ -75,17 +75,9 @@ pub async fn create(
         promotion_settings: promotion_settings::write(&promotion),
         generation: 1,
     };
-    let event = event(
-        caller,
-        control_plane,
-        "ENVIRONMENT_CREATED",
-        (&model, &environment),
-        settings_event(&environment),
-    );
-    control_plane
-        .store()
-        .create_environment(&environment, Some(&event))
-        .await?;
+    let event =
+        event(caller, control_plane, "ENVIRONMENT_CREATED", (&model, &environment), settings_event(&environment));
+    control_plane.store().create_environment(&environment, Some(&event)).await?;
     look(control_plane, environment).await
 }
 
@@ -115,13 +107,7 @@ pub async fn update(
     let mut more = settings_event(&environment);
     more["schedules"] = Value::Null;
     more["previous_settings"] = settings_event(&before);
-    let event = event(
-        caller,
-        control_plane,
-        "ENVIRONMENT_UPDATED",
-        (&model, &environment),
-        more,
-    );
+    let event = event(caller, control_plane, "ENVIRONMENT_UPDATED", (&model, &environment), more);
     store.save_environment(&mut environment, Some(&event)).await?;
     let mut change = SettingsChange::Accepted;
     if let Some(current) = &environment.current {
@@ -143,21 +129,11 @@ pub async fn update(
 pub async fn delete(control_plane: &ControlPlane, caller: &Caller, model: &ModelId, name: &str) -> Result<(), Error> {
     let (model, environment) = find(control_plane, caller, model, name).await?;
     if environment.name == PRODUCTION {
-        return Err(Error::Invalid(
-            "environment production cannot be deleted: it goes with its model".into(),
-        ));
+        return Err(Error::Invalid("environment production cannot be deleted: it goes with its model".into()));
     }
     let store = control_plane.store();
-    let event = event(
-        caller,
-        control_plane,
-        "ENVIRONMENT_DELETED",
-        (&model, &environment),
-        json!({}),
-    );
-    store
-        .delete_environment(&model.id, &environment.name, Some(&event))
-        .await?;
+    let event = event(caller, control_plane, "ENVIRONMENT_DELETED", (&model, &environment), json!({}));
+    store.delete_environment(&model.id, &environment.name, Some(&event)).await?;
     let Some(served) = environment.current else {
         return Ok(());
     };
@@ -216,12 +192,7 @@ async fn look(control_plane: &ControlPlane, environment: Environment) -> Result<
         None => control_plane.default_instance_type().to_owned(),
     };
     let promotion_settings = promotion_settings::read(&environment.promotion_settings)?;
-    Ok(View {
-        environment,
-        promotion_settings,
-        current,
-        instance_type,
-    })
+    Ok(View { environment, promotion_settings, current, instance_type })
 }
 
 fn event(

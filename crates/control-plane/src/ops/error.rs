@@ -37,18 +37,12 @@ pub enum Error {
 impl Error {
     /// There is no such thing.
     pub(super) fn not_found(kind: &'static str, id: impl std::fmt::Display) -> Self {
-        Self::NotFound {
-            kind,
-            id: id.to_string(),
-        }
+        Self::NotFound { kind, id: id.to_string() }
     }
 
     /// Ours to mend.
     pub(super) fn internal(what: &'static str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self::Internal {
-            what,
-            source: source.into(),
-        }
+        Self::Internal { what, source: source.into() }
     }
 }
 

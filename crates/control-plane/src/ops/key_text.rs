@@ -24,15 +24,10 @@ impl KeyText {
     pub fn random() -> Self {
         let mut random = rand::rng();
         let mut draw = |length| -> String {
-            (0..length)
-                .map(|_| ALPHABET[random.random_range(0..ALPHABET.len())] as char)
-                .collect()
+            (0..length).map(|_| ALPHABET[random.random_range(0..ALPHABET.len())] as char).collect()
         };
         let (prefix, secret) = (draw(PREFIX_LENGTH), draw(SECRET_LENGTH));
-        Self {
-            text: format!("{prefix}.{secret}"),
-            prefix_length: PREFIX_LENGTH,
-        }
+        Self { text: format!("{prefix}.{secret}"), prefix_length: PREFIX_LENGTH }
     }
 
     /// A key that somebody chose beforehand.
@@ -44,17 +39,11 @@ impl KeyText {
             ))
         };
         let (prefix, secret) = text.split_once('.').ok_or_else(refuse)?;
-        let is_word = |part: &str| {
-            part.bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-        };
+        let is_word = |part: &str| part.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
         if prefix.is_empty() || secret.len() < SHORTEST_SECRET || !is_word(prefix) || !is_word(secret) {
             return Err(refuse());
         }
-        Ok(Self {
-            text: text.to_owned(),
-            prefix_length: prefix.len(),
-        })
+        Ok(Self { text: text.to_owned(), prefix_length: prefix.len() })
     }
 
     /// The public handle.
@@ -105,15 +94,7 @@ mod tests {
     #[test]
     fn a_preset_key_needs_the_right_shape() {
         assert!(KeyText::preset("admin.0123456789abcdef").is_ok());
-        for text in [
-            "",
-            "admin",
-            "admin.",
-            ".secret-secret",
-            "admin.short",
-            "a b.0123456789",
-            "a.0123456789.b",
-        ] {
+        for text in ["", "admin", "admin.", ".secret-secret", "admin.short", "a b.0123456789", "a.0123456789.b"] {
             assert!(KeyText::preset(text).is_err(), "{text:?}");
         }
     }

@@ -56,10 +56,7 @@ pub async fn of_deployment(
     query: Query,
 ) -> Result<Vec<LogRecord>, Error> {
     let (_, deployment) = deployments::find(control_plane, caller, model, target).await?;
-    let query = LogQuery {
-        deployments: vec![deployment.id],
-        ..check(query, control_plane.now().0)?
-    };
+    let query = LogQuery { deployments: vec![deployment.id], ..check(query, control_plane.now().0)? };
     Ok(control_plane.store().logs(&query).await?)
 }
 
@@ -78,10 +75,7 @@ pub async fn of_environment(
         environment.current.as_ref() == Some(&one.id) || one.target_environment.as_ref() == Some(&environment.name)
     });
     let deployments = of_environment.map(|one| one.id).collect();
-    let query = LogQuery {
-        deployments,
-        ..check(query, control_plane.now().0)?
-    };
+    let query = LogQuery { deployments, ..check(query, control_plane.now().0)? };
     Ok(store.logs(&query).await?)
 }
 
@@ -91,10 +85,7 @@ fn check(query: Query, now_ms: u64) -> Result<LogQuery, Error> {
     let end_ms = query.end_ms.unwrap_or(now_ms);
     let start_ms = query.start_ms.unwrap_or(end_ms.saturating_sub(DEFAULT_WINDOW_MS));
     if start_ms > end_ms {
-        return refuse(
-            "start_epoch_millis",
-            format!("{start_ms} is after end_epoch_millis {end_ms}"),
-        );
+        return refuse("start_epoch_millis", format!("{start_ms} is after end_epoch_millis {end_ms}"));
     }
     if end_ms - start_ms > LONGEST_WINDOW_MS {
         return refuse(
@@ -104,10 +95,7 @@ fn check(query: Query, now_ms: u64) -> Result<LogQuery, Error> {
     }
     let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
     if !(1..=LARGEST_LIMIT).contains(&limit) {
-        return refuse(
-            "limit",
-            format!("{limit} is out of range: it needs to be from 1 to {LARGEST_LIMIT}"),
-        );
+        return refuse("limit", format!("{limit} is out of range: it needs to be from 1 to {LARGEST_LIMIT}"));
     }
     let texts = [
         ("replica", &query.replica),
@@ -115,18 +103,14 @@ fn check(query: Query, now_ms: u64) -> Result<LogQuery, Error> {
         ("component", &query.component),
         ("search_pattern", &query.search_pattern),
     ];
-    if let Some((field, _)) = texts
-        .iter()
-        .find(|(_, text)| text.as_ref().is_some_and(|text| text.chars().count() > LONGEST_TEXT))
+    if let Some((field, _)) =
+        texts.iter().find(|(_, text)| text.as_ref().is_some_and(|text| text.chars().count() > LONGEST_TEXT))
     {
         return refuse(field, format!("it is longer than {LONGEST_TEXT} characters"));
     }
     for (field, list) in [("includes", &query.includes), ("excludes", &query.excludes)] {
         if list.len() > MOST_SUBSTRINGS {
-            return refuse(
-                field,
-                format!("it has {} entries: at most {MOST_SUBSTRINGS} are taken", list.len()),
-            );
+            return refuse(field, format!("it has {} entries: at most {MOST_SUBSTRINGS} are taken", list.len()));
         }
     }
     let pattern = query.search_pattern.map(|text| text.parse()).transpose();
@@ -152,9 +136,7 @@ fn component(name: &str) -> Result<Component, Error> {
         "build" => Ok(Component::Build),
         "deploy" => Ok(Component::Deploy),
         "model" => Ok(Component::Model),
-        _ => Err(Error::Invalid(format!(
-            "component: {name:?} is none of build, deploy and model"
-        ))),
+        _ => Err(Error::Invalid(format!("component: {name:?} is none of build, deploy and model"))),
     }
 }
 
@@ -179,62 +161,13 @@ mod tests {
             assert!(message.starts_with(field), "{message}");
         };
         let query = Query::default;
-        refused(
-            Query {
-                limit: Some(0),
-                ..query()
-            },
-            "limit: ",
-        );
-        refused(
-            Query {
-                limit: Some(1001),
-                ..query()
-            },
-            "limit: ",
-        );
-        refused(
-            Query {
-                start_ms: Some(2),
-                end_ms: Some(1),
-                ..query()
-            },
-            "start_epoch_millis: ",
-        );
-        refused(
-            Query {
-                start_ms: Some(0),
-                ..query()
-            },
-            "start_epoch_millis: ",
-        );
-        refused(
-            Query {
-                replica: Some("x".repeat(257)),
-                ..query()
-            },
-            "replica: ",
-        );
-        refused(
-            Query {
-                includes: vec![String::new(); 9],
-                ..query()
-            },
-            "includes: ",
-        );
-        refused(
-            Query {
-                search_pattern: Some("(".into()),
-                ..query()
-            },
-            "search_pattern: ",
-        );
-        refused(
-            Query {
-                component: Some("engine".into()),
-                ..query()
-            },
-            "component: ",
-        );
+        refused(Query { limit: Some(0), ..query() }, "limit: ");
+        refused(Query { limit: Some(1001), ..query() }, "limit: ");
+        refused(Query { start_ms: Some(2), end_ms: Some(1), ..query() }, "start_epoch_millis: ");
+        refused(Query { start_ms: Some(0), ..query() }, "start_epoch_millis: ");
+        refused(Query { replica: Some("x".repeat(257)), ..query() }, "replica: ");
+        refused(Query { includes: vec![String::new(); 9], ..query() }, "includes: ");
+        refused(Query { search_pattern: Some("(".into()), ..query() }, "search_pattern: ");
+        refused(Query { component: Some("engine".into()), ..query() }, "component: ");
     }
 }

@@ -36,12 +36,7 @@ pub async fn list(
 ) -> Result<Vec<View>, Error> {
     let team = teams::choose(control_plane, caller, team).await?;
     let store = control_plane.store();
-    let models = store
-        .models(&ModelFilter {
-            team_id: Some(team.id.clone()),
-            name,
-        })
-        .await?;
+    let models = store.models(&ModelFilter { team_id: Some(team.id.clone()), name }).await?;
     let mut deployments: HashMap<ModelId, Vec<Deployment>> = HashMap::new();
     let mut environments: HashMap<ModelId, Vec<Environment>> = HashMap::new();
     if let [only] = models.as_slice() {
@@ -49,16 +44,10 @@ pub async fn list(
         environments.insert(only.id.clone(), store.environments(Some(&only.id)).await?);
     } else if !models.is_empty() {
         for deployment in store.all_deployments().await? {
-            deployments
-                .entry(deployment.model_id.clone())
-                .or_default()
-                .push(deployment);
+            deployments.entry(deployment.model_id.clone()).or_default().push(deployment);
         }
         for environment in store.environments(None).await? {
-            environments
-                .entry(environment.model_id.clone())
-                .or_default()
-                .push(environment);
+            environments.entry(environment.model_id.clone()).or_default().push(environment);
         }
     }
     let view = |model: Model| {
@@ -103,20 +92,14 @@ fn view(
     environments: &[Environment],
 ) -> View {
     let by_id: BTreeMap<&str, &Deployment> = deployments.iter().map(|one| (one.id.as_str(), one)).collect();
-    let production = environments
-        .iter()
-        .find(|one| one.name == PRODUCTION)
-        .and_then(|one| one.current.clone());
+    let production = environments.iter().find(|one| one.name == PRODUCTION).and_then(|one| one.current.clone());
     let serving = production.as_ref().and_then(|id| by_id.get(id.as_str()).copied());
     let newest = deployments.iter().max_by_key(|one| one.created_at);
     let instance_type = match serving.or(newest) {
         Some(deployment) => deployment.instance_type.clone(),
         None => control_plane.default_instance_type().to_owned(),
     };
-    let development = deployments
-        .iter()
-        .find(|one| one.kind == DeploymentKind::Development)
-        .map(|one| one.id.clone());
+    let development = deployments.iter().find(|one| one.kind == DeploymentKind::Development).map(|one| one.id.clone());
     View {
         model,
         team_name: team.name.clone(),

@@ -13,9 +13,7 @@ const RESERVED_ENVIRONMENTS: [&str; 2] = ["production", "development"];
 pub fn model(name: &str) -> Result<(), Error> {
     length("model name", name, LONGEST)?;
     let is_one_line = !name.chars().any(char::is_control) && name.trim() == name;
-    rule(is_one_line, || {
-        format!("model name {name:?} has blanks at an end or control characters: take them out")
-    })
+    rule(is_one_line, || format!("model name {name:?} has blanks at an end or control characters: take them out"))
 }
 
 /// A deployment's name.
@@ -29,9 +27,7 @@ pub fn deployment(name: &str) -> Result<(), Error> {
 /// The name of an environment to be made.
 pub fn environment(name: &str) -> Result<(), Error> {
     length("environment name", name, LONGEST_ENVIRONMENT)?;
-    let is_label = name
-        .bytes()
-        .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    let is_label = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
     rule(is_label && !name.starts_with('-') && !name.ends_with('-'), || {
         format!(
             "environment name {name:?} may only have lower-case letters, digits and hyphens, and no hyphen at an end"
@@ -45,24 +41,19 @@ pub fn environment(name: &str) -> Result<(), Error> {
 /// A secret's name, which becomes a file name for the model.
 pub fn secret(name: &str) -> Result<(), Error> {
     length("secret name", name, LONGEST)?;
-    rule(
-        name.bytes().all(is_word) && name.bytes().any(|byte| byte.is_ascii_alphanumeric()),
-        || {
-            format!(
-                "secret name {name:?} may only have letters, digits, hyphens, underscores and periods, and needs a letter or digit"
-            )
-        },
-    )
+    rule(name.bytes().all(is_word) && name.bytes().any(|byte| byte.is_ascii_alphanumeric()), || {
+        format!(
+            "secret name {name:?} may only have letters, digits, hyphens, underscores and periods, and needs a letter or digit"
+        )
+    })
 }
 
 /// An API key's name.
 pub fn api_key(name: &str) -> Result<(), Error> {
     length("API key name", name, LONGEST)?;
-    rule(
-        name.bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'),
-        || format!("API key name {name:?} may only have lower-case letters, digits and hyphens"),
-    )
+    rule(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'), || {
+        format!("API key name {name:?} may only have lower-case letters, digits and hyphens")
+    })
 }
 
 fn is_word(byte: u8) -> bool {
@@ -71,9 +62,7 @@ fn is_word(byte: u8) -> bool {
 
 fn length(what: &str, name: &str, longest: usize) -> Result<(), Error> {
     let characters = name.chars().count();
-    rule((1..=longest).contains(&characters), || {
-        format!("{what} has {characters} characters: it needs 1 to {longest}")
-    })
+    rule((1..=longest).contains(&characters), || format!("{what} has {characters} characters: it needs 1 to {longest}"))
 }
 
 fn rule(holds: bool, message: impl FnOnce() -> String) -> Result<(), Error> {
@@ -103,11 +92,7 @@ mod tests {
             &["staging", "eu-west-1", "1"],
             &["", "-a", "a-", "A", "a_b", "production", "development", &long[..41]],
         );
-        check(
-            secret,
-            &["hf_access_token", "hf-token", "A.b"],
-            &["", "..", "a/b", "a b", "_"],
-        );
+        check(secret, &["hf_access_token", "hf-token", "A.b"], &["", "..", "a/b", "a b", "_"]);
         check(api_key, &["ci-1"], &["", "CI", "a_b"]);
     }
 }

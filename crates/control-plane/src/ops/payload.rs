@@ -90,55 +90,33 @@ pub fn check(payload: Payload, path: &str) -> Result<Checked, Error> {
     })?;
     let problems = config.validate();
     if !problems.is_empty() {
-        let lines: Vec<String> = problems
-            .iter()
-            .map(|problem| format!("{path}.config.{problem}"))
-            .collect();
+        let lines: Vec<String> = problems.iter().map(|problem| format!("{path}.config.{problem}")).collect();
         return Err(Error::Invalid(lines.join("; ")));
     }
     let timeout = payload.deploy_timeout_minutes.unwrap_or(DEFAULT_DEPLOY_TIMEOUT_MINUTES);
     if !DEPLOY_TIMEOUT_MINUTES.contains(&timeout) {
-        return refuse(
-            "deploy_timeout_minutes",
-            format!("{timeout} is out of range: it needs to be from 10 to 1440"),
-        );
+        return refuse("deploy_timeout_minutes", format!("{timeout} is out of range: it needs to be from 10 to 1440"));
     }
     if let Some(name) = &payload.deployment_name {
         names::deployment(name).map_err(at("deployment_name"))?;
     }
-    let kind = if payload.is_development {
-        DeploymentKind::Development
-    } else {
-        DeploymentKind::Published
-    };
+    let kind = if payload.is_development { DeploymentKind::Development } else { DeploymentKind::Published };
     if kind == DeploymentKind::Development {
         check_development(&payload, &config, path)?;
     }
     let raw_config = payload.raw_config.clone().filter(|text| is_worth_keeping(text));
     let deploy_timeout_ms = u64::from(timeout) * MILLIS_PER_MINUTE;
-    Ok(Checked {
-        payload,
-        config,
-        raw_config,
-        deploy_timeout_ms,
-        kind,
-    })
+    Ok(Checked { payload, config, raw_config, deploy_timeout_ms, kind })
 }
 
 /// What a development deployment cannot have.
 fn check_development(payload: &Payload, config: &TrussConfig, path: &str) -> Result<(), Error> {
-    let never_builds = config
-        .docker_server
-        .as_ref()
-        .is_some_and(|server| server.no_build == Some(true));
+    let never_builds = config.docker_server.as_ref().is_some_and(|server| server.no_build == Some(true));
     let offences = [
         ("environment_name", payload.environment_name.is_some()),
         ("preserve_env_instance_type", !payload.preserve_env_instance_type),
         ("deployment_name", payload.deployment_name.is_some()),
-        (
-            "config.runtime.transport.kind",
-            config.runtime.transport.kind == TransportKind::Grpc,
-        ),
+        ("config.runtime.transport.kind", config.runtime.transport.kind == TransportKind::Grpc),
         ("config.docker_server.no_build", never_builds),
     ];
     match offences.iter().find(|(_, offends)| *offends) {
@@ -161,9 +139,7 @@ mod tests {
     use super::*;
 
     fn payload(config: Value) -> Payload {
-        let Value::Object(config) = config else {
-            panic!("a config is an object")
-        };
+        let Value::Object(config) = config else { panic!("a config is an object") };
         Payload::new(config)
     }
 
@@ -176,18 +152,12 @@ mod tests {
         let message = refusal(payload(json!({"resources": {"cpu": "lots"}})));
         assert!(message.starts_with("deployment.config.resources.cpu: "), "{message}");
         let message = refusal(payload(json!({"runtime": {"predict_concurrency": 0}})));
-        assert!(
-            message.starts_with("deployment.config.runtime.predict_concurrency: "),
-            "{message}"
-        );
+        assert!(message.starts_with("deployment.config.runtime.predict_concurrency: "), "{message}");
     }
 
     #[test]
     fn a_timeout_has_a_range_and_a_default() {
-        let of = |minutes| Payload {
-            deploy_timeout_minutes: minutes,
-            ..payload(json!({}))
-        };
+        let of = |minutes| Payload { deploy_timeout_minutes: minutes, ..payload(json!({})) };
         assert_eq!(check(of(None), "d").unwrap().deploy_timeout_ms, 3_600_000);
         assert_eq!(check(of(Some(10)), "d").unwrap().deploy_timeout_ms, 600_000);
         for wrong in [0, 9, 1441, u32::MAX] {
@@ -197,27 +167,12 @@ mod tests {
 
     #[test]
     fn a_development_push_leaves_what_it_cannot_have_at_its_default() {
-        let development = Payload {
-            is_development: true,
-            ..payload(json!({}))
-        };
-        assert_eq!(
-            check(development.clone(), "d").unwrap().kind,
-            DeploymentKind::Development
-        );
+        let development = Payload { is_development: true, ..payload(json!({})) };
+        assert_eq!(check(development.clone(), "d").unwrap().kind, DeploymentKind::Development);
         for wrong in [
-            Payload {
-                environment_name: Some("staging".into()),
-                ..development.clone()
-            },
-            Payload {
-                preserve_env_instance_type: false,
-                ..development.clone()
-            },
-            Payload {
-                deployment_name: Some("mine".into()),
-                ..development.clone()
-            },
+            Payload { environment_name: Some("staging".into()), ..development.clone() },
+            Payload { preserve_env_instance_type: false, ..development.clone() },
+            Payload { deployment_name: Some("mine".into()), ..development.clone() },
         ] {
             assert!(refusal(wrong).contains("a development deployment cannot have it"));
         }
@@ -226,10 +181,7 @@ mod tests {
     #[test]
     fn a_broken_or_long_raw_config_is_dropped_without_a_refusal() {
         let keeps = |text: &str| {
-            let sent = Payload {
-                raw_config: Some(text.into()),
-                ..payload(json!({}))
-            };
+            let sent = Payload { raw_config: Some(text.into()), ..payload(json!({})) };
             check(sent, "d").unwrap().raw_config.is_some()
         };
         assert!(keeps("model_name: iris # mine\n"));

@@ -27,27 +27,15 @@ pub fn apply(current: PromotionSettings, change: UpdatePromotionSettings) -> Res
         if (least..=most).contains(&value) {
             return Ok(());
         }
-        Err(Error::Invalid(format!(
-            "promotion_settings.{field} is {value}: it needs to be from {least} to {most}"
-        )))
+        Err(Error::Invalid(format!("promotion_settings.{field} is {value}: it needs to be from {least} to {most}")))
     };
     if let Some(seconds) = next.ramp_up_duration_seconds {
         within("ramp_up_duration_seconds", seconds, 1, LONGEST_RAMP_S)?;
     }
     if let Some(steps) = &next.rolling_deploy_config {
         let (surge, unavailable) = (steps.max_surge_percent, steps.max_unavailable_percent);
-        within(
-            "rolling_deploy_config.max_surge_percent",
-            surge,
-            0,
-            LARGEST_STEP_PERCENT,
-        )?;
-        within(
-            "rolling_deploy_config.max_unavailable_percent",
-            unavailable,
-            0,
-            LARGEST_STEP_PERCENT,
-        )?;
+        within("rolling_deploy_config.max_surge_percent", surge, 0, LARGEST_STEP_PERCENT)?;
+        within("rolling_deploy_config.max_unavailable_percent", unavailable, 0, LARGEST_STEP_PERCENT)?;
         within(
             "rolling_deploy_config.stabilization_time_seconds",
             steps.stabilization_time_seconds,
@@ -82,10 +70,7 @@ mod tests {
             max_unavailable_percent: unavailable,
             ..UpdateRollingDeployConfig::default()
         };
-        UpdatePromotionSettings {
-            rolling_deploy_config: Some(steps),
-            ..UpdatePromotionSettings::default()
-        }
+        UpdatePromotionSettings { rolling_deploy_config: Some(steps), ..UpdatePromotionSettings::default() }
     }
 
     #[test]
@@ -100,10 +85,7 @@ mod tests {
 
     #[test]
     fn a_ramp_has_a_length() {
-        let of = |seconds| UpdatePromotionSettings {
-            ramp_up_duration_seconds: Some(seconds),
-            ..Default::default()
-        };
+        let of = |seconds| UpdatePromotionSettings { ramp_up_duration_seconds: Some(seconds), ..Default::default() };
         assert!(apply(PromotionSettings::default(), of(60)).is_ok());
         assert!(apply(PromotionSettings::default(), of(0)).is_err());
         assert!(apply(PromotionSettings::default(), of(86_401)).is_err());

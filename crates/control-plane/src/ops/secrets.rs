@@ -22,13 +22,7 @@ pub struct Listed {
 pub async fn list(control_plane: &ControlPlane, caller: &Caller, team: Option<&TeamId>) -> Result<Vec<Listed>, Error> {
     let team = teams::choose(control_plane, caller, team).await?;
     let secrets = control_plane.store().secrets(Some(&team.id)).await?;
-    Ok(secrets
-        .into_iter()
-        .map(|secret| Listed {
-            secret,
-            team: team.clone(),
-        })
-        .collect())
+    Ok(secrets.into_iter().map(|secret| Listed { secret, team: team.clone() }).collect())
 }
 
 /// Makes a secret, or gives an existing one a new value.
@@ -42,17 +36,13 @@ pub async fn set(
     names::secret(name)?;
     let bytes = value.expose_secret().len();
     if bytes > LARGEST_VALUE {
-        return Err(Error::Invalid(format!(
-            "value: it has {bytes} bytes: a secret has at most {LARGEST_VALUE}"
-        )));
+        return Err(Error::Invalid(format!("value: it has {bytes} bytes: a secret has at most {LARGEST_VALUE}")));
     }
     let team = teams::choose(control_plane, caller, team).await?;
     let store = control_plane.store();
     let folded = store::domain::fold_secret_name(name);
     let known = store.secrets(Some(&team.id)).await?;
-    let known = known
-        .into_iter()
-        .find(|secret| store::domain::fold_secret_name(&secret.name) == folded);
+    let known = known.into_iter().find(|secret| store::domain::fold_secret_name(&secret.name) == folded);
     let now = control_plane.now();
     let secret = Secret {
         id: known.map_or_else(|| SecretId::from_entropy(rand::random()), |secret| secret.id),
@@ -74,22 +64,12 @@ pub async fn delete(
 ) -> Result<Secret, Error> {
     let listed = list(control_plane, caller, team).await?;
     let folded = store::domain::fold_secret_name(name);
-    let found = listed
-        .into_iter()
-        .find(|listed| store::domain::fold_secret_name(&listed.secret.name) == folded);
+    let found = listed.into_iter().find(|listed| store::domain::fold_secret_name(&listed.secret.name) == folded);
     let secret = found.ok_or_else(|| Error::not_found("secret", name))?.secret;
     let event = event(caller, control_plane.now(), "SECRET_DELETED", &secret);
-    Ok(control_plane
-        .store()
-        .delete_secret(&secret.team_id, &secret.name, Some(&event))
-        .await?)
+    Ok(control_plane.store().delete_secret(&secret.team_id, &secret.name, Some(&event)).await?)
 }
 
 fn event(caller: &Caller, now: planner::Timestamp, event_type: &str, secret: &Secret) -> store::domain::AuditEvent {
-    audit::event(
-        caller,
-        now,
-        event_type,
-        json!({ "secret_id": secret.id, "secret_name": secret.name }),
-    )
+    audit::event(caller, now, event_type, json!({ "secret_id": secret.id, "secret_name": secret.name }))
 }

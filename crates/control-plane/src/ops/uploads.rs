@@ -34,11 +34,7 @@ pub async fn prepare(
         return Ok(None);
     }
     let key = uploads::object_key(plan.team(), rand::random());
-    Ok(Some(control_plane.issuer().issue(
-        control_plane.now(),
-        &key,
-        CREDENTIALS_TTL_MS,
-    )))
+    Ok(Some(control_plane.issuer().issue(control_plane.now(), &key, CREDENTIALS_TTL_MS)))
 }
 
 /// A link to a deployment's archive that works without a key, for a while.
@@ -56,9 +52,7 @@ pub async fn download_url(
         )));
     }
     let base_url = &control_plane.settings().public_url;
-    Ok(control_plane
-        .issuer()
-        .presign_get(base_url, &deployment.archive.key, DOWNLOAD_TTL_MS, control_plane.now()))
+    Ok(control_plane.issuer().presign_get(base_url, &deployment.archive.key, DOWNLOAD_TTL_MS, control_plane.now()))
 }
 
 /// Takes an upload of this team as a deployment's archive, once it has been looked into. One that is refused stays where it is,

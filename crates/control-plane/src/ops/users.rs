@@ -19,10 +19,7 @@ pub async fn list(control_plane: &ControlPlane, start: usize, limit: usize) -> R
     let users = control_plane.store().users().await?;
     let end = start.saturating_add(limit);
     let next = (end < users.len()).then_some(end);
-    Ok(Page {
-        users: users.into_iter().skip(start).take(limit).collect(),
-        next,
-    })
+    Ok(Page { users: users.into_iter().skip(start).take(limit).collect(), next })
 }
 
 /// One person.
@@ -42,11 +39,7 @@ pub async fn me(control_plane: &ControlPlane, caller: &Caller) -> Result<User, E
 
 /// The workspace's name.
 pub async fn workspace_name(control_plane: &ControlPlane) -> Result<Option<String>, Error> {
-    Ok(control_plane
-        .store()
-        .organization()
-        .await?
-        .map(|organization| organization.name))
+    Ok(control_plane.store().organization().await?.map(|organization| organization.name))
 }
 
 /// The organization, and when it was set up: its default team is as old as it is.

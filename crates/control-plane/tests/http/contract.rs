@@ -23,29 +23,16 @@ type Operation = (String, String);
 fn described() -> BTreeSet<Operation> {
     let spec = serde_json::to_value(control_plane::openapi()).unwrap();
     let paths = spec["paths"].as_object().unwrap();
-    let methods = |item: &Value| {
-        item.as_object()
-            .unwrap()
-            .keys()
-            .filter(|key| *key != "parameters")
-            .cloned()
-            .collect::<Vec<_>>()
-    };
+    let methods =
+        |item: &Value| item.as_object().unwrap().keys().filter(|key| *key != "parameters").cloned().collect::<Vec<_>>();
     paths
         .iter()
-        .flat_map(|(path, item)| {
-            methods(item)
-                .into_iter()
-                .map(|method| (method.to_uppercase(), path.clone()))
-        })
+        .flat_map(|(path, item)| methods(item).into_iter().map(|method| (method.to_uppercase(), path.clone())))
         .collect()
 }
 
 fn owned(operations: &[(&str, &str)]) -> BTreeSet<Operation> {
-    operations
-        .iter()
-        .map(|(method, path)| ((*method).to_owned(), (*path).to_owned()))
-        .collect()
+    operations.iter().map(|(method, path)| ((*method).to_owned(), (*path).to_owned())).collect()
 }
 
 #[track_caller]
@@ -53,14 +40,9 @@ fn validate(name: &str, what: &str, body: &Value) {
     let mut schema = SCHEMAS.clone();
     assert!(schema["$defs"][name].is_object(), "the contract has no {name}");
     schema["$ref"] = format!("#/$defs/{name}").into();
-    let validator = jsonschema::options()
-        .should_validate_formats(true)
-        .build(&schema)
-        .unwrap();
-    let errors: Vec<_> = validator
-        .iter_errors(body)
-        .map(|error| format!("{}: {error}", error.instance_path()))
-        .collect();
+    let validator = jsonschema::options().should_validate_formats(true).build(&schema).unwrap();
+    let errors: Vec<_> =
+        validator.iter_errors(body).map(|error| format!("{}: {error}", error.instance_path())).collect();
     assert!(errors.is_empty(), "{what}: {name} {body:#}: {errors:#?}");
 }
 
@@ -68,18 +50,10 @@ fn validate(name: &str, what: &str, body: &Value) {
 fn the_description_lists_what_the_contract_lists() {
     let contract: BTreeSet<Operation> = OPERATIONS
         .iter()
-        .map(|one| {
-            (
-                one["method"].as_str().unwrap().to_owned(),
-                one["path"].as_str().unwrap().to_owned(),
-            )
-        })
+        .map(|one| (one["method"].as_str().unwrap().to_owned(), one["path"].as_str().unwrap().to_owned()))
         .collect();
-    let expected: BTreeSet<Operation> = contract
-        .difference(&owned(&NOT_SERVED))
-        .cloned()
-        .chain(owned(&OURS_ALONE))
-        .collect();
+    let expected: BTreeSet<Operation> =
+        contract.difference(&owned(&NOT_SERVED)).cloned().chain(owned(&OURS_ALONE)).collect();
     assert_eq!(described(), expected);
 }
 
@@ -110,10 +84,7 @@ fn every_reference_in_the_description_leads_somewhere() {
     let spec = serde_json::to_value(control_plane::openapi()).unwrap();
     let mut found = BTreeSet::new();
     walk(&spec, &mut found);
-    let dangling: Vec<_> = found
-        .iter()
-        .filter(|reference| spec.pointer(&reference[1..]).is_none())
-        .collect();
+    let dangling: Vec<_> = found.iter().filter(|reference| spec.pointer(&reference[1..]).is_none()).collect();
     assert!(dangling.is_empty() && !found.is_empty(), "{dangling:?}");
 }
 
@@ -122,27 +93,17 @@ fn the_committed_description_is_the_one_that_the_code_makes() {
     let committed = std::fs::read_to_string(COMMITTED).unwrap_or_default();
     let committed: Value = serde_json::from_str(&committed).unwrap_or_default();
     let made = serde_json::to_value(control_plane::openapi()).unwrap();
-    assert!(
-        committed == made,
-        "openapi/v1.json is stale: run `make openapi` and commit the difference"
-    );
+    assert!(committed == made, "openapi/v1.json is stale: run `make openapi` and commit the difference");
 }
 
 #[tokio::test]
 async fn every_route_refuses_a_missing_and_a_wrong_key() {
     let app = TestApp::start().await;
     let prefix = app.key.split_once('.').unwrap().0;
-    let wrong = [
-        format!("{prefix}.wrong"),
-        "nobody.wrong".into(),
-        "nodot".into(),
-        String::new(),
-    ];
+    let wrong = [format!("{prefix}.wrong"), "nobody.wrong".into(), "nodot".into(), String::new()];
     for (method, path) in described() {
         let method: Method = method.parse().unwrap();
-        app.call_as(None, method.clone(), &path, None)
-            .await
-            .refuses(401, "UNAUTHENTICATED", "Api-Key");
+        app.call_as(None, method.clone(), &path, None).await.refuses(401, "UNAUTHENTICATED", "Api-Key");
         for key in &wrong {
             let answer = app.call_as(Some(key), method.clone(), &path, None).await;
             answer.refuses(401, "UNAUTHENTICATED", "Api-Key");
@@ -153,10 +114,7 @@ async fn every_route_refuses_a_missing_and_a_wrong_key() {
 #[tokio::test]
 async fn every_route_but_those_of_keys_refuses_keys_of_lesser_types() {
     let app = TestApp::start().await;
-    let (invoke, metrics) = (
-        app.make_key("WORKSPACE_INVOKE").await,
-        app.make_key("WORKSPACE_EXPORT_METRICS").await,
-    );
+    let (invoke, metrics) = (app.make_key("WORKSPACE_INVOKE").await, app.make_key("WORKSPACE_EXPORT_METRICS").await);
     let keys = app.make_key("WORKSPACE_MANAGE_API_KEYS").await;
     for (method, path) in described() {
         if path == "/v1/spec" {
@@ -190,9 +148,7 @@ impl Walk {
     /// One call. `template` names the operation, `path` has real ids in it.
     async fn call(&mut self, method: Method, template: &str, path: &str, body: Option<Value>) -> Value {
         let what = format!("{method} {template}");
-        let operation = OPERATIONS
-            .iter()
-            .find(|one| one["method"] == method.as_str() && one["path"] == template);
+        let operation = OPERATIONS.iter().find(|one| one["method"] == method.as_str() && one["path"] == template);
         if let (Some(name), Some(body)) = (operation.and_then(|one| one["request"].as_str()), &body) {
             validate(name, &what, body);
         }
@@ -223,10 +179,7 @@ impl Walk {
 
 #[tokio::test]
 async fn every_route_takes_and_gives_what_the_contract_says() {
-    let mut walk = Walk {
-        app: TestApp::start().await,
-        walked: BTreeSet::new(),
-    };
+    let mut walk = Walk { app: TestApp::start().await, walked: BTreeSet::new() };
     people_and_keys(&mut walk).await;
     let pushed = models(&mut walk).await;
     deployments(&mut walk, &pushed).await;
@@ -236,10 +189,7 @@ async fn every_route_takes_and_gives_what_the_contract_says() {
 }
 
 async fn people_and_keys(walk: &mut Walk) {
-    let team = walk.get("/v1/teams", "/v1/teams").await["teams"][0]["id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let team = walk.get("/v1/teams", "/v1/teams").await["teams"][0]["id"].as_str().unwrap().to_owned();
     let of_team = |rest: &str| format!("/v1/teams/{team}{rest}");
     walk.get("/v1/teams/{team_id}", &of_team("")).await;
     walk.get("/v1/teams/{team_id}/regions", &of_team("/regions")).await;
@@ -257,29 +207,17 @@ async fn people_and_keys(walk: &mut Walk) {
     walk.post("/v1/secrets", "/v1/secrets", Some(secret.clone())).await;
     walk.get("/v1/secrets", "/v1/secrets").await;
     walk.delete("/v1/secrets/{secret_name}", "/v1/secrets/hf-token").await;
-    walk.post("/v1/teams/{team_id}/secrets", &of_team("/secrets"), Some(secret))
-        .await;
+    walk.post("/v1/teams/{team_id}/secrets", &of_team("/secrets"), Some(secret)).await;
     walk.get("/v1/teams/{team_id}/secrets", &of_team("/secrets")).await;
-    walk.delete(
-        "/v1/teams/{team_id}/secrets/{secret_name}",
-        &of_team("/secrets/hf_token"),
-    )
-    .await;
+    walk.delete("/v1/teams/{team_id}/secrets/{secret_name}", &of_team("/secrets/hf_token")).await;
 
     let personal = json!({ "name": "mine", "type": "PERSONAL" });
     walk.post("/v1/api_keys", "/v1/api_keys", Some(personal)).await;
     let of_workspace = json!({ "name": "ci", "type": "WORKSPACE_MANAGE_ALL" });
-    let key = walk
-        .post(
-            "/v1/teams/{team_id}/api_keys",
-            &of_team("/api_keys"),
-            Some(of_workspace),
-        )
-        .await;
+    let key = walk.post("/v1/teams/{team_id}/api_keys", &of_team("/api_keys"), Some(of_workspace)).await;
     walk.get("/v1/api_keys", "/v1/api_keys").await;
     let prefix = key["api_key"].as_str().unwrap().split_once('.').unwrap().0.to_owned();
-    walk.delete("/v1/api_keys/{api_key_prefix}", &format!("/v1/api_keys/{prefix}"))
-        .await;
+    walk.delete("/v1/api_keys/{api_key_prefix}", &format!("/v1/api_keys/{prefix}")).await;
 }
 
 async fn models(walk: &mut Walk) -> Pushed {
@@ -287,27 +225,15 @@ async fn models(walk: &mut Walk) -> Pushed {
     let deployment =
         json!({ "config": { "model_name": "iris" }, "raw_config": "model_name: iris\n", "labels": { "team": "red" } });
     let prepare = json!({ "name": "iris", "deployment": deployment });
-    let prepared = walk
-        .post("/v1/prepare_model_upload", "/v1/prepare_model_upload", Some(prepare))
-        .await;
+    let prepared = walk.post("/v1/prepare_model_upload", "/v1/prepare_model_upload", Some(prepare)).await;
     let s3_key = prepared["s3_key"].as_str().unwrap().to_owned();
     walk.app.upload_as(&s3_key, model_archive()).await;
     let source = json!({ "kind": "model_archive", "name": "iris", "deployment": deployment, "s3_key": s3_key });
-    let first = pushed(
-        walk.post("/v1/models", "/v1/models", Some(json!({ "source": source })))
-            .await,
-    );
+    let first = pushed(walk.post("/v1/models", "/v1/models", Some(json!({ "source": source }))).await);
     let s3_key = walk.app.upload(model_archive()).await;
     let source = json!({ "kind": "model_archive", "name": "other", "deployment": { "config": {} }, "s3_key": s3_key });
     let of_team = format!("/v1/teams/{team}/models");
-    let other = pushed(
-        walk.post(
-            "/v1/teams/{team_id}/models",
-            &of_team,
-            Some(json!({ "source": source })),
-        )
-        .await,
-    );
+    let other = pushed(walk.post("/v1/teams/{team_id}/models", &of_team, Some(json!({ "source": source }))).await);
     walk.get("/v1/models", "/v1/models?name=iris").await;
     walk.get("/v1/teams/{team_id}/models", &of_team).await;
     walk.get("/v1/models/{model_id}", &first.model_path("")).await;
@@ -326,12 +252,10 @@ async fn deployments(walk: &mut Walk, first: &Pushed) {
     walk.get(ALL, &all).await;
     walk.get(ONE, &first.path("")).await;
     walk.patch(ONE, &second.path(""), json!({ "name": "renamed" })).await;
-    walk.get(&format!("{ONE}/config"), &first.path("/config?output_format=both"))
-        .await;
+    walk.get(&format!("{ONE}/config"), &first.path("/config?output_format=both")).await;
     walk.get(&format!("{ONE}/download"), &first.path("/download")).await;
     let logs = format!("{ONE}/logs");
-    walk.get(&logs, &first.path("/logs?limit=10&direction=asc&includes=a&includes=b"))
-        .await;
+    walk.get(&logs, &first.path("/logs?limit=10&direction=asc&includes=a&includes=b")).await;
     walk.post(
         &logs,
         &first.path("/logs"),
@@ -343,33 +267,21 @@ async fn deployments(walk: &mut Walk, first: &Pushed) {
     let development = json!({ "config": {}, "is_development": true });
     let development = pushed(walk.app.push(&first.model, development).await.ok());
     walk.app.make_active(&development).await;
-    let targets = [
-        ("{deployment_id}", first.deployment.as_str()),
-        ("production", "production"),
-        ("development", "development"),
-    ];
+    let targets =
+        [("{deployment_id}", first.deployment.as_str()), ("production", "production"), ("development", "development")];
     for (template, target) in targets {
         let (template, path) = (format!("{ALL}/{template}"), format!("{all}/{target}"));
         if !template.ends_with('}') {
             walk.get(&template, &path).await;
         }
         let settings = json!({ "scale_down_delay": 60, "concurrency_target": 2 });
-        walk.patch(
-            &format!("{template}/autoscaling_settings"),
-            &format!("{path}/autoscaling_settings"),
-            settings,
-        )
-        .await;
+        walk.patch(&format!("{template}/autoscaling_settings"), &format!("{path}/autoscaling_settings"), settings)
+            .await;
         for verb in ["deactivate", "activate", "retry"] {
-            walk.post(&format!("{template}/{verb}"), &format!("{path}/{verb}"), None)
-                .await;
+            walk.post(&format!("{template}/{verb}"), &format!("{path}/{verb}"), None).await;
         }
     }
-    walk.delete(
-        &format!("{ONE}/replicas/{{replica_id}}"),
-        &first.path(&format!("/replicas/{replica}")),
-    )
-    .await;
+    walk.delete(&format!("{ONE}/replicas/{{replica_id}}"), &first.path(&format!("/replicas/{replica}"))).await;
     walk.delete(ONE, &second.path("")).await;
 }
 
@@ -382,17 +294,10 @@ async fn environments(walk: &mut Walk, first: &Pushed) {
     walk.get(ALL, &all).await;
     let one = |name: &str, rest: &str| format!("{all}/{name}{rest}");
     walk.get(ONE, &one("production", "")).await;
-    walk.patch(
-        ONE,
-        &one("production", ""),
-        json!({ "autoscaling_settings": { "min_replica": 1 } }),
-    )
-    .await;
+    walk.patch(ONE, &one("production", ""), json!({ "autoscaling_settings": { "min_replica": 1 } })).await;
     walk.get(&format!("{ONE}/logs"), &one("production", "/logs")).await;
-    walk.post(&format!("{ONE}/deactivate"), &one("production", "/deactivate"), None)
-        .await;
-    walk.post(&format!("{ONE}/activate"), &one("production", "/activate"), None)
-        .await;
+    walk.post(&format!("{ONE}/deactivate"), &one("production", "/deactivate"), None).await;
+    walk.post(&format!("{ONE}/activate"), &one("production", "/activate"), None).await;
     walk.delete(ONE, &one("staging", "")).await;
 }
 
@@ -400,18 +305,8 @@ async fn audit_and_ends(walk: &mut Walk, first: &Pushed) {
     let all = walk.get("/v1/audit_logs", "/v1/audit_logs?limit=200").await;
     for entry in all["items"].as_array().unwrap() {
         let event_type = entry["event_type"].as_str().unwrap();
-        let words = event_type
-            .split('_')
-            .map(|word| word[..1].to_owned() + &word[1..].to_lowercase());
-        validate(
-            &format!("AuditLogEvent{}", words.collect::<String>()),
-            event_type,
-            &entry["event_data"],
-        );
+        let words = event_type.split('_').map(|word| word[..1].to_owned() + &word[1..].to_lowercase());
+        validate(&format!("AuditLogEvent{}", words.collect::<String>()), event_type, &entry["event_data"]);
     }
-    walk.get(
-        "/v1/models/{model_id}/audit_logs",
-        &first.model_path("/audit_logs?limit=1"),
-    )
-    .await;
+    walk.get("/v1/models/{model_id}/audit_logs", &first.model_path("/audit_logs?limit=1")).await;
 }

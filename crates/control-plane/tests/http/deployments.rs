@@ -9,18 +9,13 @@ async fn names_count_up_and_can_be_chosen() {
     let app = TestApp::start().await;
     let first = app.push_model("iris").await;
     let name = |answer: Value| answer["deployment"]["name"].as_str().unwrap().to_owned();
-    assert_eq!(
-        name(app.push(&first.model, json!({ "config": {} })).await.ok()),
-        "deployment-2"
-    );
+    assert_eq!(name(app.push(&first.model, json!({ "config": {} })).await.ok()), "deployment-2");
     let chosen = json!({ "config": {}, "deployment_name": "v1.0_rc" });
     assert_eq!(name(app.push(&first.model, chosen.clone()).await.ok()), "v1.0_rc");
     app.push(&first.model, chosen).await.is_invalid("\"v1.0_rc\" already");
     for wrong in ["", "a b", "ü", &"x".repeat(256)] {
         let push = json!({ "config": {}, "deployment_name": wrong });
-        app.push(&first.model, push)
-            .await
-            .is_invalid("source.deployment.deployment_name");
+        app.push(&first.model, push).await.is_invalid("source.deployment.deployment_name");
     }
     let found = app.get(&first.model_path("/deployments?name=v1.0_rc")).await.ok();
     assert_eq!(found["deployments"].as_array().unwrap().len(), 1);
@@ -32,50 +27,24 @@ async fn a_config_that_makes_no_sense_is_refused_by_path() {
     let app = TestApp::start().await;
     let model = app.push_model("iris").await.model;
     let cases = [
-        (
-            json!({ "resources": { "cpu": "lots" } }),
-            "source.deployment.config.resources.cpu",
-        ),
-        (
-            json!({ "requirements": "numpy" }),
-            "source.deployment.config.requirements",
-        ),
-        (
-            json!({ "runtime": { "predict_concurrency": 0 } }),
-            "source.deployment.config.runtime.predict_concurrency",
-        ),
-        (
-            json!({ "model_module_dir": "../elsewhere" }),
-            "source.deployment.config.model_module_dir",
-        ),
-        (
-            json!({ "resources": { "cpu": "1000" } }),
-            "source.deployment.config.resources: no instance type",
-        ),
-        (
-            json!({ "resources": { "accelerator": "H100:8" } }),
-            "source.deployment.config.resources: no instance type",
-        ),
-        (
-            json!({ "resources": { "instance_type": "9x9" } }),
-            "there is no instance type \"9x9\"",
-        ),
+        (json!({ "resources": { "cpu": "lots" } }), "source.deployment.config.resources.cpu"),
+        (json!({ "requirements": "numpy" }), "source.deployment.config.requirements"),
+        (json!({ "runtime": { "predict_concurrency": 0 } }), "source.deployment.config.runtime.predict_concurrency"),
+        (json!({ "model_module_dir": "../elsewhere" }), "source.deployment.config.model_module_dir"),
+        (json!({ "resources": { "cpu": "1000" } }), "source.deployment.config.resources: no instance type"),
+        (json!({ "resources": { "accelerator": "H100:8" } }), "source.deployment.config.resources: no instance type"),
+        (json!({ "resources": { "instance_type": "9x9" } }), "there is no instance type \"9x9\""),
         (json!({ "requirements_file": "requirements.txt" }), "requirements.txt"),
     ];
     for (config, message) in cases {
         app.push(&model, json!({ "config": config })).await.is_invalid(message);
     }
-    app.push(&model, json!({ "config": {}, "labels": ["a"] }))
-        .await
-        .is_invalid("source.deployment.labels");
+    app.push(&model, json!({ "config": {}, "labels": ["a"] })).await.is_invalid("source.deployment.labels");
     app.push(&model, json!({ "config": {}, "deploy_timeout_minutes": 1441 }))
         .await
         .is_invalid("deploy_timeout_minutes");
     app.push(&model, json!({})).await.is_invalid("missing field `config`");
-    assert_eq!(
-        app.get(&format!("/v1/models/{model}")).await.ok()["deployments_count"],
-        1
-    );
+    assert_eq!(app.get(&format!("/v1/models/{model}")).await.ok()["deployments_count"], 1);
 }
 
 #[tokio::test]
@@ -88,10 +57,7 @@ async fn the_smallest_instance_type_that_fits_is_chosen() {
         (json!({ "memory": "20Gi" }), "8x32"),
         (json!({ "instance_type": "4x16", "cpu": "1" }), "4x16"),
     ] {
-        let answer = app
-            .push(&model, json!({ "config": { "resources": resources } }))
-            .await
-            .ok();
+        let answer = app.push(&model, json!({ "config": { "resources": resources } })).await.ok();
         assert_eq!(answer["deployment"]["instance_type_name"], expected);
     }
 }
@@ -100,28 +66,12 @@ async fn the_smallest_instance_type_that_fits_is_chosen() {
 async fn an_unknown_key_of_a_config_is_kept_and_warned_of_in_the_log() {
     let app = TestApp::start().await;
     let model = app.push_model("iris").await.model;
-    let one = pushed(
-        app.push(&model, json!({ "config": { "requirement": ["numpy"] } }))
-            .await
-            .ok(),
-    );
+    let one = pushed(app.push(&model, json!({ "config": { "requirement": ["numpy"] } })).await.ok());
     let logs = app.get(&one.path("/logs")).await.ok();
-    let messages: Vec<_> = logs["logs"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|line| line["message"].as_str().unwrap())
-        .collect();
-    assert!(
-        messages
-            .iter()
-            .any(|message| message.contains("did you mean `requirements`")),
-        "{messages:?}"
-    );
-    assert_eq!(
-        app.get(&one.path("/config")).await.ok()["config"],
-        json!({ "requirement": ["numpy"] })
-    );
+    let messages: Vec<_> =
+        logs["logs"].as_array().unwrap().iter().map(|line| line["message"].as_str().unwrap()).collect();
+    assert!(messages.iter().any(|message| message.contains("did you mean `requirements`")), "{messages:?}");
+    assert_eq!(app.get(&one.path("/config")).await.ok()["config"], json!({ "requirement": ["numpy"] }));
 }
 
 #[tokio::test]
@@ -134,14 +84,8 @@ async fn a_development_push_overwrites_the_one_there_is() {
     let second = pushed(app.push(&model, development.clone()).await.ok());
     assert_eq!(first.deployment, second.deployment);
     let found = app.get(&first.model_path("/deployments/development")).await.ok();
-    assert_eq!(
-        (&found["is_development"], &found["status"]),
-        (&json!(true), &json!("BUILDING"))
-    );
-    assert_eq!(
-        app.get(&first.model_path("")).await.ok()["development_deployment_id"],
-        first.deployment
-    );
+    assert_eq!((&found["is_development"], &found["status"]), (&json!(true), &json!("BUILDING")));
+    assert_eq!(app.get(&first.model_path("")).await.ok()["development_deployment_id"], first.deployment);
     for (field, value) in [
         ("environment_name", json!("production")),
         ("deployment_name", json!("x")),
@@ -153,9 +97,7 @@ async fn a_development_push_overwrites_the_one_there_is() {
     }
     let many = json!({ "config": {}, "is_development": true, "autoscaling_settings": { "max_replica": 2 } });
     app.push(&model, many).await.is_invalid("development deployment");
-    app.patch(&first.path(""), json!({ "name": "x" }))
-        .await
-        .is_invalid("cannot be renamed");
+    app.patch(&first.path(""), json!({ "name": "x" })).await.is_invalid("cannot be renamed");
     app.delete(&first.path("")).await.is_invalid("development deployment");
     app.patch(&first.path("/autoscaling_settings"), json!({ "min_replica": 1 }))
         .await
@@ -167,34 +109,15 @@ async fn a_config_comes_back_as_it_was_pushed() {
     let app = TestApp::start().await;
     let model = app.push_model("iris").await.model;
     let raw = "model_name: iris # the famous one\n";
-    let one = pushed(
-        app.push(&model, json!({ "config": { "model_name": "iris" }, "raw_config": raw }))
-            .await
-            .ok(),
-    );
+    let one = pushed(app.push(&model, json!({ "config": { "model_name": "iris" }, "raw_config": raw })).await.ok());
     let config = json!({ "model_name": "iris" });
     let get = async |format: &str| app.get(&one.path(&format!("/config{format}"))).await.ok();
     assert_eq!(get("").await, json!({ "config": config, "raw_config": raw }));
-    assert_eq!(
-        get("?output_format=both").await,
-        json!({ "config": config, "raw_config": raw })
-    );
-    assert_eq!(
-        get("?output_format=raw").await,
-        json!({ "config": null, "raw_config": raw })
-    );
-    assert_eq!(
-        get("?output_format=parsed").await,
-        json!({ "config": config, "raw_config": null })
-    );
-    app.get(&one.path("/config?output_format=xml"))
-        .await
-        .is_invalid("output_format");
-    let broken = pushed(
-        app.push(&model, json!({ "config": {}, "raw_config": "a: [" }))
-            .await
-            .ok(),
-    );
+    assert_eq!(get("?output_format=both").await, json!({ "config": config, "raw_config": raw }));
+    assert_eq!(get("?output_format=raw").await, json!({ "config": null, "raw_config": raw }));
+    assert_eq!(get("?output_format=parsed").await, json!({ "config": config, "raw_config": null }));
+    app.get(&one.path("/config?output_format=xml")).await.is_invalid("output_format");
+    let broken = pushed(app.push(&model, json!({ "config": {}, "raw_config": "a: [" })).await.ok());
     assert_eq!(app.get(&broken.path("/config")).await.ok()["raw_config"], Value::Null);
 }
 
@@ -202,21 +125,13 @@ async fn a_config_comes_back_as_it_was_pushed() {
 async fn an_archive_can_be_downloaded_unless_its_model_forbids_it() {
     let app = TestApp::start().await;
     let open = app.push_model("open").await;
-    let url = app.get(&open.path("/download")).await.ok()["download_url"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    assert!(
-        url.starts_with("http://localhost:8000/greenroom-uploads/") && url.contains("X-Amz-Signature="),
-        "{url}"
-    );
+    let url = app.get(&open.path("/download")).await.ok()["download_url"].as_str().unwrap().to_owned();
+    assert!(url.starts_with("http://localhost:8000/greenroom-uploads/") && url.contains("X-Amz-Signature="), "{url}");
     let s3_key = app.upload(crate::support::model_archive()).await;
     let source =
         json!({ "name": "shut", "deployment": { "config": {} }, "s3_key": s3_key, "disable_archive_download": true });
     let shut = pushed(app.post("/v1/models", json!({ "source": source })).await.ok());
-    app.get(&shut.path("/download"))
-        .await
-        .is_invalid("disable_archive_download");
+    app.get(&shut.path("/download")).await.is_invalid("disable_archive_download");
 }
 
 #[tokio::test]
@@ -224,20 +139,11 @@ async fn a_deployment_is_renamed_unless_the_name_is_taken() {
     let app = TestApp::start().await;
     let first = app.push_model("iris").await;
     let second = pushed(app.push(&first.model, json!({ "config": {} })).await.ok());
-    assert_eq!(
-        app.patch(&second.path(""), json!({ "name": "blue" })).await.ok()["name"],
-        "blue"
-    );
+    assert_eq!(app.patch(&second.path(""), json!({ "name": "blue" })).await.ok()["name"], "blue");
     assert_eq!(app.patch(&second.path(""), json!({})).await.ok()["name"], "blue");
-    app.patch(&second.path(""), json!({ "name": "deployment-1" }))
-        .await
-        .is_invalid("\"deployment-1\"");
-    app.patch(&second.path(""), json!({ "name": "a b" }))
-        .await
-        .is_invalid("deployment name");
-    app.patch(&second.path(""), json!({ "title": "x" }))
-        .await
-        .is_invalid("unknown field `title`");
+    app.patch(&second.path(""), json!({ "name": "deployment-1" })).await.is_invalid("\"deployment-1\"");
+    app.patch(&second.path(""), json!({ "name": "a b" })).await.is_invalid("deployment name");
+    app.patch(&second.path(""), json!({ "title": "x" })).await.is_invalid("unknown field `title`");
 }
 
 #[tokio::test]
@@ -246,21 +152,13 @@ async fn what_serves_or_is_needed_is_not_deleted() {
     let first = app.push_model("iris").await;
     app.delete(&first.path("")).await.is_invalid("only deployment");
     let second = pushed(app.push(&first.model, json!({ "config": {} })).await.ok());
-    app.delete(&first.path(""))
-        .await
-        .is_invalid("on its way to environment production");
+    app.delete(&first.path("")).await.is_invalid("on its way to environment production");
     app.make_active(&first).await;
-    app.delete(&first.path(""))
-        .await
-        .is_invalid("environment production serves it");
-    app.delete(&first.model_path("/deployments/production"))
-        .await
-        .is_invalid("environment production serves it");
+    app.delete(&first.path("")).await.is_invalid("environment production serves it");
+    app.delete(&first.model_path("/deployments/production")).await.is_invalid("environment production serves it");
     let tombstone = json!({ "id": second.deployment, "deleted": true, "model_id": second.model });
     assert_eq!(app.delete(&second.path("")).await.ok(), tombstone);
-    app.get(&second.path(""))
-        .await
-        .refuses(404, "NOT_FOUND", &second.deployment);
+    app.get(&second.path("")).await.refuses(404, "NOT_FOUND", &second.deployment);
 }
 
 #[tokio::test]
@@ -275,9 +173,7 @@ async fn a_deployment_belongs_to_its_own_model_only() {
         "NOT_FOUND",
         "there is no deployment nonesuch",
     );
-    app.get(&one.model_path("/deployments/development"))
-        .await
-        .refuses(404, "NOT_FOUND", "development");
+    app.get(&one.model_path("/deployments/development")).await.refuses(404, "NOT_FOUND", "development");
 }
 
 #[tokio::test]
@@ -287,23 +183,15 @@ async fn deactivating_drains_and_activating_starts_again() {
     let replica = app.make_active(&one).await;
     let status = async || app.get(&one.path("")).await.ok()["status"].as_str().unwrap().to_owned();
     assert_eq!(status().await, "ACTIVE");
-    assert_eq!(
-        app.post(&one.path("/activate"), json!({})).await.ok(),
-        json!({ "success": true })
-    );
+    assert_eq!(app.post(&one.path("/activate"), json!({})).await.ok(), json!({ "success": true }));
     assert_eq!(status().await, "ACTIVE");
-    assert_eq!(
-        app.post(&one.path("/deactivate"), json!({})).await.ok(),
-        json!({ "success": true })
-    );
+    assert_eq!(app.post(&one.path("/deactivate"), json!({})).await.ok(), json!({ "success": true }));
     assert_eq!(status().await, "DEACTIVATING");
     app.store.delete_replica(&replica).await.unwrap();
     assert_eq!(status().await, "INACTIVE");
     let production = app.get(&one.model_path("/deployments/production")).await.ok();
     assert_eq!(production["id"], one.deployment, "it keeps its environment");
-    app.post(&one.model_path("/deployments/production/activate"), json!({}))
-        .await
-        .ok();
+    app.post(&one.model_path("/deployments/production/activate"), json!({})).await.ok();
     assert_eq!(status().await, "DEPLOYING");
 }
 
@@ -336,10 +224,7 @@ async fn settings_change_field_by_field_and_reach_the_environment() {
     assert_eq!(patch(json!({ "max_replica": 2 })).await.ok()["status"], "QUEUED");
     app.make_active(&one).await;
     assert_eq!(patch(json!({ "max_replica": 2 })).await.ok()["status"], "UNCHANGED");
-    assert_eq!(
-        patch(json!({ "min_replica": 1, "scale_down_delay": null })).await.ok()["status"],
-        "ACCEPTED"
-    );
+    assert_eq!(patch(json!({ "min_replica": 1, "scale_down_delay": null })).await.ok()["status"], "ACCEPTED");
     let expected = json!({
         "min_replica": 1, "max_replica": 2, "autoscaling_window": 60, "scale_down_delay": 900, "concurrency_target": 1,
         "target_utilization_percentage": 70, "target_in_flight_tokens": null, "max_scale_down_rate": 50
@@ -347,23 +232,13 @@ async fn settings_change_field_by_field_and_reach_the_environment() {
     assert_eq!(app.get(&one.path("")).await.ok()["autoscaling_settings"], expected);
     let environment = app.get(&one.model_path("/environments/production")).await.ok();
     assert_eq!(environment["autoscaling_settings"], expected);
-    patch(json!({ "min_replica": 3 }))
-        .await
-        .is_invalid("min_replica 3 is more than max_replica 2");
+    patch(json!({ "min_replica": 3 })).await.is_invalid("min_replica 3 is more than max_replica 2");
     patch(json!({ "max_replica": 0 })).await.is_invalid("max_replica");
     patch(json!({ "max_replica": 101 })).await.is_invalid("max_replica");
-    patch(json!({ "autoscaling_window": 5 }))
-        .await
-        .is_invalid("autoscaling_window");
-    patch(json!({ "concurrency_target": -1 }))
-        .await
-        .is_invalid("concurrency_target");
-    patch(json!({ "max_replicas": 1 }))
-        .await
-        .is_invalid("unknown field `max_replicas`");
-    patch(json!({ "target_in_flight_tokens": 1 }))
-        .await
-        .is_invalid("target_in_flight_tokens");
+    patch(json!({ "autoscaling_window": 5 })).await.is_invalid("autoscaling_window");
+    patch(json!({ "concurrency_target": -1 })).await.is_invalid("concurrency_target");
+    patch(json!({ "max_replicas": 1 })).await.is_invalid("unknown field `max_replicas`");
+    patch(json!({ "target_in_flight_tokens": 1 })).await.is_invalid("target_in_flight_tokens");
     assert_eq!(app.get(&one.path("")).await.ok()["autoscaling_settings"], expected);
 }
 
@@ -372,16 +247,9 @@ async fn a_replica_is_marked_to_stop_and_nothing_more() {
     let app = TestApp::start().await;
     let (one, two) = (app.push_model("one").await, app.push_model("two").await);
     let replica = app.make_active(&one).await;
-    app.delete(&two.path(&format!("/replicas/{replica}")))
-        .await
-        .refuses(404, "NOT_FOUND", "there is no replica");
-    app.delete(&one.path("/replicas/zzzzz"))
-        .await
-        .refuses(404, "NOT_FOUND", "there is no replica zzzzz");
-    assert_eq!(
-        app.delete(&one.path(&format!("/replicas/{replica}"))).await.ok(),
-        json!({ "success": true })
-    );
+    app.delete(&two.path(&format!("/replicas/{replica}"))).await.refuses(404, "NOT_FOUND", "there is no replica");
+    app.delete(&one.path("/replicas/zzzzz")).await.refuses(404, "NOT_FOUND", "there is no replica zzzzz");
+    assert_eq!(app.delete(&one.path(&format!("/replicas/{replica}"))).await.ok(), json!({ "success": true }));
     let replicas = app.store.replicas(Some(&one.deployment_id())).await.unwrap();
     assert_eq!(replicas[0].stopping_since, Some(app.now()));
     assert_eq!(app.get(&one.path("")).await.ok()["active_replica_count"], 0);

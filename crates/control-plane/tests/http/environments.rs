@@ -36,25 +36,15 @@ async fn an_environment_has_a_name_of_its_own() {
     let app = TestApp::start().await;
     let all = app.push_model("iris").await.model_path("/environments");
     app.post(&all, json!({ "name": "staging" })).await.ok();
-    app.post(&all, json!({ "name": "staging" }))
-        .await
-        .is_invalid("\"staging\"");
+    app.post(&all, json!({ "name": "staging" })).await.is_invalid("\"staging\"");
     for name in ["production", "development", "", "Staging", "-a", "a_b", &"a".repeat(41)] {
-        app.post(&all, json!({ "name": name }))
-            .await
-            .is_invalid("environment name");
+        app.post(&all, json!({ "name": name })).await.is_invalid("environment name");
     }
     app.post(&all, json!({})).await.is_invalid("missing field `name`");
-    let names: Vec<Value> = app.get(&all).await.ok()["environments"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|one| one["name"].clone())
-        .collect();
+    let names: Vec<Value> =
+        app.get(&all).await.ok()["environments"].as_array().unwrap().iter().map(|one| one["name"].clone()).collect();
     assert_eq!(names, ["production", "staging"]);
-    app.get(&format!("{all}/nonesuch"))
-        .await
-        .refuses(404, "NOT_FOUND", "there is no environment nonesuch");
+    app.get(&format!("{all}/nonesuch")).await.refuses(404, "NOT_FOUND", "there is no environment nonesuch");
 }
 
 #[tokio::test]
@@ -64,22 +54,10 @@ async fn settings_that_make_no_sense_are_refused_and_nothing_is_made() {
     for (settings, message) in [
         (json!({ "autoscaling_settings": { "min_replica": 2 } }), "min_replica 2"),
         (json!({ "autoscaling_settings": { "nonsense": 2 } }), "nonsense"),
-        (
-            json!({ "promotion_settings": { "ramp_up_duration_seconds": 0 } }),
-            "ramp_up_duration_seconds",
-        ),
-        (
-            json!({ "promotion_settings": { "rolling_deploy_config": { "max_surge_percent": 0 } } }),
-            "exactly one",
-        ),
-        (
-            json!({ "promotion_settings": { "promotion_cleanup_strategy": "BURN" } }),
-            "promotion_cleanup_strategy",
-        ),
-        (
-            json!({ "request_backpressure_settings": { "policy": "REJECT_ON_FULL" } }),
-            "REJECT_ON_FULL",
-        ),
+        (json!({ "promotion_settings": { "ramp_up_duration_seconds": 0 } }), "ramp_up_duration_seconds"),
+        (json!({ "promotion_settings": { "rolling_deploy_config": { "max_surge_percent": 0 } } }), "exactly one"),
+        (json!({ "promotion_settings": { "promotion_cleanup_strategy": "BURN" } }), "promotion_cleanup_strategy"),
+        (json!({ "request_backpressure_settings": { "policy": "REJECT_ON_FULL" } }), "REJECT_ON_FULL"),
     ] {
         let mut request = settings;
         request["name"] = "staging".into();
@@ -100,17 +78,10 @@ async fn a_change_of_settings_reaches_what_is_served() {
     assert_eq!(answer["status"], "ACCEPTED");
     assert_eq!(answer["environment"]["autoscaling_settings"]["max_replica"], 5);
     assert_eq!(answer["environment"]["promotion_settings"]["rolling_deploy"], true);
-    assert_eq!(
-        app.get(&one.path("")).await.ok()["autoscaling_settings"]["max_replica"],
-        5
-    );
+    assert_eq!(app.get(&one.path("")).await.ok()["autoscaling_settings"]["max_replica"], 5);
     assert_eq!(app.patch(&production, change).await.ok()["status"], "UNCHANGED");
-    app.patch(&production, json!({ "autoscaling": {} }))
-        .await
-        .is_invalid("unknown field `autoscaling`");
-    app.patch(&production, json!({ "autoscaling_settings": { "min_replica": 6 } }))
-        .await
-        .is_invalid("min_replica 6");
+    app.patch(&production, json!({ "autoscaling": {} })).await.is_invalid("unknown field `autoscaling`");
+    app.patch(&production, json!({ "autoscaling_settings": { "min_replica": 6 } })).await.is_invalid("min_replica 6");
 }
 
 #[tokio::test]
@@ -119,9 +90,7 @@ async fn a_push_to_an_environment_is_served_there_once_it_has_been_active() {
     let one = app.push_model("iris").await;
     app.make_active(&one).await;
     let to_staging = json!({ "config": {}, "environment_name": "staging" });
-    app.push(&one.model, to_staging.clone())
-        .await
-        .refuses(404, "NOT_FOUND", "there is no environment staging");
+    app.push(&one.model, to_staging.clone()).await.refuses(404, "NOT_FOUND", "there is no environment staging");
     app.post(
         &one.model_path("/environments"),
         json!({ "name": "staging", "autoscaling_settings": { "max_replica": 3 } }),
@@ -134,18 +103,9 @@ async fn a_push_to_an_environment_is_served_there_once_it_has_been_active() {
     app.make_active(&two).await;
     let environment = app.get(&staging).await.ok();
     assert_eq!(environment["current_deployment"]["id"], two.deployment);
-    assert_eq!(
-        environment["current_deployment"]["autoscaling_settings"]["max_replica"],
-        3
-    );
+    assert_eq!(environment["current_deployment"]["autoscaling_settings"]["max_replica"], 3);
     let logs = app.get(&format!("{staging}/logs")).await.ok();
-    assert!(
-        logs["logs"][0]["message"]
-            .as_str()
-            .unwrap()
-            .contains("environment staging"),
-        "{logs}"
-    );
+    assert!(logs["logs"][0]["message"].as_str().unwrap().contains("environment staging"), "{logs}");
 
     let new = json!({ "config": {}, "environment_name": "canary", "create_environment_if_missing": true });
     app.push(&one.model, new).await.ok();
@@ -178,11 +138,7 @@ async fn a_deleted_environment_leaves_its_deployment_asleep() {
     )
     .await
     .ok();
-    let two = pushed(
-        app.push(&one.model, json!({ "config": {}, "environment_name": "staging" }))
-            .await
-            .ok(),
-    );
+    let two = pushed(app.push(&one.model, json!({ "config": {}, "environment_name": "staging" })).await.ok());
     app.make_active(&two).await;
     let staging = one.model_path("/environments/staging");
     let tombstone = json!({ "name": "staging", "model_id": one.model, "deleted": true });
@@ -191,9 +147,7 @@ async fn a_deleted_environment_leaves_its_deployment_asleep() {
     let left = app.store.deployment(&two.deployment_id()).await.unwrap();
     assert_eq!((left.target_replicas, left.autoscaling.min_replica), (0, 0));
     assert_eq!(app.get(&two.path("")).await.ok()["environment"], Value::Null);
-    app.delete(&one.model_path("/environments/production"))
-        .await
-        .is_invalid("production cannot be deleted");
+    app.delete(&one.model_path("/environments/production")).await.is_invalid("production cannot be deleted");
 }
 
 #[tokio::test]
@@ -201,12 +155,8 @@ async fn activation_of_an_environment_is_that_of_what_it_serves() {
     let app = TestApp::start().await;
     let one = app.push_model("iris").await;
     let production = one.model_path("/environments/production");
-    app.post(&format!("{production}/activate"), json!({}))
-        .await
-        .is_invalid("serves no deployment");
-    app.post(&format!("{production}/deactivate"), json!({}))
-        .await
-        .is_invalid("serves no deployment");
+    app.post(&format!("{production}/activate"), json!({})).await.is_invalid("serves no deployment");
+    app.post(&format!("{production}/deactivate"), json!({})).await.is_invalid("serves no deployment");
     app.make_active(&one).await;
     app.post(&format!("{production}/deactivate"), json!({})).await.ok();
     assert_eq!(app.get(&one.path("")).await.ok()["status"], "DEACTIVATING");

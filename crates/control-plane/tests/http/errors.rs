@@ -16,12 +16,8 @@ async fn unknown_paths_and_methods_answer_in_the_same_shape() {
     let app = TestApp::start().await;
     app.get("/v1/nonesuch").await.refuses(404, "NOT_FOUND", "/v1/nonesuch");
     app.get("/").await.refuses(404, "NOT_FOUND", "GET /v1/spec");
-    app.call(Method::PUT, "/v1/models", None)
-        .await
-        .refuses(405, "METHOD_NOT_ALLOWED", "PUT");
-    app.call(Method::POST, "/healthz", None)
-        .await
-        .refuses(405, "METHOD_NOT_ALLOWED", "POST");
+    app.call(Method::PUT, "/v1/models", None).await.refuses(405, "METHOD_NOT_ALLOWED", "PUT");
+    app.call(Method::POST, "/healthz", None).await.refuses(405, "METHOD_NOT_ALLOWED", "POST");
 }
 
 #[tokio::test]
@@ -34,22 +30,14 @@ async fn every_answer_has_a_request_id_of_its_own() {
         assert_eq!(id.len(), 32);
         assert!(seen.insert(id));
     }
-    assert!(
-        app.call_as(None, Method::GET, "/v1/models", None)
-            .await
-            .headers
-            .contains_key("x-baseten-request-id")
-    );
+    assert!(app.call_as(None, Method::GET, "/v1/models", None).await.headers.contains_key("x-baseten-request-id"));
 }
 
 #[tokio::test]
 async fn health_needs_no_key() {
     let app = TestApp::start().await;
     for path in ["/healthz", "/readyz"] {
-        assert_eq!(
-            app.call_as(None, Method::GET, path, None).await.ok(),
-            json!({ "status": "ok" })
-        );
+        assert_eq!(app.call_as(None, Method::GET, path, None).await.ok(), json!({ "status": "ok" }));
     }
 }
 
@@ -57,12 +45,7 @@ async fn health_needs_no_key() {
 async fn no_page_of_another_site_is_allowed_in() {
     let app = TestApp::start().await;
     let answer = app.get("/v1/models").await;
-    assert!(
-        answer
-            .headers
-            .keys()
-            .all(|name| !name.as_str().starts_with("access-control"))
-    );
+    assert!(answer.headers.keys().all(|name| !name.as_str().starts_with("access-control")));
 }
 
 #[tokio::test]
@@ -70,9 +53,7 @@ async fn a_body_that_is_not_json_is_refused() {
     let app = TestApp::start().await;
     let key = format!("Bearer {}", app.key);
     for body in ["", "{", "not json", r#"{"name": "a", "value": "b"} {}"#] {
-        let answer = app
-            .send(Method::POST, "/v1/secrets", Some(&key), Body::from(body))
-            .await;
+        let answer = app.send(Method::POST, "/v1/secrets", Some(&key), Body::from(body)).await;
         answer.is_invalid("not JSON");
     }
     app.post("/v1/secrets", json!([])).await.is_invalid("body");
@@ -82,12 +63,8 @@ async fn a_body_that_is_not_json_is_refused() {
 async fn a_field_of_the_wrong_type_is_named_by_its_path() {
     let app = TestApp::start().await;
     let body = json!({ "source": { "name": "m", "deployment": { "config": {}, "labels": 1 } } });
-    app.post("/v1/models", body)
-        .await
-        .is_invalid("source.deployment.labels");
-    app.post("/v1/models", json!({ "source": {} }))
-        .await
-        .is_invalid("source: missing field `name`");
+    app.post("/v1/models", body).await.is_invalid("source.deployment.labels");
+    app.post("/v1/models", json!({ "source": {} })).await.is_invalid("source: missing field `name`");
     app.get("/v1/users?limit=many").await.is_invalid("limit");
 }
 
@@ -95,9 +72,7 @@ async fn a_field_of_the_wrong_type_is_named_by_its_path() {
 async fn a_body_over_the_limit_is_refused() {
     let app = TestApp::with(|settings| settings.max_body_bytes = 1000).await;
     let secret = json!({ "name": "s", "value": "v".repeat(1000) });
-    app.post("/v1/secrets", secret)
-        .await
-        .refuses(413, "PAYLOAD_TOO_LARGE", "upload endpoint");
+    app.post("/v1/secrets", secret).await.refuses(413, "PAYLOAD_TOO_LARGE", "upload endpoint");
 }
 
 #[tokio::test]
@@ -116,9 +91,7 @@ async fn a_key_that_calls_one_endpoint_too_often_is_told_when_to_come_back() {
     // Other endpoints and other keys have limits of their own.
     app.get(&pushed.path("")).await.ok();
     let other = app.make_key("PERSONAL").await;
-    app.call_as(Some(&other), Method::POST, &pushed.path("/retry"), None)
-        .await
-        .ok();
+    app.call_as(Some(&other), Method::POST, &pushed.path("/retry"), None).await.ok();
 }
 
 #[tokio::test]

@@ -7,12 +7,7 @@ use store::domain::{Component, LogRecord};
 use crate::support::{Pushed, START, TestApp};
 
 fn messages(answer: &Value) -> Vec<&str> {
-    answer["logs"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|line| line["message"].as_str().unwrap())
-        .collect()
+    answer["logs"].as_array().unwrap().iter().map(|line| line["message"].as_str().unwrap()).collect()
 }
 
 async fn append(app: &TestApp, one: &Pushed, after_ms: u64, level: Option<Level>, message: &str) {
@@ -22,12 +17,7 @@ async fn append(app: &TestApp, one: &Pushed, after_ms: u64, level: Option<Level>
         request_id: Some(format!("request-{message}")),
         message: message.into(),
     };
-    let record = LogRecord {
-        deployment_id: one.deployment_id(),
-        replica_id: None,
-        component: Component::Build,
-        line,
-    };
+    let record = LogRecord { deployment_id: one.deployment_id(), replica_id: None, component: Component::Build, line };
     app.store.append_logs(&[record]).await.unwrap();
 }
 
@@ -60,10 +50,7 @@ async fn lines_come_newest_first_unless_asked_otherwise() {
     let (app, one) = app_with_lines().await;
     let logs = app.get(&one.path("/logs?limit=3")).await.ok();
     assert_eq!(messages(&logs), ["gamma", "alpha beta", "alpha"]);
-    let logs = app
-        .get(&one.path("/logs?direction=asc&component=build&limit=2"))
-        .await
-        .ok();
+    let logs = app.get(&one.path("/logs?direction=asc&component=build&limit=2")).await.ok();
     assert_eq!(messages(&logs), ["alpha", "alpha beta"]);
 }
 
@@ -76,23 +63,12 @@ async fn every_filter_narrows() {
         ("component=build&min_level=INFO", vec!["gamma", "alpha beta"]),
         ("min_level=ERROR", vec!["gamma"]),
         ("request_id=request-gamma", vec!["gamma"]),
-        (
-            "search_pattern=%5Eal.*a%24&component=build",
-            vec!["alpha beta", "alpha"],
-        ),
+        ("search_pattern=%5Eal.*a%24&component=build", vec!["alpha beta", "alpha"]),
         ("replica=abcde", vec![]),
     ] {
-        assert_eq!(
-            messages(&app.get(&one.path(&format!("/logs?{query}"))).await.ok()),
-            expected,
-            "{query}"
-        );
+        assert_eq!(messages(&app.get(&one.path(&format!("/logs?{query}"))).await.ok()), expected, "{query}");
     }
-    let window = format!(
-        "/logs?start_epoch_millis={}&end_epoch_millis={}",
-        START.0 + 2,
-        START.0 + 2
-    );
+    let window = format!("/logs?start_epoch_millis={}&end_epoch_millis={}", START.0 + 2, START.0 + 2);
     assert_eq!(messages(&app.get(&one.path(&window)).await.ok()), ["alpha beta"]);
 }
 
@@ -100,17 +76,8 @@ async fn every_filter_narrows() {
 async fn the_older_way_of_asking_gives_the_same() {
     let (app, one) = app_with_lines().await;
     let body = json!({ "includes": ["alpha"], "excludes": [], "limit": 10, "min_level": null, "direction": null });
-    assert_eq!(
-        messages(&app.post(&one.path("/logs"), body).await.ok()),
-        ["alpha beta", "alpha"]
-    );
-    assert_eq!(
-        app.post(&one.path("/logs"), json!({})).await.ok()["logs"]
-            .as_array()
-            .unwrap()
-            .len(),
-        4
-    );
+    assert_eq!(messages(&app.post(&one.path("/logs"), body).await.ok()), ["alpha beta", "alpha"]);
+    assert_eq!(app.post(&one.path("/logs"), json!({})).await.ok()["logs"].as_array().unwrap().len(), 4);
 }
 
 #[tokio::test]
@@ -129,7 +96,5 @@ async fn a_query_that_makes_no_sense_is_refused() {
     ] {
         app.get(&one.path(&format!("/logs?{query}"))).await.is_invalid(message);
     }
-    app.post(&one.path("/logs"), json!({ "includes": vec!["x"; 9] }))
-        .await
-        .is_invalid("includes");
+    app.post(&one.path("/logs"), json!({ "includes": vec!["x"; 9] })).await.is_invalid("includes");
 }

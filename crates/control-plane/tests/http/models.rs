@@ -38,25 +38,14 @@ async fn a_push_makes_a_model_with_its_first_deployment() {
 async fn the_first_published_deployment_becomes_production_once_it_has_been_active() {
     let app = TestApp::start().await;
     let first = app.push_model("iris").await;
-    app.get(&first.model_path("/deployments/production"))
-        .await
-        .refuses(404, "NOT_FOUND", "production");
+    app.get(&first.model_path("/deployments/production")).await.refuses(404, "NOT_FOUND", "production");
     app.make_active(&first).await;
     let production = app.get(&first.model_path("/deployments/production")).await.ok();
     assert_eq!(production["id"], first.deployment);
-    assert_eq!(
-        (&production["is_production"], &production["environment"]),
-        (&json!(true), &json!("production"))
-    );
-    assert_eq!(
-        (&production["status"], &production["active_replica_count"]),
-        (&json!("ACTIVE"), &json!(1))
-    );
+    assert_eq!((&production["is_production"], &production["environment"]), (&json!(true), &json!("production")));
+    assert_eq!((&production["status"], &production["active_replica_count"]), (&json!("ACTIVE"), &json!(1)));
     assert_eq!(production["autoscaling_settings"]["scale_down_delay"], 900);
-    assert_eq!(
-        app.get(&first.model_path("")).await.ok()["production_deployment_id"],
-        first.deployment
-    );
+    assert_eq!(app.get(&first.model_path("")).await.ok()["production_deployment_id"], first.deployment);
 
     let second = pushed(app.push(&first.model, json!({ "config": {} })).await.ok());
     app.make_active(&second).await;
@@ -70,10 +59,7 @@ async fn a_failed_first_push_does_not_hold_production() {
     app.fail_build(&first).await;
     let second = pushed(app.push(&first.model, json!({ "config": {} })).await.ok());
     app.make_active(&second).await;
-    assert_eq!(
-        app.get(&first.model_path("")).await.ok()["production_deployment_id"],
-        second.deployment
-    );
+    assert_eq!(app.get(&first.model_path("")).await.ok()["production_deployment_id"], second.deployment);
 }
 
 #[tokio::test]
@@ -85,12 +71,7 @@ async fn a_name_finds_exactly_one_model() {
     }
     assert_eq!(app.model_names().await, ["iris-2", "iris"]);
     let names = |answer: Value| -> Vec<String> {
-        answer["models"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|one| one["name"].as_str().unwrap().into())
-            .collect()
+        answer["models"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap().into()).collect()
     };
     assert_eq!(names(app.get("/v1/models?name=iris").await.ok()), ["iris"]);
     assert!(names(app.get("/v1/models?name=iri").await.ok()).is_empty());
@@ -101,13 +82,8 @@ async fn a_name_finds_exactly_one_model() {
 async fn a_deleted_model_is_gone_with_everything() {
     let app = TestApp::start().await;
     let model = app.push_model("iris").await;
-    assert_eq!(
-        app.delete(&model.model_path("")).await.ok(),
-        json!({ "id": model.model, "deleted": true })
-    );
-    app.get(&model.model_path(""))
-        .await
-        .refuses(404, "NOT_FOUND", &model.model);
+    assert_eq!(app.delete(&model.model_path("")).await.ok(), json!({ "id": model.model, "deleted": true }));
+    app.get(&model.model_path("")).await.refuses(404, "NOT_FOUND", &model.model);
     app.get(&model.path("")).await.refuses(404, "NOT_FOUND", &model.model);
     app.push_model("iris").await;
 }
@@ -115,15 +91,9 @@ async fn a_deleted_model_is_gone_with_everything() {
 #[tokio::test]
 async fn ids_that_name_nothing_are_not_found() {
     let app = TestApp::start().await;
-    app.get("/v1/models/does-not-exist")
-        .await
-        .refuses(404, "NOT_FOUND", "not a model id");
-    app.get("/v1/models/abcd1234")
-        .await
-        .refuses(404, "NOT_FOUND", "there is no model abcd1234");
-    app.get("/v1/teams/abcdefghij/models")
-        .await
-        .refuses(404, "NOT_FOUND", "there is no team abcdefghij");
+    app.get("/v1/models/does-not-exist").await.refuses(404, "NOT_FOUND", "not a model id");
+    app.get("/v1/models/abcd1234").await.refuses(404, "NOT_FOUND", "there is no model abcd1234");
+    app.get("/v1/teams/abcdefghij/models").await.refuses(404, "NOT_FOUND", "there is no team abcdefghij");
 }
 
 #[tokio::test]
@@ -132,13 +102,9 @@ async fn a_taken_or_impossible_name_is_refused() {
     app.push_model("iris").await;
     let s3_key = app.upload(model_archive()).await;
     let config = json!({ "config": {} });
-    app.post("/v1/models", source("iris", &s3_key, config.clone()))
-        .await
-        .is_invalid("there is a model named \"iris\"");
+    app.post("/v1/models", source("iris", &s3_key, config.clone())).await.is_invalid("there is a model named \"iris\"");
     for name in ["", " iris", "two\nlines"] {
-        app.post("/v1/models", source(name, &s3_key, config.clone()))
-            .await
-            .is_invalid("model name");
+        app.post("/v1/models", source(name, &s3_key, config.clone())).await.is_invalid("model name");
     }
     app.post("/v1/models", source("other", &s3_key, config)).await.ok();
 }
@@ -158,18 +124,11 @@ async fn only_archives_can_be_pushed() {
 async fn a_push_without_an_upload_is_refused() {
     let app = TestApp::start().await;
     let missing = json!({ "source": { "name": "iris", "deployment": { "config": {} } } });
-    app.post("/v1/models", missing)
-        .await
-        .is_invalid("source.s3_key: it is missing");
+    app.post("/v1/models", missing).await.is_invalid("source.s3_key: it is missing");
     let team = app.team().await;
     let other_team = uploads::object_key(&api::id::TeamId::from_entropy(9), 1);
     app.upload_as(&other_team, model_archive()).await;
-    for key in [
-        uploads::object_key(&team, 1),
-        other_team,
-        "../../etc/passwd".into(),
-        String::new(),
-    ] {
+    for key in [uploads::object_key(&team, 1), other_team, "../../etc/passwd".into(), String::new()] {
         app.post("/v1/models", source("iris", &key, json!({ "config": {} })))
             .await
             .is_invalid("nothing has been uploaded");
@@ -192,9 +151,7 @@ async fn an_archive_that_could_do_harm_is_refused_and_leaves_no_trace() {
     ];
     for (archive, names) in refusals {
         let s3_key = app.upload(archive).await;
-        let answer = app
-            .post("/v1/models", source("iris", &s3_key, json!({ "config": {} })))
-            .await;
+        let answer = app.post("/v1/models", source("iris", &s3_key, json!({ "config": {} }))).await;
         answer.is_invalid("source.s3_key: ");
         answer.is_invalid(names);
     }
@@ -207,29 +164,19 @@ async fn an_upload_survives_a_refusal_that_can_be_corrected() {
     let app = TestApp::start().await;
     let s3_key = app.upload(model_archive()).await;
     let wrong = json!({ "config": { "model_class_filename": "other.py" } });
-    app.post("/v1/models", source("iris", &s3_key, wrong))
-        .await
-        .is_invalid("model/other.py");
+    app.post("/v1/models", source("iris", &s3_key, wrong)).await.is_invalid("model/other.py");
     let broken = json!({ "config": {}, "deploy_timeout_minutes": 5 });
-    app.post("/v1/models", source("iris", &s3_key, broken))
-        .await
-        .is_invalid("deploy_timeout_minutes");
-    app.post("/v1/models", source("iris", &s3_key, json!({ "config": {} })))
-        .await
-        .ok();
+    app.post("/v1/models", source("iris", &s3_key, broken)).await.is_invalid("deploy_timeout_minutes");
+    app.post("/v1/models", source("iris", &s3_key, json!({ "config": {} }))).await.ok();
 }
 
 #[tokio::test]
 async fn an_archive_can_be_replaced_after_a_refusal() {
     let app = TestApp::start().await;
     let s3_key = app.upload(archive_of(&[("config.yaml", "")])).await;
-    app.post("/v1/models", source("iris", &s3_key, json!({ "config": {} })))
-        .await
-        .is_invalid("model/model.py");
+    app.post("/v1/models", source("iris", &s3_key, json!({ "config": {} }))).await.is_invalid("model/model.py");
     app.upload_as(&s3_key, model_archive()).await;
-    app.post("/v1/models", source("iris", &s3_key, json!({ "config": {} })))
-        .await
-        .ok();
+    app.post("/v1/models", source("iris", &s3_key, json!({ "config": {} }))).await.ok();
 }
 
 #[tokio::test]
@@ -240,10 +187,5 @@ async fn a_server_of_the_users_own_needs_no_model_class() {
         "start_command": "python server.py", "server_port": 9000, "predict_endpoint": "/predict",
         "readiness_endpoint": "/", "liveness_endpoint": "/"
     });
-    app.post(
-        "/v1/models",
-        source("iris", &s3_key, json!({ "config": { "docker_server": server } })),
-    )
-    .await
-    .ok();
+    app.post("/v1/models", source("iris", &s3_key, json!({ "config": { "docker_server": server } }))).await.ok();
 }

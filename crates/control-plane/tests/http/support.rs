@@ -64,12 +64,7 @@ impl Answer {
     #[track_caller]
     pub fn refuses(&self, status: u16, code: &str, message: &str) {
         let found = self.body["message"].as_str().unwrap_or_default();
-        assert_eq!(
-            (self.status.as_u16(), self.body["code"].as_str()),
-            (status, Some(code)),
-            "{:#}",
-            self.body
-        );
+        assert_eq!((self.status.as_u16(), self.body["code"].as_str()), (status, Some(code)), "{:#}", self.body);
         assert!(found.contains(message), "expected {message:?} in {found:?}");
     }
 
@@ -113,21 +108,14 @@ impl TestApp {
         let folder = tempfile::tempdir().unwrap();
         let secret_key = SecretKey::new([7; 32]);
         let url = sqlite_url(&folder.path().join("greenroom.db"));
-        let store = Store::open(&Options {
-            url,
-            secret_key: secret_key.clone(),
-        })
-        .await
-        .unwrap();
+        let store = Store::open(&Options { url, secret_key: secret_key.clone() }).await.unwrap();
         let blobs = Blobs::open(&Location::Folder(folder.path().join("blobs"))).unwrap();
         let now = Arc::new(AtomicU64::new(START.0));
         let key = ops::bootstrap(&store, START, None).await.unwrap().unwrap();
         let mut settings = Settings::new("http://localhost:8000/", placement::cpu_catalogue());
         // Tests are faster than people.
-        settings.rate_limits = RateLimits {
-            requests_per_second: NonZeroU32::new(100_000).unwrap(),
-            ..RateLimits::default()
-        };
+        settings.rate_limits =
+            RateLimits { requests_per_second: NonZeroU32::new(100_000).unwrap(), ..RateLimits::default() };
         change(&mut settings);
         let clock = {
             let now = now.clone();
@@ -135,14 +123,7 @@ impl TestApp {
         };
         let issuer = Issuer::new(&secret_key);
         let router = control_plane::router(ControlPlane::new(settings, store.clone(), blobs.clone(), issuer, clock));
-        Self {
-            store,
-            key,
-            blobs,
-            router,
-            now,
-            _folder: folder,
-        }
+        Self { store, key, blobs, router, now, _folder: folder }
     }
 
     pub fn now(&self) -> Timestamp {
@@ -183,10 +164,7 @@ impl TestApp {
 
     /// A call with everything as it is given.
     pub async fn send(&self, method: Method, path: &str, authorization: Option<&str>, body: Body) -> Answer {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(header::CONTENT_TYPE, "application/json");
+        let mut request = Request::builder().method(method).uri(path).header(header::CONTENT_TYPE, "application/json");
         if let Some(value) = authorization {
             request = request.header(header::AUTHORIZATION, value);
         }
@@ -194,11 +172,7 @@ impl TestApp {
         let (parts, body) = response.into_parts();
         let bytes = to_bytes(body, LONGEST_ANSWER).await.unwrap();
         let body = serde_json::from_slice(&bytes).unwrap_or_else(|_| String::from_utf8_lossy(&bytes).into());
-        Answer {
-            status: parts.status,
-            headers: parts.headers,
-            body,
-        }
+        Answer { status: parts.status, headers: parts.headers, body }
     }
 
     /// The only team there is.
@@ -229,18 +203,14 @@ impl TestApp {
     pub async fn push(&self, model: &str, deployment: Value) -> Answer {
         let s3_key = self.upload(model_archive()).await;
         let source = json!({ "kind": "model_archive", "deployment": deployment, "s3_key": s3_key });
-        self.post(&format!("/v1/models/{model}/deployments"), json!({ "source": source }))
-            .await
+        self.post(&format!("/v1/models/{model}/deployments"), json!({ "source": source })).await
     }
 
     /// Does what tasks would do: gives the deployment a build, a ready replica, and the stage it was pushed for.
     pub async fn make_active(&self, pushed: &Pushed) -> ReplicaId {
         let now = self.now();
         self.change(pushed, |lifecycle| Lifecycle {
-            build: Build::Succeeded {
-                at: now,
-                artifact: "artifact".into(),
-            },
+            build: Build::Succeeded { at: now, artifact: "artifact".into() },
             run: Run::Serving { since: now },
             first_ready: Some(now),
             ..lifecycle
@@ -255,13 +225,7 @@ impl TestApp {
 
     pub async fn add_replica(&self, pushed: &Pushed, phase: Phase) -> ReplicaId {
         let id = ReplicaId::from_entropy(rand::random());
-        let status = Status {
-            sequence: 1,
-            phase,
-            in_flight: 0,
-            start: StartTimes::default(),
-            pid: 1,
-        };
+        let status = Status { sequence: 1, phase, in_flight: 0, start: StartTimes::default(), pid: 1 };
         let replica = Replica {
             id: id.clone(),
             deployment_id: pushed.deployment_id(),
@@ -283,14 +247,8 @@ impl TestApp {
             hint: Some("correct the name".into()),
             detail: None,
         };
-        self.change(pushed, |lifecycle| Lifecycle {
-            build: Build::Failed {
-                at,
-                reason: reason.clone(),
-            },
-            ..lifecycle
-        })
-        .await;
+        self.change(pushed, |lifecycle| Lifecycle { build: Build::Failed { at, reason: reason.clone() }, ..lifecycle })
+            .await;
     }
 
     async fn change(&self, pushed: &Pushed, change: impl Fn(Lifecycle) -> Lifecycle) {
@@ -306,12 +264,7 @@ impl TestApp {
     /// The names of all models, to see that nothing was left behind.
     pub async fn model_names(&self) -> Vec<String> {
         let models = self.get("/v1/models").await.ok();
-        models["models"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|model| model["name"].as_str().unwrap().into())
-            .collect()
+        models["models"].as_array().unwrap().iter().map(|model| model["name"].as_str().unwrap().into()).collect()
     }
 
     /// A key of this type, made through the API.
@@ -324,18 +277,12 @@ impl TestApp {
 /// The ids in the answer to a push.
 pub fn pushed(answer: Value) -> Pushed {
     let id = |part: &str| answer[part]["id"].as_str().unwrap().to_owned();
-    Pushed {
-        model: id("model"),
-        deployment: id("deployment"),
-    }
+    Pushed { model: id("model"), deployment: id("deployment") }
 }
 
 /// The archive of a model that could run.
 pub fn model_archive() -> Vec<u8> {
-    archive_of(&[
-        ("config.yaml", "model_name: iris\n"),
-        ("model/model.py", "class Model: ...\n"),
-    ])
+    archive_of(&[("config.yaml", "model_name: iris\n"), ("model/model.py", "class Model: ...\n")])
 }
 
 /// An archive of these files.

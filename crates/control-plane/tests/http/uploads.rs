@@ -9,22 +9,13 @@ const PREPARE: &str = "/v1/prepare_model_upload";
 #[tokio::test]
 async fn credentials_point_at_this_server() {
     let app = TestApp::start().await;
-    let answer = app
-        .post(PREPARE, json!({ "name": "iris", "deployment": { "config": {} } }))
-        .await
-        .ok();
+    let answer = app.post(PREPARE, json!({ "name": "iris", "deployment": { "config": {} } })).await.ok();
     assert_eq!(answer["creds"]["endpoint_url"], "http://localhost:8000");
-    assert_eq!(
-        (&answer["s3_bucket"], &answer["s3_region"]),
-        (&json!("greenroom-uploads"), &json!("us-east-1"))
-    );
+    assert_eq!((&answer["s3_bucket"], &answer["s3_region"]), (&json!("greenroom-uploads"), &json!("us-east-1")));
     let key = answer["s3_key"].as_str().unwrap();
     assert!(uploads::belongs_to(key, &app.team().await), "{key}");
     for field in ["aws_access_key_id", "aws_secret_access_key", "aws_session_token"] {
-        assert!(
-            answer["creds"][field].as_str().is_some_and(|value| !value.is_empty()),
-            "{field}"
-        );
+        assert!(answer["creds"][field].as_str().is_some_and(|value| !value.is_empty()), "{field}");
     }
 }
 
@@ -36,9 +27,7 @@ async fn a_dry_run_gives_nothing_and_checks_everything() {
     assert_eq!(app.post(PREPARE, request).await.ok(), nothing);
     let request =
         json!({ "name": "iris", "deployment": { "config": { "resources": { "cpu": "lots" } } }, "dry_run": true });
-    app.post(PREPARE, request)
-        .await
-        .is_invalid("deployment.config.resources.cpu");
+    app.post(PREPARE, request).await.is_invalid("deployment.config.resources.cpu");
     assert!(app.model_names().await.is_empty());
 }
 
@@ -49,36 +38,16 @@ async fn a_push_goes_to_a_name_or_to_a_model() {
     let deployment = json!({ "config": {} });
     let with = |fields: serde_json::Value| {
         let mut request = json!({ "deployment": deployment });
-        request
-            .as_object_mut()
-            .unwrap()
-            .extend(fields.as_object().unwrap().clone());
+        request.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
         request
     };
     app.post(PREPARE, with(json!({ "model_id": pushed.model }))).await.ok();
-    app.post(PREPARE, with(json!({ "name": "new", "team_id": app.team().await })))
-        .await
-        .ok();
+    app.post(PREPARE, with(json!({ "name": "new", "team_id": app.team().await }))).await.ok();
     app.post(PREPARE, with(json!({}))).await.is_invalid("give name");
-    app.post(PREPARE, with(json!({ "name": "n", "model_id": pushed.model })))
-        .await
-        .is_invalid("name and model_id");
-    app.post(
-        PREPARE,
-        with(json!({ "team_id": "abcdefghij", "model_id": pushed.model })),
-    )
-    .await
-    .is_invalid("team_id");
-    app.post(PREPARE, with(json!({ "name": "iris" })))
-        .await
-        .is_invalid("there is a model named \"iris\" already");
-    app.post(PREPARE, with(json!({ "model_id": "abcd1234" })))
-        .await
-        .refuses(404, "NOT_FOUND", "there is no model");
-    app.post(PREPARE, with(json!({ "model_id": "?" })))
-        .await
-        .refuses(404, "NOT_FOUND", "there is no model ?");
-    app.post(PREPARE, with(json!({ "name": "n", "team_id": "abcdefghij" })))
-        .await
-        .refuses(404, "NOT_FOUND", "team");
+    app.post(PREPARE, with(json!({ "name": "n", "model_id": pushed.model }))).await.is_invalid("name and model_id");
+    app.post(PREPARE, with(json!({ "team_id": "abcdefghij", "model_id": pushed.model }))).await.is_invalid("team_id");
+    app.post(PREPARE, with(json!({ "name": "iris" }))).await.is_invalid("there is a model named \"iris\" already");
+    app.post(PREPARE, with(json!({ "model_id": "abcd1234" }))).await.refuses(404, "NOT_FOUND", "there is no model");
+    app.post(PREPARE, with(json!({ "model_id": "?" }))).await.refuses(404, "NOT_FOUND", "there is no model ?");
+    app.post(PREPARE, with(json!({ "name": "n", "team_id": "abcdefghij" }))).await.refuses(404, "NOT_FOUND", "team");
 }

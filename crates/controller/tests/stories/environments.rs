@@ -22,41 +22,23 @@ async fn until_serves(world: &World, model: &api::id::ModelId, environment: &str
 async fn a_push_for_an_environment_replaces_what_serves_it_which_then_rests() {
     let world = World::new().await;
     let _controller = world.start();
-    let first = world
-        .push_model_with("iris", |push| push.autoscaling.min_replica = 1)
-        .await;
+    let first = world.push_model_with("iris", |push| push.autoscaling.min_replica = 1).await;
     world.until_active(&first.id).await;
     until_serves(&world, &first.model_id, PRODUCTION, &first.id).await;
-    world
-        .set_autoscaling(&first.id, |settings| settings.min_replica = 1)
-        .await;
+    world.set_autoscaling(&first.id, |settings| settings.min_replica = 1).await;
 
     world.advance(Duration::from_secs(1));
-    let second = world
-        .push(&first.model_id, |push| {
-            push.target_environment = Some(PRODUCTION.into())
-        })
-        .await;
+    let second = world.push(&first.model_id, |push| push.target_environment = Some(PRODUCTION.into())).await;
     let replica = world.until_started(&second.id, &[]).await;
-    assert_eq!(
-        world.current(&first.model_id, PRODUCTION).await.as_ref(),
-        Some(&first.id),
-        "until it is ready"
-    );
+    assert_eq!(world.current(&first.model_id, PRODUCTION).await.as_ref(), Some(&first.id), "until it is ready");
     world.backend.ready(&replica);
     until_serves(&world, &first.model_id, PRODUCTION, &second.id).await;
 
     world.until_status(&first.id, Status::ScaledToZero).await;
     world
-        .eventually("only the second runs", || async {
-            (world.backend.live() == [replica.clone()]).then_some(())
-        })
+        .eventually("only the second runs", || async { (world.backend.live() == [replica.clone()]).then_some(()) })
         .await;
-    assert_eq!(
-        world.deployment(&first.id).await.autoscaling.min_replica,
-        0,
-        "or it would wake at once"
-    );
+    assert_eq!(world.deployment(&first.id).await.autoscaling.min_replica, 0, "or it would wake at once");
     assert_eq!(world.spy.stopped_while_listed(), []);
 }
 
@@ -83,23 +65,14 @@ async fn an_older_push_that_is_ready_later_does_not_replace_a_newer_one() {
     let older = world.push_model("iris").await;
     let late = world.until_started(&older.id, &[]).await;
     world.advance(Duration::from_secs(1));
-    let newer = world
-        .push(&older.model_id, |push| {
-            push.target_environment = Some(PRODUCTION.into())
-        })
-        .await;
+    let newer = world.push(&older.model_id, |push| push.target_environment = Some(PRODUCTION.into())).await;
     world.until_active(&newer.id).await;
     until_serves(&world, &older.model_id, PRODUCTION, &newer.id).await;
 
     world.backend.ready(&late);
     world
         .eventually("the older one gives way", || async {
-            world
-                .deployment(&older.id)
-                .await
-                .target_environment
-                .is_none()
-                .then_some(())
+            world.deployment(&older.id).await.target_environment.is_none().then_some(())
         })
         .await;
     assert_eq!(world.current(&older.model_id, PRODUCTION).await, Some(newer.id));
@@ -122,22 +95,12 @@ async fn a_failed_first_push_never_holds_production() {
     world
         .eventually("callers of production hear that it failed", || async {
             let table = world.gateway.table.borrow().clone()?;
-            let stable = table
-                .models
-                .get(&broken.model_id)?
-                .environments
-                .get(PRODUCTION)?
-                .clone()?
-                .stable;
+            let stable = table.models.get(&broken.model_id)?.environments.get(PRODUCTION)?.clone()?.stable;
             (table.deployments.get(&stable)?.availability == Availability::Unhealthy).then_some(())
         })
         .await;
 
-    let good = world
-        .push(&broken.model_id, |push| {
-            push.target_environment = Some(PRODUCTION.into())
-        })
-        .await;
+    let good = world.push(&broken.model_id, |push| push.target_environment = Some(PRODUCTION.into())).await;
     world.until_active(&good.id).await;
     until_serves(&world, &broken.model_id, PRODUCTION, &good.id).await;
 }
@@ -157,11 +120,7 @@ async fn production_of_a_model_that_has_only_a_development_deployment_is_served_
     let routes = &table.models[&pushed.model_id];
     assert_eq!(routes.development.as_ref(), Some(&pushed.id));
     assert_eq!(routes.environments[PRODUCTION].as_ref().unwrap().stable, pushed.id);
-    assert_eq!(
-        world.current(&pushed.model_id, PRODUCTION).await,
-        None,
-        "it only stands in"
-    );
+    assert_eq!(world.current(&pushed.model_id, PRODUCTION).await, None, "it only stands in");
 }
 
 #[tokio::test]
@@ -182,9 +141,7 @@ async fn a_development_push_in_place_replaces_the_running_code() {
     world.backend.ready(&new);
     world.until_routed(&pushed.id, std::slice::from_ref(&new)).await;
     world
-        .eventually("only the new code runs", || async {
-            (world.backend.live() == [new.clone()]).then_some(())
-        })
+        .eventually("only the new code runs", || async { (world.backend.live() == [new.clone()]).then_some(()) })
         .await;
     let artifact = |replica| world.backend.started_with(replica).unwrap().artifact;
     assert_eq!(world.backend.calls().builds, 2);
@@ -205,18 +162,12 @@ async fn an_environment_with_its_own_settings_lends_them_to_what_it_serves() {
         name: "staging".into(),
         created_at: world.now(),
         current: None,
-        autoscaling: autoscale::Settings {
-            min_replica: 2,
-            max_replica: 3,
-            ..autoscale::Settings::default()
-        },
+        autoscaling: autoscale::Settings { min_replica: 2, max_replica: 3, ..autoscale::Settings::default() },
         promotion_settings: serde_json::json!({}),
         generation: 0,
     };
     world.store.create_environment(&staging, None).await.unwrap();
-    let pushed = world
-        .push(&first.model_id, |push| push.target_environment = Some("staging".into()))
-        .await;
+    let pushed = world.push(&first.model_id, |push| push.target_environment = Some("staging".into())).await;
     let replica = world.until_started(&pushed.id, &[]).await;
     assert_eq!(
         world.backend.started_with(&replica).unwrap().spec.environment,
@@ -230,13 +181,5 @@ async fn an_environment_with_its_own_settings_lends_them_to_what_it_serves() {
             (live.iter().filter(|replica| world.is_of(replica, &pushed.id)).count() == 2).then_some(())
         })
         .await;
-    assert_eq!(
-        world
-            .messages(&first.id, Component::Deploy)
-            .await
-            .iter()
-            .filter(|m| m.contains("staging"))
-            .count(),
-        0
-    );
+    assert_eq!(world.messages(&first.id, Component::Deploy).await.iter().filter(|m| m.contains("staging")).count(), 0);
 }

@@ -37,14 +37,7 @@ async fn a_push_is_built_started_published_and_staged() {
     let build = world.messages(&pushed.id, Component::Build).await;
     assert_eq!(build.first().map(String::as_str), Some("build started"));
     assert!(build.last().unwrap().starts_with("build finished in "), "{build:?}");
-    for part in [
-        "pushed",
-        "starting",
-        "loads the model",
-        "is ready",
-        "is active",
-        "environment production is served",
-    ] {
+    for part in ["pushed", "starting", "loads the model", "is ready", "is active", "environment production is served"] {
         world
             .eventually(&format!("its log says that it {part}"), || async {
                 let deploy = world.messages(&pushed.id, Component::Deploy).await;
@@ -74,10 +67,7 @@ async fn a_replica_knows_its_environment_its_variables_and_only_declared_secrets
     let start = world.backend.started_with(&replica).unwrap();
     assert_eq!(start.spec.environment, Some(serde_json::json!({"name": "production"})));
     assert_eq!(start.spec.predict_concurrency, 3);
-    assert_eq!(
-        start.spec.environment_variables.into_iter().collect::<Vec<_>>(),
-        [("MODE".into(), "fast".into())]
-    );
+    assert_eq!(start.spec.environment_variables.into_iter().collect::<Vec<_>>(), [("MODE".into(), "fast".into())]);
     let secrets: Vec<_> = start.secrets.0.into_iter().collect();
     assert_eq!(secrets, [("hf_access_token".to_owned(), "for the model".to_owned())]);
 }
@@ -99,21 +89,11 @@ async fn without_traffic_it_goes_to_zero_and_a_waiting_request_wakes_it() {
             (world.status(&pushed.id).await == Status::ScaledToZero).then_some(())
         })
         .await;
-    world
-        .eventually("its replica is gone", || async {
-            world.backend.live().is_empty().then_some(())
-        })
-        .await;
+    world.eventually("its replica is gone", || async { world.backend.live().is_empty().then_some(()) }).await;
     let route = world.until_routed(&pushed.id, &[]).await;
     assert_eq!(route.availability, Availability::Serve, "requests wait");
 
-    world.gateway.set_load(
-        &pushed.id,
-        Load {
-            queued: 1,
-            ..Load::default()
-        },
-    );
+    world.gateway.set_load(&pushed.id, Load { queued: 1, ..Load::default() });
     let second = world.until_started(&pushed.id, std::slice::from_ref(&first)).await;
     world.until_status(&pushed.id, Status::WakingUp).await;
     world.backend.ready(&second);
@@ -134,17 +114,11 @@ async fn a_deactivated_deployment_drains_and_an_activated_one_starts_from_its_bu
     let route = world.until_routed(&pushed.id, &[]).await;
     assert_eq!(route.availability, Availability::Inactive);
     world.until_status(&pushed.id, Status::Deactivating).await;
-    world
-        .eventually("it is told to drain", || async {
-            (world.backend.calls().stops > 0).then_some(())
-        })
-        .await;
+    world.eventually("it is told to drain", || async { (world.backend.calls().stops > 0).then_some(()) }).await;
     world.backend.crash(&first, api::internal::replica::ExitCause::Stopped);
     world.until_status(&pushed.id, Status::Inactive).await;
 
-    world
-        .change(&pushed.id, |lifecycle, now| lifecycle.activate(now).unwrap())
-        .await;
+    world.change(&pushed.id, |lifecycle, now| lifecycle.activate(now).unwrap()).await;
     let second = world.until_started(&pushed.id, &[first]).await;
     world.backend.ready(&second);
     world.until_status(&pushed.id, Status::Active).await;
@@ -182,9 +156,7 @@ async fn ten_pushes_build_at_once_as_far_as_is_allowed_and_each_once() {
     for n in 0..10 {
         pushed.push(world.push_model(&format!("model-{n}")).await.id);
     }
-    world
-        .eventually("four build", || async { (world.spy.building() == 4).then_some(()) })
-        .await;
+    world.eventually("four build", || async { (world.spy.building() == 4).then_some(()) }).await;
     world.spy.let_builds_through(10);
     for id in &pushed {
         world.until_active(id).await;
@@ -197,33 +169,14 @@ async fn ten_pushes_build_at_once_as_far_as_is_allowed_and_each_once() {
 async fn a_load_above_the_target_brings_more_replicas_up_to_the_maximum() {
     let world = World::new().await;
     let _controller = world.start();
-    let pushed = world
-        .push_model_with("llm", |push| push.autoscaling.max_replica = 3)
-        .await;
+    let pushed = world.push_model_with("llm", |push| push.autoscaling.max_replica = 3).await;
     let first = world.until_active(&pushed.id).await;
     // Staging lends the environment's settings; these are the deployment's own again.
-    world
-        .eventually("production serves it", || async {
-            world.current(&pushed.model_id, PRODUCTION).await
-        })
-        .await;
-    world
-        .set_autoscaling(&pushed.id, |settings| settings.max_replica = 3)
-        .await;
+    world.eventually("production serves it", || async { world.current(&pushed.model_id, PRODUCTION).await }).await;
+    world.set_autoscaling(&pushed.id, |settings| settings.max_replica = 3).await;
 
-    world.gateway.set_load(
-        &pushed.id,
-        Load {
-            in_flight: 1,
-            queued: 20,
-            ..Load::default()
-        },
-    );
-    world
-        .eventually("three replicas run", || async {
-            (world.backend.live().len() == 3).then_some(())
-        })
-        .await;
+    world.gateway.set_load(&pushed.id, Load { in_flight: 1, queued: 20, ..Load::default() });
+    world.eventually("three replicas run", || async { (world.backend.live().len() == 3).then_some(()) }).await;
     for replica in world.backend.live() {
         world.backend.ready(&replica);
     }
@@ -234,11 +187,7 @@ async fn a_load_above_the_target_brings_more_replicas_up_to_the_maximum() {
         })
         .await;
     all.extend(world.backend.live());
-    assert_eq!(
-        world.gateway.route(&pushed.id).unwrap().slots_per_replica,
-        1,
-        "what waits is shared"
-    );
+    assert_eq!(world.gateway.route(&pushed.id).unwrap().slots_per_replica, 1, "what waits is shared");
 }
 
 #[tokio::test]
@@ -267,16 +216,11 @@ async fn what_a_model_writes_is_stored_once_and_in_order_across_restarts() {
         })
         .await;
     world.backend.log(&replica, line("last words"));
-    world
-        .backend
-        .crash(&replica, api::internal::replica::ExitCause::Code { code: 1 });
+    world.backend.crash(&replica, api::internal::replica::ExitCause::Code { code: 1 });
     world
         .eventually("the end is told", || async {
             let deploy = world.messages(&pushed.id, Component::Deploy).await;
-            deploy
-                .iter()
-                .any(|message| message.contains(&format!("replica {replica} ended")))
-                .then_some(())
+            deploy.iter().any(|message| message.contains(&format!("replica {replica} ended"))).then_some(())
         })
         .await;
     let stored = world.messages(&pushed.id, Component::Model).await;
@@ -306,11 +250,7 @@ async fn a_shutdown_can_end_the_replicas_and_the_next_start_brings_them_up_while
         .await;
     world.backend.ready(&second);
     world.until_status(&pushed.id, Status::Active).await;
-    assert_eq!(
-        world.deployment(&pushed.id).await.replica_memory.failures,
-        0,
-        "nothing has failed"
-    );
+    assert_eq!(world.deployment(&pushed.id).await.replica_memory.failures, 0, "nothing has failed");
 }
 
 #[tokio::test]
@@ -324,11 +264,7 @@ async fn a_shutdown_can_leave_the_replicas_and_the_next_start_finds_them() {
 
     let again = world.start();
     again.ready().await;
-    assert_eq!(
-        world.gateway.route(&pushed.id).unwrap().replicas[0].replica_id,
-        replica,
-        "in the first table"
-    );
+    assert_eq!(world.gateway.route(&pushed.id).unwrap().replicas[0].replica_id, replica, "in the first table");
     world.settle(&again).await;
     assert_eq!(world.backend.live(), [replica]);
     assert_eq!(world.spy.started(&pushed.id), 1);

@@ -23,9 +23,7 @@ enum Death {
 /// Keeps a controller running, with one death in between. Tells whether it came.
 fn run(world: &Arc<World>, death: Death) -> JoinHandle<()> {
     let world = world.clone();
-    let mut changes = world
-        .store
-        .changes(&[Topic::Deployments, Topic::Environments, Topic::Replicas]);
+    let mut changes = world.store.changes(&[Topic::Deployments, Topic::Environments, Topic::Replicas]);
     if let Death::AtBackend(steps) = death {
         world.spy.die_after(steps);
     }
@@ -70,11 +68,7 @@ async fn story(death: Death) -> bool {
     }
 
     world.advance(Duration::from_secs(1));
-    let second = world
-        .push(&first.model_id, |push| {
-            push.target_environment = Some(PRODUCTION.into())
-        })
-        .await;
+    let second = world.push(&first.model_id, |push| push.target_environment = Some(PRODUCTION.into())).await;
     serves(second.id.clone()).await;
     world.until_status(&first.id, Status::ScaledToZero).await;
     world.until_status(&second.id, Status::Active).await;
@@ -100,11 +94,7 @@ async fn story(death: Death) -> bool {
     let hello = world.messages(&first.id, Component::Model).await;
     assert_eq!(hello, ["hello"], "stored exactly once");
     for id in [&first.id, &second.id] {
-        assert_eq!(
-            world.deployment(id).await.replica_memory.failures,
-            0,
-            "nothing has failed"
-        );
+        assert_eq!(world.deployment(id).await.replica_memory.failures, 0, "nothing has failed");
     }
     let has_died = match death {
         Death::AtBackend(_) => !world.spy.is_doomed(),

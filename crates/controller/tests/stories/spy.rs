@@ -156,12 +156,7 @@ impl Backend for Spy {
         self.step().await;
         let result = self.inner.start(start).await;
         if result.is_ok() {
-            self.started
-                .lock()
-                .unwrap()
-                .entry(deployment)
-                .or_default()
-                .insert(replica);
+            self.started.lock().unwrap().entry(deployment).or_default().insert(replica);
         }
         self.step().await;
         result

@@ -16,11 +16,7 @@ use store::domain::Component;
 use crate::world::{World, line};
 
 fn exit(cause: ExitCause, message: &str, detail: Option<&str>) -> Exit {
-    Exit {
-        cause,
-        message: message.into(),
-        detail: detail.map(Into::into),
-    }
+    Exit { cause, message: message.into(), detail: detail.map(Into::into) }
 }
 
 async fn until_counted(world: &World, id: &DeploymentId) {
@@ -39,10 +35,7 @@ async fn a_failing_load_is_a_failed_deployment_whose_log_has_the_traceback() {
     let replica = world.until_started(&pushed.id, &[]).await;
     world.backend.log(&replica, line("loading weights"));
     let traceback = "Traceback (most recent call last):\n  File \"model.py\", line 3, in load\nValueError: boom";
-    world.backend.exit(
-        &replica,
-        exit(ExitCause::LoadFailed, "`load` raised ValueError: boom", Some(traceback)),
-    );
+    world.backend.exit(&replica, exit(ExitCause::LoadFailed, "`load` raised ValueError: boom", Some(traceback)));
 
     world.until_status(&pushed.id, Status::DeployFailed).await;
     let deployment = world.deployment(&pushed.id).await;
@@ -50,31 +43,18 @@ async fn a_failing_load_is_a_failed_deployment_whose_log_has_the_traceback() {
     assert_eq!(reason.message, "`load` raised ValueError: boom");
     assert_eq!(reason.detail.as_deref(), Some(traceback));
     let logs = world.logs(&pushed.id).await;
-    let told: Vec<_> = logs
-        .iter()
-        .filter(|record| record.line.message.contains(traceback))
-        .collect();
+    let told: Vec<_> = logs.iter().filter(|record| record.line.message.contains(traceback)).collect();
     assert_eq!(told.len(), 1, "told once");
-    assert_eq!(
-        (told[0].component, told[0].line.level),
-        (Component::Deploy, Some(Level::Error))
-    );
+    assert_eq!((told[0].component, told[0].line.level), (Component::Deploy, Some(Level::Error)));
     assert_eq!(told[0].replica_id.as_ref(), Some(&replica));
-    assert!(
-        logs.iter().any(|record| record.line.message == "loading weights"),
-        "its last output is kept"
-    );
+    assert!(logs.iter().any(|record| record.line.message == "loading weights"), "its last output is kept");
     world
         .eventually("nothing is left of it", || async {
             (world.replicas(&pushed.id).await.is_empty() && world.backend.list().await.unwrap().is_empty())
                 .then_some(())
         })
         .await;
-    assert_eq!(
-        world.spy.started(&pushed.id),
-        1,
-        "a model that cannot load is not tried again by itself"
-    );
+    assert_eq!(world.spy.started(&pushed.id), 1, "a model that cannot load is not tried again by itself");
 }
 
 #[tokio::test]
@@ -118,18 +98,12 @@ async fn a_failed_build_tells_the_reason_the_output_and_the_hint() {
     let reason = deployment.lifecycle.failure().unwrap().clone();
     assert_eq!(reason.message, "requirements: numpy==99 does not exist");
     assert_eq!(reason.hint.as_deref(), Some("choose a version that exists"));
-    assert_eq!(
-        reason.detail.as_deref(),
-        Some("Resolving dependencies\nno solution for numpy==99")
-    );
+    assert_eq!(reason.detail.as_deref(), Some("Resolving dependencies\nno solution for numpy==99"));
     // Whoever sees the failure sees all of the output.
     let build = world.messages(&pushed.id, Component::Build).await;
     assert_eq!(build[0], "build started");
     assert_eq!(build[2..4], ["Resolving dependencies", "no solution for numpy==99"]);
-    assert!(
-        build[4].ends_with("requirements: numpy==99 does not exist"),
-        "{build:?}"
-    );
+    assert!(build[4].ends_with("requirements: numpy==99 does not exist"), "{build:?}");
     assert_eq!(build[5], "hint: choose a version that exists");
 }
 
@@ -140,27 +114,15 @@ async fn a_deployment_deleted_or_put_to_rest_while_it_builds_is_not_built_on() {
     let controller = world.start();
     let resting = world.push_model("resting").await;
     let deleted = world.push_model("deleted").await;
-    world
-        .eventually("both build", || async { (world.spy.building() == 2).then_some(()) })
-        .await;
+    world.eventually("both build", || async { (world.spy.building() == 2).then_some(()) }).await;
 
     world.store.delete_model(&deleted.model_id, None).await.unwrap();
     world.change(&resting.id, |lifecycle, _| lifecycle.deactivate()).await;
-    world
-        .eventually("both builds are dropped", || async {
-            (world.spy.dropped_builds() == 2).then_some(())
-        })
-        .await;
+    world.eventually("both builds are dropped", || async { (world.spy.dropped_builds() == 2).then_some(()) }).await;
     world.until_status(&resting.id, Status::Inactive).await;
-    assert_eq!(
-        std::fs::read_dir(&world.settings.work_dir).unwrap().count(),
-        0,
-        "nothing stays behind"
-    );
+    assert_eq!(std::fs::read_dir(&world.settings.work_dir).unwrap().count(), 0, "nothing stays behind");
 
-    world
-        .change(&resting.id, |lifecycle, now| lifecycle.activate(now).unwrap())
-        .await;
+    world.change(&resting.id, |lifecycle, now| lifecycle.activate(now).unwrap()).await;
     world.spy.let_builds_through(1);
     world.until_active(&resting.id).await;
     world.settle(&controller).await;
@@ -186,9 +148,7 @@ async fn a_lost_artifact_is_built_again() {
     let _controller = world.start();
     let pushed = world.push_model("iris").await;
     let first = world.until_active(&pushed.id).await;
-    let Build::Succeeded { artifact, .. } = world.deployment(&pushed.id).await.lifecycle.build else {
-        panic!()
-    };
+    let Build::Succeeded { artifact, .. } = world.deployment(&pushed.id).await.lifecycle.build else { panic!() };
     world.backend.lose_artifact(&Artifact(artifact));
     world.backend.crash(&first, ExitCause::Code { code: 1 });
     world.until_status(&pushed.id, Status::Unhealthy).await;
@@ -202,34 +162,24 @@ async fn a_lost_artifact_is_built_again() {
 #[tokio::test]
 async fn a_start_that_can_never_work_fails_the_deployment_with_the_backends_reason() {
     let world = World::new().await;
-    world
-        .backend
-        .fail_start(StartError::Impossible("this machine has no GPU".into()));
+    world.backend.fail_start(StartError::Impossible("this machine has no GPU".into()));
     let _controller = world.start();
     let pushed = world.push_model("iris").await;
     world.until_status(&pushed.id, Status::DeployFailed).await;
     let deployment = world.deployment(&pushed.id).await;
-    assert_eq!(
-        deployment.lifecycle.failure().unwrap().message,
-        "this machine has no GPU"
-    );
+    assert_eq!(deployment.lifecycle.failure().unwrap().message, "this machine has no GPU");
 }
 
 #[tokio::test]
 async fn a_start_that_fails_for_the_machines_sake_is_tried_again() {
     let world = World::new().await;
-    world
-        .backend
-        .fail_start(StartError::Machine(std::io::Error::other("out of processes")));
+    world.backend.fail_start(StartError::Machine(std::io::Error::other("out of processes")));
     let _controller = world.start();
     let pushed = world.push_model("iris").await;
     world
         .eventually("the failure is told", || async {
             let deploy = world.messages(&pushed.id, Component::Deploy).await;
-            deploy
-                .iter()
-                .any(|message| message.contains("out of processes"))
-                .then_some(())
+            deploy.iter().any(|message| message.contains("out of processes")).then_some(())
         })
         .await;
     until_counted(&world, &pushed.id).await;
@@ -247,11 +197,7 @@ async fn a_start_that_hangs_fails_at_the_deploy_timeout() {
     world.until_status(&pushed.id, Status::LoadingModel).await;
     world.advance(Duration::from_secs(600));
     world.until_status(&pushed.id, Status::DeployFailed).await;
-    world
-        .eventually("its replica is ended", || async {
-            world.backend.live().is_empty().then_some(())
-        })
-        .await;
+    world.eventually("its replica is ended", || async { world.backend.live().is_empty().then_some(()) }).await;
 }
 
 #[tokio::test]
@@ -267,11 +213,7 @@ async fn a_replica_that_nobody_owns_is_ended() {
     let artifact = world.backend.build(request, std::sync::Arc::new(Silent)).await.unwrap();
     world.backend.start(stranger(orphan, artifact)).await.unwrap();
     let _controller = world.start();
-    world
-        .eventually("it is gone", || async {
-            world.backend.list().await.unwrap().is_empty().then_some(())
-        })
-        .await;
+    world.eventually("it is gone", || async { world.backend.list().await.unwrap().is_empty().then_some(()) }).await;
 }
 
 #[tokio::test]
@@ -289,10 +231,7 @@ async fn a_replica_that_vanished_is_told_and_replaced() {
     world
         .eventually("the loss is told", || async {
             let deploy = world.messages(&pushed.id, Component::Deploy).await;
-            deploy
-                .iter()
-                .any(|message| message.contains("its process and its folder are gone"))
-                .then_some(())
+            deploy.iter().any(|message| message.contains("its process and its folder are gone")).then_some(())
         })
         .await;
     until_counted(&world, &pushed.id).await;
@@ -337,19 +276,14 @@ async fn artifacts_that_nobody_needs_are_collected_and_used_ones_stay() {
     };
     let stray = world.backend.build(request, std::sync::Arc::new(Silent)).await.unwrap();
     let is_collected = async |world: &World, n: u128| {
-        let start = world
-            .backend
-            .start(stranger(ReplicaId::from_entropy(n), stray.clone()))
-            .await;
+        let start = world.backend.start(stranger(ReplicaId::from_entropy(n), stray.clone())).await;
         matches!(start, Err(StartError::NoArtifact(_)))
     };
 
     let before = world.backend.calls().collections;
     let again = world.start();
     world
-        .eventually("garbage is collected", || async {
-            (world.backend.calls().collections > before).then_some(())
-        })
+        .eventually("garbage is collected", || async { (world.backend.calls().collections > before).then_some(()) })
         .await;
     assert!(is_collected(&world, 98).await, "the stray one is gone");
     world.kill(again).await;
@@ -359,11 +293,7 @@ async fn artifacts_that_nobody_needs_are_collected_and_used_ones_stay() {
     until_counted(&world, &pushed.id).await;
     world.advance(Duration::from_secs(1));
     world.until_started(&pushed.id, &[first]).await;
-    assert_eq!(
-        world.backend.calls().builds,
-        2,
-        "the used one is still there: nothing was built again"
-    );
+    assert_eq!(world.backend.calls().builds, 2, "the used one is still there: nothing was built again");
 }
 
 struct Silent;
@@ -386,11 +316,7 @@ fn stranger(replica_id: ReplicaId, artifact: Artifact) -> StartReplica {
             request_timeout_ms: 1,
             start_timeout_ms: 1,
             max_body_bytes: 1,
-            limits: Limits {
-                memory_bytes: None,
-                millicpu: None,
-                open_files: 1,
-            },
+            limits: Limits { memory_bytes: None, millicpu: None, open_files: 1 },
             sandbox: Default::default(),
         },
         artifact,

@@ -43,14 +43,8 @@ use crate::spy::Spy;
 
 /// How long a condition may take to come true, however slow the machine.
 const PATIENCE: Duration = Duration::from_secs(30);
-const EVERYTHING: [Topic; 6] = [
-    Topic::Deployments,
-    Topic::Environments,
-    Topic::Replicas,
-    Topic::Keys,
-    Topic::Secrets,
-    Topic::Logs,
-];
+const EVERYTHING: [Topic; 6] =
+    [Topic::Deployments, Topic::Environments, Topic::Replicas, Topic::Keys, Topic::Secrets, Topic::Logs];
 
 /// What the gateways were told, and what they tell.
 #[derive(Default)]
@@ -88,9 +82,7 @@ impl Gateway {
     pub fn lists(&self, replica: &ReplicaId) -> bool {
         let table = self.table.borrow();
         let routes = table.iter().flat_map(|table| table.deployments.values());
-        routes
-            .flat_map(|route| &route.replicas)
-            .any(|endpoint| endpoint.replica_id == *replica)
+        routes.flat_map(|route| &route.replicas).any(|endpoint| endpoint.replica_id == *replica)
     }
 }
 
@@ -110,21 +102,12 @@ pub struct World {
 impl World {
     pub async fn new() -> World {
         // Shown with a failing test. Another test of this process may have done it.
-        tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::INFO)
-            .with_test_writer()
-            .try_init()
-            .ok();
+        tracing_subscriber::fmt().with_max_level(tracing::Level::INFO).with_test_writer().try_init().ok();
         let folder = tempfile::tempdir().unwrap();
         let work_dir = folder.path().join("work");
         std::fs::create_dir(&work_dir).unwrap();
         let url = sqlite_url(&folder.path().join("test.db"));
-        let store = Store::open(&Options {
-            url,
-            secret_key: SecretKey::new([7; 32]),
-        })
-        .await
-        .unwrap();
+        let store = Store::open(&Options { url, secret_key: SecretKey::new([7; 32]) }).await.unwrap();
         let blobs = Blobs::open(&Location::Folder(folder.path().join("blobs"))).unwrap();
         let team = TeamId::from_entropy(1);
         install(&store, &team).await;
@@ -165,10 +148,7 @@ impl World {
     pub async fn kill(&self, controller: Handle) {
         drop(controller);
         // A write that was under way holds the one connection for writing until it is done or undone.
-        self.store
-            .mark_replica_stopping(&ReplicaId::from_entropy(0), self.now())
-            .await
-            .unwrap();
+        self.store.mark_replica_stopping(&ReplicaId::from_entropy(0), self.now()).await.unwrap();
     }
 
     pub fn now(&self) -> Timestamp {
@@ -258,16 +238,8 @@ impl World {
 
     pub async fn set_secret(&self, name: &str, value: &str) {
         let id = api::id::SecretId::from_entropy(self.draw());
-        let secret = Secret {
-            id,
-            team_id: self.team.clone(),
-            name: name.into(),
-            created_at: self.now(),
-        };
-        self.store
-            .set_secret(&secret, &SecretString::from(value), None)
-            .await
-            .unwrap();
+        let secret = Secret { id, team_id: self.team.clone(), name: name.into(), created_at: self.now() };
+        self.store.set_secret(&secret, &SecretString::from(value), None).await.unwrap();
     }
 
     /// What a person does to a deployment.
@@ -298,10 +270,7 @@ impl World {
 
     pub async fn status(&self, id: &DeploymentId) -> Status {
         let replicas = self.replicas(id).await;
-        lifecycle::status(
-            &self.deployment(id).await.lifecycle,
-            &lifecycle::Observed::of(&counted(&replicas)),
-        )
+        lifecycle::status(&self.deployment(id).await.lifecycle, &lifecycle::Observed::of(&counted(&replicas)))
     }
 
     pub async fn current(&self, model: &ModelId, environment: &str) -> Option<DeploymentId> {
@@ -311,12 +280,7 @@ impl World {
     pub async fn logs(&self, id: &DeploymentId) -> Vec<LogRecord> {
         let deployments = vec![id.clone()];
         self.store
-            .logs(&LogQuery {
-                deployments,
-                end_ms: u64::MAX,
-                limit: 10_000,
-                ..LogQuery::default()
-            })
+            .logs(&LogQuery { deployments, end_ms: u64::MAX, limit: 10_000, ..LogQuery::default() })
             .await
             .unwrap()
     }
@@ -324,9 +288,7 @@ impl World {
     /// Messages of one component, oldest first.
     pub async fn messages(&self, id: &DeploymentId, component: Component) -> Vec<String> {
         let logs = self.logs(id).await.into_iter();
-        logs.filter(|record| record.component == component)
-            .map(|record| record.line.message)
-            .collect()
+        logs.filter(|record| record.component == component).map(|record| record.line.message).collect()
     }
 
     /// Waits until `condition` gives something; whatever changes in this world has it asked again.
@@ -354,18 +316,15 @@ impl World {
     }
 
     pub async fn until_status(&self, id: &DeploymentId, status: Status) {
-        self.eventually(&format!("{id} is {status}"), || async {
-            (self.status(id).await == status).then_some(())
-        })
-        .await;
+        self.eventually(&format!("{id} is {status}"), || async { (self.status(id).await == status).then_some(()) })
+            .await;
     }
 
     /// Waits for one replica that lives, and that is not one of `not`.
     pub async fn until_started(&self, id: &DeploymentId, not: &[ReplicaId]) -> ReplicaId {
         self.eventually(&format!("a replica of {id} is started"), || async {
             let live = self.backend.live();
-            live.into_iter()
-                .find(|replica| !not.contains(replica) && self.is_of(replica, id))
+            live.into_iter().find(|replica| !not.contains(replica) && self.is_of(replica, id))
         })
         .await
     }
@@ -390,20 +349,12 @@ impl World {
     }
 
     pub fn is_of(&self, replica: &ReplicaId, deployment: &DeploymentId) -> bool {
-        self.backend
-            .started_with(replica)
-            .is_some_and(|start| start.spec.deployment_id == *deployment)
+        self.backend.started_with(replica).is_some_and(|start| start.spec.deployment_id == *deployment)
     }
 
     /// Gives the tasks the chance to do what they should not do: every task has passed at least once more when this returns.
     pub async fn settle(&self, handle: &Handle) {
-        let passes = |name: &str| {
-            handle
-                .tasks()
-                .iter()
-                .find(|task| task.name == name)
-                .map_or(0, |task| task.passes)
-        };
+        let passes = |name: &str| handle.tasks().iter().find(|task| task.name == name).map_or(0, |task| task.passes);
         let before = (passes("deployments"), passes("observe"));
         self.gateway.activity.notify_one();
         self.spy.nudge();
@@ -414,9 +365,7 @@ impl World {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(PATIENCE, wait)
-            .await
-            .expect("tasks pass when they are woken");
+        tokio::time::timeout(PATIENCE, wait).await.expect("tasks pass when they are woken");
     }
 
     async fn describe(&self) -> String {
@@ -439,12 +388,7 @@ impl World {
 
 /// A line as a model writes it.
 pub fn line(text: &str) -> LogLine {
-    LogLine {
-        timestamp_ns: 1_700_000_000_000_000_000,
-        level: None,
-        request_id: None,
-        message: text.into(),
-    }
+    LogLine { timestamp_ns: 1_700_000_000_000_000_000, level: None, request_id: None, message: text.into() }
 }
 
 fn counted(replicas: &[Replica]) -> Vec<replica_set::Replica> {
@@ -456,11 +400,9 @@ fn counted(replicas: &[Replica]) -> Vec<replica_set::Replica> {
         Some(Told::Ready) => Phase::Ready,
         Some(Told::Unhealthy) => Phase::Unhealthy,
         Some(Told::Draining) => Phase::Draining,
-        Some(Told::Exited(exit)) => Phase::Ended(End {
-            cause: Cause::Crashed,
-            message: exit.message.clone(),
-            detail: None,
-        }),
+        Some(Told::Exited(exit)) => {
+            Phase::Ended(End { cause: Cause::Crashed, message: exit.message.clone(), detail: None })
+        }
     };
     let counted = |replica: &Replica| replica_set::Replica {
         id: replica.id.clone(),
@@ -480,23 +422,9 @@ async fn install(store: &Store, team: &TeamId) {
     let created_at = Timestamp(1);
     let user = UserId::from_entropy(2);
     let first = Installation {
-        organization: Organization {
-            id: "organization".into(),
-            name: "Test".into(),
-        },
-        team: Team {
-            id: team.clone(),
-            name: "Default".into(),
-            is_default: true,
-            created_at,
-        },
-        admin: User {
-            id: user.clone(),
-            email: "admin@example.com".into(),
-            name: None,
-            is_admin: true,
-            created_at,
-        },
+        organization: Organization { id: "organization".into(), name: "Test".into() },
+        team: Team { id: team.clone(), name: "Default".into(), is_default: true, created_at },
+        admin: User { id: user.clone(), email: "admin@example.com".into(), name: None, is_admin: true, created_at },
         admin_key: ApiKey {
             prefix: "prefix".into(),
             hash: [1; 32],

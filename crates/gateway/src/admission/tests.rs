@@ -25,13 +25,7 @@ fn route(replicas: &[u128], slots_per_replica: u32, availability: Availability) 
         availability,
         replicas: replicas.iter().map(endpoint).collect(),
         slots_per_replica,
-        limits: RequestLimits {
-            queue_ms: 1,
-            first_byte_ms: 1,
-            idle_ms: 1,
-            max_body_bytes: 1,
-            max_queued: MOST_QUEUED,
-        },
+        limits: RequestLimits { queue_ms: 1, first_byte_ms: 1, idle_ms: 1, max_body_bytes: 1, max_queued: MOST_QUEUED },
     })
 }
 
@@ -54,9 +48,7 @@ fn ask(deployment: &Arc<Deployment>) -> Admission {
 
 /// Polls once: the permit where there is one now.
 fn now(admission: &mut Admission) -> Option<Permit> {
-    admission
-        .now_or_never()
-        .map(|result| result.expect("nothing refuses here"))
+    admission.now_or_never().map(|result| result.expect("nothing refuses here"))
 }
 
 /// Takes every slot.
@@ -69,12 +61,7 @@ fn fill(deployment: &Arc<Deployment>) -> Vec<Permit> {
 }
 
 fn load(in_flight: u32, queued: u32, finished: u64) -> Load {
-    Load {
-        in_flight,
-        queued,
-        finished,
-        wakes: 0,
-    }
+    Load { in_flight, queued, finished, wakes: 0 }
 }
 
 #[tokio::test]
@@ -90,13 +77,7 @@ async fn slots_are_given_to_the_least_loaded_until_none_is_left() {
     }
     let deployment = deployment(&[1, 2, 3]);
     let _two_each: Vec<_> = (0..6).map(|_| now(&mut ask(&deployment)).unwrap()).collect();
-    assert!(
-        deployment
-            .seats()
-            .replicas
-            .iter()
-            .all(|replica| replica.in_flight() == 2)
-    );
+    assert!(deployment.seats().replicas.iter().all(|replica| replica.in_flight() == 2));
 }
 
 #[tokio::test]
@@ -161,17 +142,10 @@ async fn a_full_queue_refuses_and_says_how_full() {
     let _held = fill(&deployment);
     let mut waiting: Vec<_> = (0..MOST_QUEUED).map(|_| ask(&deployment)).collect();
     assert!(waiting.iter_mut().all(|admission| now(admission).is_none()));
-    let expected = NotAdmitted::Full {
-        waiting: MOST_QUEUED,
-        limit: MOST_QUEUED,
-        in_flight: SLOTS,
-    };
+    let expected = NotAdmitted::Full { waiting: MOST_QUEUED, limit: MOST_QUEUED, in_flight: SLOTS };
     assert_eq!(ask(&deployment).await.unwrap_err(), expected);
     let mut again = deployment.admit(Turn::Again, Instant::now() + PATIENCE).boxed();
-    assert!(
-        Pin::new(&mut again).now_or_never().is_none(),
-        "who had a slot always finds a place"
-    );
+    assert!(Pin::new(&mut again).now_or_never().is_none(), "who had a slot always finds a place");
 }
 
 #[tokio::test]
@@ -192,11 +166,7 @@ async fn a_parked_burst_is_released_at_the_replicas_concurrency() {
     let deployment = deployment(&[]);
     let mut burst: Vec<_> = (0..500).map(|_| ask(&deployment)).collect();
     assert!(burst.iter_mut().all(|admission| now(admission).is_none()));
-    assert_eq!(
-        deployment.demand.notified().now_or_never(),
-        Some(()),
-        "a request without a replica is a demand"
-    );
+    assert_eq!(deployment.demand.notified().now_or_never(), Some(()), "a request without a replica is a demand");
     deployment.update(&serving(&[1]));
     let mut served = 0;
     while served < 500 {
@@ -218,11 +188,7 @@ async fn a_new_replica_takes_from_the_queue_at_once_and_the_old_keeps_its_counte
     let permits: Vec<_> = waiting.iter_mut().map_while(now).collect();
     assert_eq!(permits.len(), SLOTS as usize);
     let new = ReplicaId::from_entropy(2);
-    assert!(
-        permits
-            .iter()
-            .all(|permit| permit.replica().endpoint().replica_id == new)
-    );
+    assert!(permits.iter().all(|permit| permit.replica().endpoint().replica_id == new));
     assert_eq!(deployment.load(), load(2 * SLOTS, 2, 0));
     drop(held);
     assert_eq!(deployment.load().queued, 0);

@@ -49,12 +49,7 @@ async fn before_the_first_table_the_answer_is_to_come_back_soon() {
 #[tokio::test]
 async fn a_missing_or_wrong_key_is_unauthorized_whatever_is_asked() {
     let stage = Stage::new(route(&[])).await;
-    for path in [
-        "/production/predict",
-        "/nowhere",
-        "/production/async_predict",
-        "/deployment/zzzzzzz/wake",
-    ] {
+    for path in ["/production/predict", "/nowhere", "/production/async_predict", "/deployment/zzzzzzz/wake"] {
         for key in ["Api-Key wrong", "Basic dGVzdA==", "test.secret"] {
             let mut call = without_body("POST", path);
             call.headers_mut().insert("authorization", key.parse().unwrap());
@@ -90,23 +85,11 @@ async fn what_does_not_exist_is_not_found() {
         ("/deployment/zzzzzzz/predict", "no deployment zzzzzzz"),
         ("/deployment/not-an-id/wake", "no deployment not-an-id"),
     ] {
-        is_error(
-            &stage.call(without_body("POST", path)).await,
-            404,
-            "model_does_not_exist",
-            "gateway",
-            text,
-        );
+        is_error(&stage.call(without_body("POST", path)).await, 404, "model_does_not_exist", "gateway", text);
     }
     let mut call = predict(full("{}"));
     *call.uri_mut() = "/models/zzzzzzzz/production/predict".parse().unwrap();
-    is_error(
-        &stage.call(call).await,
-        404,
-        "model_does_not_exist",
-        "gateway",
-        "no such model: zzzzzzzz",
-    );
+    is_error(&stage.call(call).await, 404, "model_does_not_exist", "gateway", "no such model: zzzzzzzz");
     let answer = stage.call(without_body("POST", "/production/predictt")).await;
     is_error(&answer, 404, "client_error", "gateway", "no such path");
 }
@@ -129,13 +112,7 @@ async fn a_wrong_method_is_told_the_right_one() {
 async fn what_this_server_cannot_do_is_a_client_error() {
     let stage = Stage::new(route(&[])).await;
     for path in ["/production/async_predict", "/async_request/1"] {
-        is_error(
-            &stage.call(without_body("POST", path)).await,
-            400,
-            "client_error",
-            "gateway",
-            "async",
-        );
+        is_error(&stage.call(without_body("POST", path)).await, 400, "client_error", "gateway", "async");
     }
     let answer = stage.call(without_body("GET", "/production/websocket")).await;
     is_error(&answer, 400, "client_error", "gateway", "upgrade");
@@ -148,9 +125,7 @@ async fn a_replicas_own_paths_cannot_be_reached() {
     let mut scripted = Scripted::start(1);
     let stage = Stage::new(route(&[&scripted.replica])).await;
     for path in ["/_greenroom/drain", "//_greenroom/drain", "/%5Fgreenroom/drain"] {
-        let answer = stage
-            .call(without_body("POST", &format!("/production/sync{path}")))
-            .await;
+        let answer = stage.call(without_body("POST", &format!("/production/sync{path}"))).await;
         is_error(&answer, 404, "client_error", "gateway", "no such path");
     }
     assert!(!scripted.is_called());
@@ -162,12 +137,7 @@ async fn a_deployment_that_cannot_serve_says_why() {
     for (availability, status, code, text) in [
         (Availability::NotReady, 400, "model_not_ready", "Model is not ready"),
         (Availability::Inactive, 404, "model_unavailable", "inactive"),
-        (
-            Availability::Unhealthy,
-            500,
-            "model_unavailable",
-            "Model is unhealthy, it is not ready to make predictions",
-        ),
+        (Availability::Unhealthy, 500, "model_unavailable", "Model is unhealthy, it is not ready to make predictions"),
     ] {
         stage.publish(serving(|route| route.availability = availability));
         is_error(&stage.call(predict(full("{}"))).await, status, code, "platform", text);
@@ -182,9 +152,7 @@ async fn a_deployment_that_cannot_serve_says_why() {
 #[tokio::test]
 async fn a_wake_call_is_accepted_at_once_and_reported() {
     let stage = Stage::new(route(&[])).await;
-    let answer = stage
-        .call(without_body("POST", &format!("/deployment/{}/wake", deployment())))
-        .await;
+    let answer = stage.call(without_body("POST", &format!("/deployment/{}/wake", deployment()))).await;
     assert_eq!((answer.status.as_u16(), answer.body.len()), (202, 0));
     soon(stage.gateway.activity()).await;
     assert_eq!(stage.load().wakes, 1);
@@ -223,10 +191,7 @@ async fn a_client_that_sends_all_before_it_listens_still_hears_why_it_is_refused
     soon(stream.write_all(&body)).await.unwrap();
     let mut answer = String::new();
     soon(stream.read_to_string(&mut answer)).await.unwrap();
-    assert!(
-        answer.starts_with("HTTP/1.1 413 ") && answer.contains("payload size of 50000000 bytes"),
-        "{answer}"
-    );
+    assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("payload size of 50000000 bytes"), "{answer}");
 }
 
 #[tokio::test]
@@ -258,11 +223,7 @@ async fn a_body_that_grows_over_the_limit_is_cut() {
 #[tokio::test]
 async fn a_body_that_stops_arriving_is_given_up() {
     let mut scripted = Scripted::start(1);
-    let stage = Stage::with(Settings {
-        body_timeout: Duration::from_millis(50),
-        ..Settings::default()
-    })
-    .await;
+    let stage = Stage::with(Settings { body_timeout: Duration::from_millis(50), ..Settings::default() }).await;
     stage.publish(route(&[&scripted.replica]));
     let (mut pieces, body) = piecewise();
     let mut client = stage.connect().await;
@@ -271,13 +232,7 @@ async fn a_body_that_stops_arriving_is_given_up() {
         scripted.next().await
     };
     let (_call, response) = futures::join!(talk, client.send(predict(body)));
-    is_error(
-        &Answer::read(response).await,
-        408,
-        "client_error",
-        "gateway",
-        "stopped arriving",
-    );
+    is_error(&Answer::read(response).await, 408, "client_error", "gateway", "stopped arriving");
     stage.has(0, 0).await;
 }
 
@@ -295,10 +250,7 @@ async fn a_full_queue_answers_too_many_requests() {
     let answer = stage.call(predict(full("{}"))).await;
     is_error(&answer, 429, "rate_limited", "platform", "too many requests");
     assert_eq!(answer.headers["retry-after"], "1");
-    assert_eq!(
-        answer.json()["detail"],
-        "1 of at most 1 requests wait, 1 are being answered"
-    );
+    assert_eq!(answer.json()["detail"], "1 of at most 1 requests wait, 1 are being answered");
     running.answer(Response::new(full("one")));
     scripted.next().await.answer(Response::new(full("two")));
     assert_eq!(soon(first).await.unwrap().text(), "one");
@@ -309,13 +261,7 @@ async fn a_full_queue_answers_too_many_requests() {
 async fn a_request_that_waits_too_long_for_a_replica_fails() {
     let stage = Stage::new(serving(|route| route.limits.queue_ms = 20)).await;
     let answer = stage.call(predict(full("{}"))).await;
-    is_error(
-        &answer,
-        500,
-        "model_unavailable",
-        "platform",
-        "no replica became free within 20 ms",
-    );
+    is_error(&answer, 500, "model_unavailable", "platform", "no replica became free within 20 ms");
     assert_eq!(stage.load().finished, 1);
 }
 
@@ -325,13 +271,7 @@ async fn requests_that_wait_hear_when_their_deployment_fails_or_goes() {
     let waiting = stage.predict();
     stage.has(0, 1).await;
     stage.publish(serving(|route| route.availability = Availability::Unhealthy));
-    is_error(
-        &soon(waiting).await.unwrap(),
-        500,
-        "model_unavailable",
-        "platform",
-        "unhealthy",
-    );
+    is_error(&soon(waiting).await.unwrap(), 500, "model_unavailable", "platform", "unhealthy");
     stage.publish(route(&[]));
     let waiting = stage.predict();
     stage.has(0, 1).await;
@@ -349,13 +289,7 @@ async fn a_replica_that_breaks_off_is_a_bad_gateway_and_the_request_is_not_repea
     let _call = scripted.next().await;
     stage.publish(route(&[&scripted.replica, &other.replica]));
     scripted.replica.die().await;
-    is_error(
-        &soon(answer).await.unwrap(),
-        502,
-        "model_unavailable",
-        "platform",
-        "Error making prediction",
-    );
+    is_error(&soon(answer).await.unwrap(), 502, "model_unavailable", "platform", "Error making prediction");
     assert!(!other.is_called());
     stage.has(0, 0).await;
 }
@@ -377,13 +311,7 @@ async fn a_websocket_without_a_replica_in_time_is_a_gateway_timeout() {
     let mut call = without_body("GET", "/production/websocket");
     call.headers_mut().insert("connection", "upgrade".parse().unwrap());
     call.headers_mut().insert("upgrade", "websocket".parse().unwrap());
-    is_error(
-        &stage.call(call).await,
-        504,
-        "model_unavailable",
-        "platform",
-        "no replica",
-    );
+    is_error(&stage.call(call).await, 504, "model_unavailable", "platform", "no replica");
 }
 
 #[tokio::test]

@@ -46,10 +46,7 @@ async fn a_burst_to_zero_is_answered_and_never_exceeds_the_slots() {
         assert_eq!(soon(answer).await.unwrap().text(), "done");
     }
     assert!(most.load(Ordering::SeqCst) <= 4, "{most:?} at once");
-    assert_eq!(
-        (stage.load().in_flight, stage.load().queued, stage.load().finished),
-        (0, 0, 100)
-    );
+    assert_eq!((stage.load().in_flight, stage.load().queued, stage.load().finished), (0, 0, 100));
 }
 
 #[tokio::test]
@@ -78,9 +75,7 @@ async fn a_replica_that_becomes_reachable_takes_what_waits() {
     let answer = stage.predict();
     stage.has(0, 1).await;
     let replica = Replica::quick(1);
-    let api::internal::routes::Address::Unix(real) = &replica.endpoint.address else {
-        unreachable!()
-    };
+    let api::internal::routes::Address::Unix(real) = &replica.endpoint.address else { unreachable!() };
     std::os::unix::fs::symlink(real, path).unwrap();
     assert_eq!(soon(answer).await.unwrap().status, 200);
 }
@@ -121,12 +116,7 @@ async fn no_request_fails_while_replicas_come_and_go() {
                 let mut answered = 0;
                 while !is_over.load(Ordering::SeqCst) {
                     let answer = Answer::read(client.send(predict(full("{}"))).await).await;
-                    assert_eq!(
-                        (answer.status.as_u16(), answer.is_whole),
-                        (200, true),
-                        "{}",
-                        answer.text()
-                    );
+                    assert_eq!((answer.status.as_u16(), answer.is_whole), (200, true), "{}", answer.text());
                     answered += 1;
                 }
                 answered
@@ -134,9 +124,7 @@ async fn no_request_fails_while_replicas_come_and_go() {
         })
         .collect();
     for round in 0..200 {
-        let chosen: Vec<_> = (0..1 + round % 3)
-            .map(|offset| &replicas[(round + offset) % replicas.len()])
-            .collect();
+        let chosen: Vec<_> = (0..1 + round % 3).map(|offset| &replicas[(round + offset) % replicas.len()]).collect();
         let before = stage.load().finished;
         stage.publish(route(&chosen));
         eventually("traffic goes on", || stage.load().finished > before + 8).await;
@@ -160,10 +148,7 @@ async fn a_shutdown_lets_requests_finish_and_takes_no_new_ones() {
     let answer = stage.predict();
     let call = scripted.next().await;
     stage.shut_down();
-    eventually("the port is closed", || {
-        std::net::TcpStream::connect(stage.address).is_err()
-    })
-    .await;
+    eventually("the port is closed", || std::net::TcpStream::connect(stage.address).is_err()).await;
     assert!(!stage.server.is_finished());
     call.answer(Response::new(full("finished")));
     assert_eq!(soon(answer).await.unwrap().text(), "finished");
@@ -200,10 +185,7 @@ async fn unused_connections_to_a_replica_are_closed() {
             });
         }
     });
-    let settings = Settings {
-        replica_idle_timeout: Duration::from_millis(50),
-        ..Settings::default()
-    };
+    let settings = Settings { replica_idle_timeout: Duration::from_millis(50), ..Settings::default() };
     let stage = Stage::with(settings).await;
     let mut route = route(&[]);
     route.replicas = vec![endpoint(1, path)];
@@ -218,11 +200,7 @@ async fn unused_connections_to_a_replica_are_closed() {
 async fn a_shutdown_has_an_end() {
     let mut scripted = Scripted::start(1);
     let limit = Duration::from_millis(50);
-    let mut stage = Stage::with(Settings {
-        drain_limit: limit,
-        ..Settings::default()
-    })
-    .await;
+    let mut stage = Stage::with(Settings { drain_limit: limit, ..Settings::default() }).await;
     stage.publish(route(&[&scripted.replica]));
     let mut client = stage.connect().await;
     let mut answer = client.try_send(predict(full("{}")));

@@ -25,26 +25,18 @@ async fn exchange(stage: &Stage, bytes: &str) -> String {
 async fn a_model_is_reached_by_host_by_path_and_by_a_whole_address() {
     let replica = Replica::quick(1);
     let stage = Stage::new(route(&[&replica])).await;
-    let (model, tail) = (
-        model(),
-        format!("authorization: {KEY}\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{{}}"),
-    );
+    let (model, tail) =
+        (model(), format!("authorization: {KEY}\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{{}}"));
     for head in [
         format!("POST /production/predict HTTP/1.1\r\nhost: model-{model}.api.example.com:80\r\n"),
         format!("POST /environments/production/predict HTTP/1.1\r\nhost: MODEL-{model}.localhost\r\n"),
         format!("POST /models/{model}/production/predict HTTP/1.1\r\nhost: localhost\r\n"),
-        format!(
-            "POST //models//{model}//deployment/{}//predict HTTP/1.1\r\nhost: localhost\r\n",
-            deployment()
-        ),
+        format!("POST //models//{model}//deployment/{}//predict HTTP/1.1\r\nhost: localhost\r\n", deployment()),
         format!("POST http://model-{model}.example.com/production/predict HTTP/1.1\r\nhost: localhost\r\n"),
         format!("POST /models/{model}/production/predict HTTP/1.0\r\n"),
     ] {
         let answer = exchange(&stage, &format!("{head}{tail}")).await;
-        assert!(
-            answer.starts_with("HTTP/1.") && answer.contains(" 200 OK\r\n"),
-            "{head}: {answer}"
-        );
+        assert!(answer.starts_with("HTTP/1.") && answer.contains(" 200 OK\r\n"), "{head}: {answer}");
         assert!(answer.ends_with("/v1/models/model:predict"), "{head}: {answer}");
     }
 }
@@ -60,23 +52,17 @@ async fn all_other_requests_go_to_the_fallback_untouched() {
 
 #[tokio::test]
 async fn sync_passes_any_method_and_path_with_its_query() {
-    let replica = Replica::start(1, |request| async move {
-        Response::new(full(format!("{} {}", request.method(), request.uri())))
-    });
+    let replica =
+        Replica::start(
+            1,
+            |request| async move { Response::new(full(format!("{} {}", request.method(), request.uri()))) },
+        );
     let stage = Stage::new(route(&[&replica])).await;
     for (method, path, expected) in [
-        (
-            "GET",
-            "/production/sync/v1/models?a=1&b=%20",
-            "GET /v1/models?a=1&b=%20",
-        ),
+        ("GET", "/production/sync/v1/models?a=1&b=%20", "GET /v1/models?a=1&b=%20"),
         ("DELETE", "/production/sync/a%2Fb//c", "DELETE /a%2Fb//c"),
         ("PATCH", "/production/sync", "PATCH /"),
-        (
-            "POST",
-            "/production/predict?verbose=1",
-            "POST /v1/models/model:predict?verbose=1",
-        ),
+        ("POST", "/production/predict?verbose=1", "POST /v1/models/model:predict?verbose=1"),
     ] {
         assert_eq!(stage.call(request(method, path, full(""))).await.text(), expected);
     }
@@ -89,12 +75,7 @@ async fn a_replica_sees_the_request_and_never_the_key() {
     let mut call = predict(full("{}"));
     let headers = call.headers_mut();
     headers.insert("host", "localhost:8000".parse().unwrap());
-    headers.insert(
-        "traceparent",
-        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-            .parse()
-            .unwrap(),
-    );
+    headers.insert("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse().unwrap());
     headers.insert("x-baseten-request-id", "mine".parse().unwrap());
     let script = async {
         let (request, answer) = scripted.next().await.split();
@@ -103,14 +84,8 @@ async fn a_replica_sees_the_request_and_never_the_key() {
     };
     let (seen, answer) = futures::join!(script, stage.call(call));
     assert!(!seen.contains_key("authorization"), "{seen:?}");
-    assert!(
-        !seen.values().any(|value| value.as_bytes().ends_with(b"secret")),
-        "{seen:?}"
-    );
-    assert_eq!(
-        seen["traceparent"],
-        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    );
+    assert!(!seen.values().any(|value| value.as_bytes().ends_with(b"secret")), "{seen:?}");
+    assert_eq!(seen["traceparent"], "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
     assert_eq!(seen["x-forwarded-for"], "127.0.0.1");
     assert_eq!(seen["x-forwarded-host"], "localhost:8000");
     assert_eq!(seen["x-forwarded-proto"], "http");
@@ -186,9 +161,7 @@ async fn trailers_pass_in_both_directions() {
         let (mut pieces, body) = piecewise();
         tokio::spawn(async move {
             send(&mut pieces, "body").await;
-            futures::SinkExt::send(&mut pieces, hyper::body::Frame::trailers(trailers))
-                .await
-                .unwrap();
+            futures::SinkExt::send(&mut pieces, hyper::body::Frame::trailers(trailers)).await.unwrap();
         });
         Response::builder().header("trailer", "x-checksum").body(body).unwrap()
     });
@@ -197,15 +170,10 @@ async fn trailers_pass_in_both_directions() {
     let trailers = HeaderMap::from_iter([("x-checksum".parse().unwrap(), "42".parse().unwrap())]);
     let mut client = connect_http2(stage.address).await;
     let mut call = Request::post(format!("http://model-{}.example.com/production/predict", model()));
-    call = call
-        .header("authorization", KEY)
-        .header("trailer", "x-checksum")
-        .header("te", "trailers");
+    call = call.header("authorization", KEY).header("trailer", "x-checksum").header("te", "trailers");
     let talk = async {
         send(&mut pieces, "body").await;
-        futures::SinkExt::send(&mut pieces, hyper::body::Frame::trailers(trailers.clone()))
-            .await
-            .unwrap();
+        futures::SinkExt::send(&mut pieces, hyper::body::Frame::trailers(trailers.clone())).await.unwrap();
         drop(pieces);
     };
     let ((), response) = futures::join!(talk, client.send_request(call.body(body).unwrap()));
@@ -241,12 +209,7 @@ async fn a_client_is_told_to_go_on_only_when_its_body_is_wanted() {
 #[tokio::test]
 async fn a_client_that_sends_its_head_too_slowly_is_closed() {
     let short = Duration::from_millis(50);
-    let stage = Stage::with(Settings {
-        header_timeout: short,
-        idle_timeout: short,
-        ..Settings::default()
-    })
-    .await;
+    let stage = Stage::with(Settings { header_timeout: short, idle_timeout: short, ..Settings::default() }).await;
     for start in ["", "P", "PRI * HTTP/2.0\r\n", "POST /models/x HTTP/1.1\r\nhost: loc"] {
         assert_eq!(exchange(&stage, start).await, "", "{start:?}");
     }
@@ -259,15 +222,7 @@ async fn a_client_that_sends_its_head_too_slowly_is_closed() {
 
 #[tokio::test]
 async fn a_head_over_the_limit_is_refused() {
-    let stage = Stage::with(Settings {
-        max_header_bytes: 16 * 1024,
-        ..Settings::default()
-    })
-    .await;
-    let answer = exchange(
-        &stage,
-        &format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(20 * 1024)),
-    )
-    .await;
+    let stage = Stage::with(Settings { max_header_bytes: 16 * 1024, ..Settings::default() }).await;
+    let answer = exchange(&stage, &format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(20 * 1024))).await;
     assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
 }

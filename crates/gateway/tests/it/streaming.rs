@@ -19,9 +19,10 @@ use crate::support::*;
 
 /// A replica that returns each body as it comes.
 fn echo() -> Replica {
-    Replica::start(1, |request| async move {
-        Response::new(request.into_body().map_err(|_| unreachable!()).boxed_unsync())
-    })
+    Replica::start(
+        1,
+        |request| async move { Response::new(request.into_body().map_err(|_| unreachable!()).boxed_unsync()) },
+    )
 }
 
 async fn chunk(body: &mut hyper::body::Incoming) -> Bytes {
@@ -35,10 +36,7 @@ async fn server_sent_events_arrive_one_by_one() {
     let mut client = stage.connect().await;
     let (mut events, body) = piecewise();
     let script = async {
-        let answer = Response::builder()
-            .header("content-type", "text/event-stream")
-            .body(body)
-            .unwrap();
+        let answer = Response::builder().header("content-type", "text/event-stream").body(body).unwrap();
         scripted.next().await.answer(answer);
     };
     let ((), response) = futures::join!(script, client.send(predict(full("{}"))));
@@ -87,10 +85,7 @@ async fn a_client_that_leaves_a_stream_stops_the_replica_and_frees_the_slot() {
         let gone = gone.clone();
         let (mut pieces, body) = piecewise();
         tokio::spawn(async move {
-            while futures::SinkExt::send(&mut pieces, Frame::data(Bytes::from_static(b"more")))
-                .await
-                .is_ok()
-            {
+            while futures::SinkExt::send(&mut pieces, Frame::data(Bytes::from_static(b"more"))).await.is_ok() {
                 tokio::task::yield_now().await;
             }
             gone.send(()).unwrap();
@@ -167,10 +162,7 @@ async fn a_client_that_leaves_the_queue_is_noticed_however_much_it_has_sent() {
 #[tokio::test]
 async fn what_was_sent_while_waiting_arrives_whole() {
     for read_ahead_bytes in [0, 100_000, 128 << 20] {
-        let settings = Settings {
-            read_ahead_bytes,
-            ..Settings::default()
-        };
+        let settings = Settings { read_ahead_bytes, ..Settings::default() };
         let stage = Stage::with(settings).await;
         stage.publish(route(&[]));
         for round in 0..3 {
@@ -209,11 +201,7 @@ async fn an_upload_that_is_given_up_stops_the_replica() {
     stream.write_all(head.as_bytes()).await.unwrap();
     stage.has(1, 0).await;
     drop(stream);
-    assert_eq!(
-        soon(ends.recv()).await,
-        Some(false),
-        "the replica sees that the body was cut"
-    );
+    assert_eq!(soon(ends.recv()).await, Some(false), "the replica sees that the body was cut");
     stage.has(0, 0).await;
 }
 
@@ -284,20 +272,14 @@ async fn a_client_that_reads_slowly_slows_the_model_instead_of_filling_memory() 
         // This polls for a condition: that no more is taken.
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    assert!(
-        before < 32 << 20,
-        "{before} bytes were taken from the model and nobody has read them"
-    );
+    assert!(before < 32 << 20, "{before} bytes were taken from the model and nobody has read them");
     assert!(!chunk(&mut body).await.is_empty());
 }
 
 #[tokio::test]
 async fn a_client_that_reads_nothing_loses_its_slot_in_the_end() {
     let (replica, _) = endless();
-    let settings = Settings {
-        write_timeout: Duration::from_millis(100),
-        ..Settings::default()
-    };
+    let settings = Settings { write_timeout: Duration::from_millis(100), ..Settings::default() };
     let stage = Stage::with(settings).await;
     stage.publish(route(&[&replica]));
     let mut client = stage.connect().await;

@@ -67,9 +67,7 @@ pub fn piecewise() -> (mpsc::Sender<Frame<Bytes>>, Body) {
 }
 
 pub async fn send(sender: &mut mpsc::Sender<Frame<Bytes>>, text: &'static str) {
-    soon(sender.send(Frame::data(Bytes::from_static(text.as_bytes()))))
-        .await
-        .unwrap();
+    soon(sender.send(Frame::data(Bytes::from_static(text.as_bytes())))).await.unwrap();
 }
 
 /// What the future gives, which it does soon.
@@ -108,12 +106,7 @@ impl Replica {
         let listener = UnixListener::bind(&path).unwrap();
         let connections = Arc::new(AtomicUsize::new(0));
         let server = tokio::spawn(accept(listener, handler, connections.clone()));
-        Self {
-            endpoint: endpoint(number, path),
-            connections,
-            server,
-            _folder: folder,
-        }
+        Self { endpoint: endpoint(number, path), connections, server, _folder: folder }
     }
 
     /// Answers every request with its path, and keeps nothing waiting.
@@ -139,10 +132,7 @@ impl Drop for Replica {
 }
 
 pub fn endpoint(number: u128, path: PathBuf) -> Endpoint {
-    Endpoint {
-        replica_id: ReplicaId::from_entropy(number),
-        address: Address::Unix(path),
-    }
+    Endpoint { replica_id: ReplicaId::from_entropy(number), address: Address::Unix(path) }
 }
 
 async fn accept<H, F>(listener: UnixListener, handler: H, connections: Arc<AtomicUsize>)
@@ -220,13 +210,7 @@ impl Scripted {
 
 pub fn limits() -> RequestLimits {
     let long = PATIENCE.as_millis() as u64 * 2;
-    RequestLimits {
-        queue_ms: long,
-        first_byte_ms: long,
-        idle_ms: long,
-        max_body_bytes: 64 << 20,
-        max_queued: 100,
-    }
+    RequestLimits { queue_ms: long, first_byte_ms: long, idle_ms: long, max_body_bytes: 64 << 20, max_queued: 100 }
 }
 
 pub fn route(replicas: &[&Replica]) -> DeploymentRoute {
@@ -248,10 +232,7 @@ pub fn table(version: u64, route: DeploymentRoute) -> Table {
         models: models.map(Into::into),
         may_invoke: true,
     };
-    let production = Split {
-        stable: route.id.clone(),
-        candidate: None,
-    };
+    let production = Split { stable: route.id.clone(), candidate: None };
     Table {
         version,
         models: HashMap::from([(
@@ -262,10 +243,7 @@ pub fn table(version: u64, route: DeploymentRoute) -> Table {
             },
         )]),
         deployments: HashMap::from([(route.id.clone(), Arc::new(route))]),
-        keys: HashMap::from([
-            (key(KEY), grant(None)),
-            (key(FOREIGN_KEY), grant(Some(vec![ModelId::from_entropy(2)]))),
-        ]),
+        keys: HashMap::from([(key(KEY), grant(None)), (key(FOREIGN_KEY), grant(Some(vec![ModelId::from_entropy(2)])))]),
     }
 }
 
@@ -284,19 +262,11 @@ impl Stage {
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let fallback = tower::service_fn(|request: Request<Incoming>| async move {
-            Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(format!(
-                "fallback {}",
-                request.uri()
-            )))))
+            Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(format!("fallback {}", request.uri())))))
         });
         let shutdown = async { stopped.await.unwrap_or_default() };
         let server = tokio::spawn(gateway::serve(listener, gateway.clone(), fallback, shutdown));
-        Self {
-            gateway,
-            address,
-            stop: Some(stop),
-            server,
-        }
+        Self { gateway, address, stop: Some(stop), server }
     }
 
     /// A gateway with the routes of [`table`].
@@ -307,8 +277,7 @@ impl Stage {
     }
 
     pub fn publish(&self, route: DeploymentRoute) {
-        self.gateway
-            .publish(table(self.gateway.version().unwrap_or(0) + 1, route));
+        self.gateway.publish(table(self.gateway.version().unwrap_or(0) + 1, route));
     }
 
     pub fn shut_down(&mut self) {
@@ -382,9 +351,7 @@ impl Drop for Client {
 
 pub async fn connect_http2(address: SocketAddr) -> http2::SendRequest<Body> {
     let stream = TcpStream::connect(address).await.unwrap();
-    let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-        .await
-        .unwrap();
+    let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
     sender
 }
@@ -414,13 +381,7 @@ impl Answer {
                 }
             }
         }
-        Self {
-            status: head.status,
-            headers: head.headers,
-            body: body.into(),
-            is_whole,
-            trailers,
-        }
+        Self { status: head.status, headers: head.headers, body: body.into(), is_whole, trailers }
     }
 
     pub fn text(&self) -> &str {

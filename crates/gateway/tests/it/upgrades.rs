@@ -32,11 +32,9 @@ fn echo() -> Replica {
 
 fn handshake() -> Request<Body> {
     let mut call = request("GET", "/production/websocket?room=1", full(""));
-    for (name, value) in [
-        ("connection", "keep-alive, Upgrade"),
-        ("upgrade", "websocket"),
-        ("sec-websocket-key", "a2V5"),
-    ] {
+    for (name, value) in
+        [("connection", "keep-alive, Upgrade"), ("upgrade", "websocket"), ("sec-websocket-key", "a2V5")]
+    {
         call.headers_mut().insert(name, value.parse().unwrap());
     }
     call
@@ -100,9 +98,7 @@ async fn the_end_of_the_replica_is_the_end_for_the_client() {
 
 #[tokio::test]
 async fn a_refused_upgrade_passes_as_an_answer() {
-    let replica = Replica::start(1, |_| async {
-        Response::builder().status(403).body(full("no")).unwrap()
-    });
+    let replica = Replica::start(1, |_| async { Response::builder().status(403).body(full("no")).unwrap() });
     let stage = Stage::new(route(&[&replica])).await;
     let answer = stage.call(handshake()).await;
     assert_eq!((answer.status.as_u16(), answer.text()), (403, "no"));
@@ -115,9 +111,7 @@ async fn an_upgrade_works_through_sync_too() {
     let replica = echo();
     let stage = Stage::new(route(&[&replica])).await;
     let mut call = handshake();
-    *call.uri_mut() = format!("/models/{}/production/sync/v1/websocket?room=1", model())
-        .parse()
-        .unwrap();
+    *call.uri_mut() = format!("/models/{}/production/sync/v1/websocket?room=1", model()).parse().unwrap();
     let mut client = stage.connect().await;
     let response = client.send(call).await;
     assert_eq!(response.status(), 101);
@@ -134,10 +128,7 @@ async fn a_shutdown_waits_for_open_websockets() {
     let mut client = stage.connect().await;
     let mut stream = open(&stage, &mut client).await;
     stage.shut_down();
-    eventually("the port is closed", || {
-        std::net::TcpStream::connect(stage.address).is_err()
-    })
-    .await;
+    eventually("the port is closed", || std::net::TcpStream::connect(stage.address).is_err()).await;
     echoes(&mut stream, b"still here").await;
     assert!(!stage.server.is_finished());
     drop(stream);

@@ -37,17 +37,12 @@ impl Lifecycle {
     /// Lets an inactive deployment serve again, from its existing build. One that serves already stays as it is.
     pub fn activate(self, now: Timestamp) -> Result<Self, Refusal> {
         match (self.wanted, &self.build, &self.run) {
-            (Wanted::Inactive, Build::Pending { .. } | Build::Succeeded { .. }, _) => Ok(Self {
-                wanted: Wanted::Running,
-                run: Run::Idle,
-                ..self
-            }),
-            (Wanted::Inactive, Build::Failed { .. } | Build::Stopped { .. }, _) => Ok(Self {
-                wanted: Wanted::Running,
-                build: Build::Pending { since: now },
-                run: Run::Idle,
-                ..self
-            }),
+            (Wanted::Inactive, Build::Pending { .. } | Build::Succeeded { .. }, _) => {
+                Ok(Self { wanted: Wanted::Running, run: Run::Idle, ..self })
+            }
+            (Wanted::Inactive, Build::Failed { .. } | Build::Stopped { .. }, _) => {
+                Ok(Self { wanted: Wanted::Running, build: Build::Pending { since: now }, run: Run::Idle, ..self })
+            }
             (Wanted::Running, Build::Failed { .. } | Build::Stopped { .. }, _)
             | (Wanted::Running, _, Run::Failed { .. }) => Err(Refusal::RetryInstead),
             (Wanted::Running, Build::Pending { .. } | Build::Succeeded { .. }, _) => Ok(self),
@@ -57,22 +52,16 @@ impl Lifecycle {
     /// Lets a deployment rest: replicas drain, everything else is kept.
     #[must_use]
     pub fn deactivate(self) -> Self {
-        Self {
-            wanted: Wanted::Inactive,
-            run: Run::Idle,
-            ..self
-        }
+        Self { wanted: Wanted::Inactive, run: Run::Idle, ..self }
     }
 
     /// Runs the part that failed again.
     pub fn retry(self, now: Timestamp) -> Result<Self, Refusal> {
         match (self.wanted, &self.build, &self.run) {
             (Wanted::Inactive, _, _) => Err(Refusal::ActivateInstead),
-            (Wanted::Running, Build::Failed { .. }, _) => Ok(Self {
-                build: Build::Pending { since: now },
-                run: Run::Idle,
-                ..self
-            }),
+            (Wanted::Running, Build::Failed { .. }, _) => {
+                Ok(Self { build: Build::Pending { since: now }, run: Run::Idle, ..self })
+            }
             (Wanted::Running, Build::Stopped { .. }, _) => Err(Refusal::StoppedByPerson),
             (Wanted::Running, Build::Succeeded { .. }, Run::Failed { .. }) => Ok(Self { run: Run::Idle, ..self }),
             (Wanted::Running, Build::Pending { .. } | Build::Succeeded { .. }, _) => Err(Refusal::NothingFailed),
@@ -82,10 +71,7 @@ impl Lifecycle {
     /// Ends a build because a person asked for it.
     pub fn stop_build(self, now: Timestamp) -> Result<Self, Refusal> {
         match &self.build {
-            Build::Pending { .. } => Ok(Self {
-                build: Build::Stopped { at: now },
-                ..self
-            }),
+            Build::Pending { .. } => Ok(Self { build: Build::Stopped { at: now }, ..self }),
             Build::Succeeded { .. } | Build::Failed { .. } | Build::Stopped { .. } => Err(Refusal::NotBuilding),
         }
     }
@@ -118,11 +104,7 @@ impl Lifecycle {
     #[must_use]
     pub fn artifact_lost(self, now: Timestamp) -> Self {
         match &self.build {
-            Build::Succeeded { .. } => Self {
-                build: Build::Pending { since: now },
-                run: Run::Idle,
-                ..self
-            },
+            Build::Succeeded { .. } => Self { build: Build::Pending { since: now }, run: Run::Idle, ..self },
             Build::Pending { .. } | Build::Failed { .. } | Build::Stopped { .. } => self,
         }
     }

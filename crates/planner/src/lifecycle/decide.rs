@@ -104,15 +104,8 @@ pub fn reason(lifecycle: &Lifecycle, observed: &Observed) -> Option<Why> {
 
 /// Moves a run on, and says how many replicas it should have.
 pub fn decide(now: Timestamp, lifecycle: &Lifecycle, picture: &Picture<'_>) -> Decision<Lifecycle, u32, Why> {
-    let rest = |why| Decision {
-        next: Lifecycle {
-            run: Run::Idle,
-            ..lifecycle.clone()
-        },
-        output: 0,
-        wake_at: None,
-        why,
-    };
+    let rest =
+        |why| Decision { next: Lifecycle { run: Run::Idle, ..lifecycle.clone() }, output: 0, wake_at: None, why };
     match (lifecycle.wanted, &lifecycle.build) {
         (Wanted::Inactive, _) => rest(Why::Resting),
         (Wanted::Running, Build::Pending { .. }) => rest(Why::WaitingForBuild),
@@ -125,11 +118,7 @@ pub fn decide(now: Timestamp, lifecycle: &Lifecycle, picture: &Picture<'_>) -> D
                 _ => lifecycle.first_ready,
             };
             Decision {
-                next: Lifecycle {
-                    run: step.next,
-                    first_ready,
-                    ..lifecycle.clone()
-                },
+                next: Lifecycle { run: step.next, first_ready, ..lifecycle.clone() },
                 output: step.output,
                 wake_at: step.wake_at,
                 why: step.why,
@@ -168,14 +157,7 @@ fn advance(now: Timestamp, run: &Run, picture: &Picture<'_>) -> Decision<Run, u3
                 demand => wake(now, since, demand),
             }
         }
-        Run::Failed { at, reason } => settle(
-            Run::Failed {
-                at: *at,
-                reason: reason.clone(),
-            },
-            0,
-            Why::GivenUp,
-        ),
+        Run::Failed { at, reason } => settle(Run::Failed { at: *at, reason: reason.clone() }, 0, Why::GivenUp),
     }
 }
 
@@ -196,21 +178,11 @@ fn serve(now: Timestamp, replicas: u32) -> Decision<Run, u32, Why> {
 fn wake(now: Timestamp, since: Timestamp, demand: u32) -> Decision<Run, u32, Why> {
     let held_until = since.plus(WAKE_HOLD_MS);
     let wake_at = (held_until > now).then_some(held_until);
-    Decision {
-        next: Run::Waking { since },
-        output: demand.max(1),
-        wake_at,
-        why: Why::Waking,
-    }
+    Decision { next: Run::Waking { since }, output: demand.max(1), wake_at, why: Why::Waking }
 }
 
 fn settle(run: Run, replicas: u32, why: Why) -> Decision<Run, u32, Why> {
-    Decision {
-        next: run,
-        output: replicas,
-        wake_at: None,
-        why,
-    }
+    Decision { next: run, output: replicas, wake_at: None, why }
 }
 
 /// Why a first start can no longer succeed, if so. A model that cannot load fails at once: the replica has tried again itself.
@@ -224,18 +196,11 @@ fn reason_to_give_up(now: Timestamp, since: Timestamp, picture: &Picture<'_>) ->
             let message = match end.cause {
                 Cause::LoadFailed | Cause::StartTimeout => end.message.clone(),
                 Cause::Crashed | Cause::Stopped => {
-                    format!(
-                        "the model ended {} times while starting: {}",
-                        picture.failures, end.message
-                    )
+                    format!("the model ended {} times while starting: {}", picture.failures, end.message)
                 }
             };
             let hint = "mend the model and push again, or retry if the cause lay outside it";
-            return Some(Reason {
-                message,
-                hint: Some(hint.into()),
-                detail: end.detail.clone(),
-            });
+            return Some(Reason { message, hint: Some(hint.into()), detail: end.detail.clone() });
         }
     }
     (now.since(since) >= picture.deploy_timeout_ms).then(|| {

@@ -31,12 +31,7 @@ pub struct Lifecycle {
 impl Lifecycle {
     /// A deployment that has just been pushed: to be built, then to serve.
     pub fn pushed(now: Timestamp) -> Self {
-        Self {
-            wanted: Wanted::Running,
-            build: Build::Pending { since: now },
-            run: Run::Idle,
-            first_ready: None,
-        }
+        Self { wanted: Wanted::Running, build: Build::Pending { since: now }, run: Run::Idle, first_ready: None }
     }
 
     /// Why the build or the start failed, where it did.

@@ -35,20 +35,13 @@ pub struct Memory {
 impl Memory {
     /// Nothing has failed yet in a run that begins while `replicas` are there.
     pub fn new_run(replicas: &[Replica]) -> Self {
-        Self {
-            counted: ids(replicas),
-            ..Self::default()
-        }
+        Self { counted: ids(replicas), ..Self::default() }
     }
 
     /// What keeps happening, in a sentence, while it does.
     pub fn trouble(&self) -> Option<String> {
         let last = self.last_failure.as_deref().filter(|_| self.failures > 0)?;
-        let times = if self.failures == 1 {
-            "once".to_owned()
-        } else {
-            format!("{} times", self.failures)
-        };
+        let times = if self.failures == 1 { "once".to_owned() } else { format!("{} times", self.failures) };
         Some(format!("the model has ended {times}, and is started again: {last}"))
     }
 
@@ -74,9 +67,7 @@ pub struct Lesson<'a> {
 /// Counts new failures, and forgets old ones when a replica has been ready for a while. Looking twice teaches nothing new.
 pub fn learn<'a>(now: Timestamp, replicas: &'a [Replica], memory: &Memory) -> Lesson<'a> {
     let mut memory = rewound(now, memory);
-    memory
-        .counted
-        .retain(|id| replicas.iter().any(|replica| replica.id == *id));
+    memory.counted.retain(|id| replicas.iter().any(|replica| replica.id == *id));
     let failure = worst_failure(replicas, &memory.counted);
     if let Some(end) = failure {
         memory = Memory {
@@ -87,22 +78,13 @@ pub fn learn<'a>(now: Timestamp, replicas: &'a [Replica], memory: &Memory) -> Le
             last_failure: Some(end.message.clone()),
         };
     }
-    let is_ready = replicas
-        .iter()
-        .any(|replica| replica.phase == Phase::Ready && !replica.stopping);
+    let is_ready = replicas.iter().any(|replica| replica.phase == Phase::Ready && !replica.stopping);
     if memory.failures > 0 {
         memory.steady_since = is_ready.then(|| memory.steady_since.unwrap_or(now));
         if memory.steady_since.is_some_and(|since| now.since(since) >= STEADY_MS) {
             let ended = |replica: &&Replica| matches!(replica.phase, Phase::Ended(_));
-            let counted = replicas
-                .iter()
-                .filter(ended)
-                .map(|replica| replica.id.clone())
-                .collect();
-            memory = Memory {
-                counted,
-                ..Memory::default()
-            };
+            let counted = replicas.iter().filter(ended).map(|replica| replica.id.clone()).collect();
+            memory = Memory { counted, ..Memory::default() };
         }
     }
     Lesson { memory, failure }
@@ -135,9 +117,7 @@ fn worst_failure<'a>(replicas: &'a [Replica], counted: &BTreeSet<ReplicaId>) -> 
 fn back_off_ms(failures: u32) -> u64 {
     match failures {
         0 => 0,
-        failures => FIRST_BACK_OFF_MS
-            .saturating_mul(1 << (failures - 1).min(20))
-            .min(LONGEST_BACK_OFF_MS),
+        failures => FIRST_BACK_OFF_MS.saturating_mul(1 << (failures - 1).min(20)).min(LONGEST_BACK_OFF_MS),
     }
 }
 
@@ -149,20 +129,11 @@ mod tests {
 
     fn replica(number: u32, ordered_at: u64, phase: Phase) -> Replica {
         let id = ReplicaId::from_entropy(u128::from(number));
-        Replica {
-            id,
-            ordered_at: Timestamp(ordered_at),
-            stopping: false,
-            phase,
-        }
+        Replica { id, ordered_at: Timestamp(ordered_at), stopping: false, phase }
     }
 
     fn crashed() -> Phase {
-        Phase::Ended(End {
-            cause: Cause::Crashed,
-            message: "killed by signal 9".into(),
-            detail: None,
-        })
+        Phase::Ended(End { cause: Cause::Crashed, message: "killed by signal 9".into(), detail: None })
     }
 
     #[test]
@@ -171,13 +142,7 @@ mod tests {
         let first = learn(NOW, &replicas, &Memory::default());
         assert_eq!((first.memory.failures, first.failure.is_some()), (1, true));
         let second = learn(NOW, &replicas, &first.memory);
-        assert_eq!(
-            second,
-            Lesson {
-                memory: first.memory,
-                failure: None
-            }
-        );
+        assert_eq!(second, Lesson { memory: first.memory, failure: None });
     }
 
     #[test]
@@ -199,24 +164,14 @@ mod tests {
 
     #[test]
     fn a_replica_that_was_told_to_stop_is_no_failure() {
-        let stopped = Replica {
-            stopping: true,
-            ..replica(1, 500, crashed())
-        };
+        let stopped = Replica { stopping: true, ..replica(1, 500, crashed()) };
         assert_eq!(learn(NOW, &[stopped], &Memory::default()).memory, Memory::default());
     }
 
     #[test]
     fn a_model_that_cannot_load_is_told_before_a_crash() {
-        let cannot_load = End {
-            cause: Cause::LoadFailed,
-            message: "`load` raised".into(),
-            detail: None,
-        };
-        let replicas = [
-            replica(1, 500, crashed()),
-            replica(2, 500, Phase::Ended(cannot_load.clone())),
-        ];
+        let cannot_load = End { cause: Cause::LoadFailed, message: "`load` raised".into(), detail: None };
+        let replicas = [replica(1, 500, crashed()), replica(2, 500, Phase::Ended(cannot_load.clone()))];
         assert_eq!(learn(NOW, &replicas, &Memory::default()).failure, Some(&cannot_load));
     }
 
@@ -229,10 +184,7 @@ mod tests {
         let interrupted = learn(NOW.plus(40_000), &[], &steady).memory;
         assert_eq!(interrupted.steady_since, None);
         let forgotten = learn(NOW.plus(62_000), &ready, &steady).memory;
-        assert_eq!(
-            (forgotten.failures, forgotten.not_before, forgotten.last_failure),
-            (0, None, None)
-        );
+        assert_eq!((forgotten.failures, forgotten.not_before, forgotten.last_failure), (0, None, None));
     }
 
     #[test]

@@ -113,11 +113,7 @@ impl fmt::Display for Why {
             Why::Starting(count) => write!(f, "starting {count} replicas"),
             Why::Stopping(1) => f.write_str("stopping a replica"),
             Why::Stopping(count) => write!(f, "stopping {count} replicas"),
-            Why::BackingOff {
-                failures,
-                wait_ms,
-                last_failure,
-            } => {
+            Why::BackingOff { failures, wait_ms, last_failure } => {
                 write!(f, "backing off after {failures} failure")?;
                 f.write_str(if *failures == 1 { "" } else { "s" })?;
                 write!(f, ", next in {} s", wait_ms.div_ceil(1_000))?;
@@ -148,24 +144,13 @@ pub fn decide(
     let (wake_at, why) = match (missing, not_before) {
         (0, _) if surplus > 0 => {
             live.sort_by_key(|replica| (replica.phase == Phase::Ready, std::cmp::Reverse(replica.ordered_at)));
-            actions.extend(
-                live.iter()
-                    .take(surplus as usize)
-                    .map(|replica| Action::Stop(replica.id.clone())),
-            );
+            actions.extend(live.iter().take(surplus as usize).map(|replica| Action::Stop(replica.id.clone())));
             (None, Why::Stopping(surplus))
         }
         (0, _) => (None, Why::Enough),
         (_, Some(moment)) => {
             let last_failure = memory.last_failure.clone();
-            (
-                Some(moment),
-                Why::BackingOff {
-                    failures: memory.failures,
-                    wait_ms: moment.since(now),
-                    last_failure,
-                },
-            )
+            (Some(moment), Why::BackingOff { failures: memory.failures, wait_ms: moment.since(now), last_failure })
         }
         (missing, None) => {
             actions.push(Action::Start(missing));
@@ -173,12 +158,7 @@ pub fn decide(
         }
     };
     let wake_at = wake_at.into_iter().chain(memory.forgets_at()).min();
-    Decision {
-        next: memory.clone(),
-        output: actions,
-        wake_at,
-        why,
-    }
+    Decision { next: memory.clone(), output: actions, wake_at, why }
 }
 
 #[cfg(test)]
@@ -189,20 +169,11 @@ mod tests {
 
     fn replica(number: u32, ordered_at: u64, phase: Phase) -> Replica {
         let id = ReplicaId::from_entropy(u128::from(number));
-        Replica {
-            id,
-            ordered_at: Timestamp(ordered_at),
-            stopping: false,
-            phase,
-        }
+        Replica { id, ordered_at: Timestamp(ordered_at), stopping: false, phase }
     }
 
     fn crashed() -> Phase {
-        Phase::Ended(End {
-            cause: Cause::Crashed,
-            message: "killed by signal 9".into(),
-            detail: None,
-        })
+        Phase::Ended(End { cause: Cause::Crashed, message: "killed by signal 9".into(), detail: None })
     }
 
     fn id(number: u32) -> ReplicaId {
@@ -218,31 +189,15 @@ mod tests {
 
     #[test]
     fn the_newest_unready_replica_is_stopped_first() {
-        let replicas = [
-            replica(1, 500, Phase::Ready),
-            replica(2, 600, Phase::Loading),
-            replica(3, 700, Phase::Ready),
-        ];
-        assert_eq!(
-            decide(NOW, 2, &replicas, &Memory::default()).output,
-            [Action::Stop(id(2))]
-        );
-        assert_eq!(
-            decide(NOW, 1, &replicas, &Memory::default()).output,
-            [Action::Stop(id(2)), Action::Stop(id(3))]
-        );
+        let replicas = [replica(1, 500, Phase::Ready), replica(2, 600, Phase::Loading), replica(3, 700, Phase::Ready)];
+        assert_eq!(decide(NOW, 2, &replicas, &Memory::default()).output, [Action::Stop(id(2))]);
+        assert_eq!(decide(NOW, 1, &replicas, &Memory::default()).output, [Action::Stop(id(2)), Action::Stop(id(3))]);
     }
 
     #[test]
     fn a_draining_replica_is_replaced_and_not_stopped_again() {
-        let leaving = Replica {
-            stopping: true,
-            ..replica(1, 500, Phase::Ready)
-        };
-        assert_eq!(
-            decide(NOW, 1, std::slice::from_ref(&leaving), &Memory::default()).output,
-            [Action::Start(1)]
-        );
+        let leaving = Replica { stopping: true, ..replica(1, 500, Phase::Ready) };
+        assert_eq!(decide(NOW, 1, std::slice::from_ref(&leaving), &Memory::default()).output, [Action::Start(1)]);
         assert_eq!(decide(NOW, 0, &[leaving], &Memory::default()).output, []);
     }
 
@@ -251,10 +206,7 @@ mod tests {
         let memory = learn(NOW, &[replica(1, 500, crashed())], &Memory::default()).memory;
         let decision = decide(NOW, 1, &[], &memory);
         assert_eq!((decision.output, decision.wake_at), (vec![], Some(NOW.plus(1_000))));
-        assert_eq!(
-            decision.why.to_string(),
-            "backing off after 1 failure, next in 1 s: killed by signal 9"
-        );
+        assert_eq!(decision.why.to_string(), "backing off after 1 failure, next in 1 s: killed by signal 9");
         assert_eq!(decide(NOW.plus(1_000), 1, &[], &memory).output, [Action::Start(1)]);
     }
 }

@@ -227,18 +227,9 @@ impl World {
     fn next_event(&self) -> u64 {
         let wake_at = self.wake_at.map(|at| at.0.saturating_sub(self.clock_ms));
         let build = self.build_ends_at.map(|(_, at)| at);
-        let replicas = self
-            .replicas
-            .iter()
-            .filter_map(|body| body.next.as_ref().map(|(at, _)| *at));
+        let replicas = self.replicas.iter().filter_map(|body| body.next.as_ref().map(|(at, _)| *at));
         let slow_round = self.elapsed_ms + SLOW_ROUND_MS;
-        wake_at
-            .into_iter()
-            .chain(build)
-            .chain(replicas)
-            .chain([slow_round])
-            .min()
-            .unwrap_or(slow_round)
+        wake_at.into_iter().chain(build).chain(replicas).chain([slow_round]).min().unwrap_or(slow_round)
     }
 
     fn let_things_happen(&mut self) {
@@ -272,10 +263,7 @@ impl World {
                 }
             }
         }
-        let has_ready = self
-            .replicas
-            .iter()
-            .any(|body| body.seen.phase == Phase::Ready && !body.seen.stopping);
+        let has_ready = self.replicas.iter().any(|body| body.seen.phase == Phase::Ready && !body.seen.stopping);
         let is_refused = !self.accepts_requests();
         if has_ready && self.single_requests > 0 {
             self.finished += u64::from(self.single_requests);
@@ -287,10 +275,7 @@ impl World {
 
     /// Whether the gateway lets requests wait or passes them on.
     fn accepts_requests(&self) -> bool {
-        matches!(
-            self.status(),
-            Status::Active | Status::Updating | Status::ScaledToZero | Status::WakingUp
-        )
+        matches!(self.status(), Status::Active | Status::Updating | Status::ScaledToZero | Status::WakingUp)
     }
 
     fn seen_replicas(&self) -> Vec<Replica> {
@@ -314,11 +299,7 @@ impl World {
     fn decide_and_save(&mut self) -> Result<Vec<Action>, String> {
         let now = self.now();
         let replicas = self.seen_replicas();
-        let requests = if self.accepts_requests() {
-            self.steady_requests + self.single_requests
-        } else {
-            0
-        };
+        let requests = if self.accepts_requests() { self.steady_requests + self.single_requests } else { 0 };
         let has_ready = self.observed().ready > 0;
         let load = autoscale::Load {
             in_flight: if has_ready { requests } else { 0 },
@@ -326,24 +307,14 @@ impl World {
             finished: std::mem::take(&mut self.finished),
             woken: std::mem::take(&mut self.woken),
         };
-        let seen = Seen {
-            replicas: &replicas,
-            load,
-            settings: &self.settings,
-            deploy_timeout_ms: self.deploy_timeout_ms,
-        };
+        let seen =
+            Seen { replicas: &replicas, load, settings: &self.settings, deploy_timeout_ms: self.deploy_timeout_ms };
         let decision = deployment::decide(now, &self.state, &seen);
         if let Some(rule) = broken_rule(now, &self.state, &seen, &decision) {
-            return Err(format!(
-                "broken: {rule}\nbefore {:?}\nseen {seen:?}\ndecided {decision:?}",
-                self.state
-            ));
+            return Err(format!("broken: {rule}\nbefore {:?}\nseen {seen:?}\ndecided {decision:?}", self.state));
         }
         if !settles(now, &decision.next, &seen) {
-            return Err(format!(
-                "does not settle\nbefore {:?}\nseen {seen:?}\ndecided {decision:?}",
-                self.state
-            ));
+            return Err(format!("does not settle\nbefore {:?}\nseen {seen:?}\ndecided {decision:?}", self.state));
         }
         self.state = decision.next;
         self.wake_at = decision.wake_at;
@@ -369,10 +340,7 @@ impl World {
             stopping: false,
             phase: Phase::Starting,
         };
-        self.replicas.push(Body {
-            seen,
-            next: Some((self.elapsed_ms + SPAWN_MS, Phase::Loading)),
-        });
+        self.replicas.push(Body { seen, next: Some((self.elapsed_ms + SPAWN_MS, Phase::Loading)) });
     }
 
     fn stop_replica(&mut self, id: &ReplicaId) {
@@ -414,17 +382,9 @@ fn after_loading(model: Model, at: u64) -> Option<(u64, Phase)> {
 }
 
 fn ended(cause: Cause, message: &str) -> Phase {
-    Phase::Ended(End {
-        cause,
-        message: message.into(),
-        detail: None,
-    })
+    Phase::Ended(End { cause, message: message.into(), detail: None })
 }
 
 fn build_reason() -> Reason {
-    Reason {
-        message: "no version of nosuch satisfies nosuch==1".into(),
-        hint: None,
-        detail: None,
-    }
+    Reason { message: "no version of nosuch satisfies nosuch==1".into(), hint: None, detail: None }
 }

@@ -12,17 +12,11 @@ use crate::{deployment::Why, lifecycle::Refusal, replica_set};
 
 /// Runs the commands of a story and tells it again, with what happens now.
 pub fn tell(story: &str) -> Result<String, String> {
-    let mut teller = Teller {
-        world: World::new(),
-        told: String::new(),
-        last: None,
-    };
+    let mut teller = Teller { world: World::new(), told: String::new(), last: None };
     for line in story.lines() {
         if let Some(command) = line.strip_prefix('>') {
             teller.say(format_args!("> {}", command.trim()));
-            teller
-                .run(command.trim())
-                .map_err(|error| format!("{error}\n\n{}", teller.told))?;
+            teller.run(command.trim()).map_err(|error| format!("{error}\n\n{}", teller.told))?;
         } else if line.starts_with('#') {
             teller.say(format_args!("{line}"));
         }
@@ -38,10 +32,7 @@ struct Teller {
 
 impl Teller {
     fn say(&mut self, line: std::fmt::Arguments<'_>) {
-        self.told
-            .write_fmt(line)
-            .and_then(|()| self.told.write_char('\n'))
-            .expect("a string takes all text");
+        self.told.write_fmt(line).and_then(|()| self.told.write_char('\n')).expect("a string takes all text");
     }
 
     fn run(&mut self, command: &str) -> Result<(), String> {
@@ -113,38 +104,19 @@ fn picture(world: &World) -> String {
         Some(why) => why.to_string(),
         None => String::new(),
     };
-    format!(
-        "{} {} {} {why}",
-        world.status(),
-        world.observed().ready,
-        world.state().target
-    )
+    format!("{} {} {} {why}", world.status(), world.observed().ready, world.state().target)
 }
 
 fn sentence(world: &World) -> String {
     let why = world.why().map(ToString::to_string).unwrap_or_default();
-    let failure = world
-        .state()
-        .failure_message()
-        .map(|message| format!(" ({message})"))
-        .unwrap_or_default();
+    let failure = world.state().failure_message().map(|message| format!(" ({message})")).unwrap_or_default();
     let status = world.status().to_string();
-    format!(
-        "{status:<14} {} of {} ready, {why}{failure}",
-        world.observed().ready,
-        world.state().target
-    )
+    format!("{status:<14} {} of {} ready, {why}{failure}", world.observed().ready, world.state().target)
 }
 
 fn clock(elapsed_ms: u64) -> String {
     let seconds = elapsed_ms / 1_000;
-    format!(
-        "{}:{:02}:{:02}.{}",
-        seconds / 3_600,
-        seconds / 60 % 60,
-        seconds % 60,
-        elapsed_ms % 1_000 / 100
-    )
+    format!("{}:{:02}:{:02}.{}", seconds / 3_600, seconds / 60 % 60, seconds % 60, elapsed_ms % 1_000 / 100)
 }
 
 fn number(text: &str) -> Result<u32, String> {
@@ -164,8 +136,5 @@ fn millis(text: &str) -> Result<u64, String> {
         "h" => 3_600_000,
         _ => return Err(format!("not a time: {text}")),
     };
-    digits
-        .parse::<u64>()
-        .map(|count| count * unit)
-        .map_err(|_| format!("not a time: {text}"))
+    digits.parse::<u64>().map(|count| count * unit).map_err(|_| format!("not a time: {text}"))
 }

@@ -66,16 +66,10 @@ async fn every_recorded_case_is_answered_as_recorded() {
 
 async fn set_environment(replica: &Replica, environment: serde_json::Value) {
     let before = replica.log().len();
-    let (status, _) = replica
-        .exchange(request("PUT", "/_greenroom/environment", environment.to_string()))
-        .await;
+    let (status, _) = replica.exchange(request("PUT", "/_greenroom/environment", environment.to_string())).await;
     assert_eq!(status, 200);
     let is_told = |line: &&api::internal::replica::LogLine| line.message.contains("Executing model.setup_environment");
-    replica
-        .until("setup_environment", || {
-            replica.log()[before..].iter().find(is_told).cloned()
-        })
-        .await;
+    replica.until("setup_environment", || replica.log()[before..].iter().find(is_told).cloned()).await;
 }
 
 async fn check(replica: &Replica, case: &Case) -> Result<(), String> {
@@ -87,9 +81,7 @@ async fn check(replica: &Replica, case: &Case) -> Result<(), String> {
     let mut request = request(&case.method, &case.path, body);
     for (name, value) in &case.headers {
         let name: HeaderName = name.parse().unwrap();
-        request
-            .headers_mut()
-            .insert(name, HeaderValue::from_str(value).unwrap());
+        request.headers_mut().insert(name, HeaderValue::from_str(value).unwrap());
     }
     let answer = replica.send(request).await;
     same("status", &answer.status().as_u16(), &case.status)?;
@@ -98,10 +90,7 @@ async fn check(replica: &Replica, case: &Case) -> Result<(), String> {
         if name == "content-length" && expected.is_none() {
             continue;
         }
-        let found = answer
-            .headers()
-            .get(name)
-            .map(|value| value.to_str().unwrap().to_owned());
+        let found = answer.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
         same(name, &found, expected)?;
     }
     let mut received = Vec::new();
@@ -118,17 +107,9 @@ async fn check(replica: &Replica, case: &Case) -> Result<(), String> {
         return same("body", &hex::encode(&received), digits);
     }
     let expected = case.answer.as_ref().or(case.breaks_after.as_ref()).unwrap();
-    same(
-        "body",
-        &String::from_utf8(received).unwrap().as_str(),
-        &expected.as_str(),
-    )
+    same("body", &String::from_utf8(received).unwrap().as_str(), &expected.as_str())
 }
 
 fn same<T: PartialEq + std::fmt::Debug>(what: &str, found: &T, expected: &T) -> Result<(), String> {
-    if found == expected {
-        Ok(())
-    } else {
-        Err(format!("{what} is {found:?} instead of {expected:?}"))
-    }
+    if found == expected { Ok(()) } else { Err(format!("{what} is {found:?} instead of {expected:?}")) }
 }

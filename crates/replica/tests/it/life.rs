@@ -41,12 +41,7 @@ async fn a_start_is_timed_and_told() {
     assert!(status.start.spawn_ms.is_some() && status.start.import_ms.is_some() && status.start.load_ms.is_some());
     let (code, text) = replica.get("/_greenroom/status").await;
     assert_eq!(code, 200);
-    assert_eq!(
-        serde_json::from_str::<api::internal::replica::Status>(&text)
-            .unwrap()
-            .phase,
-        Phase::Ready
-    );
+    assert_eq!(serde_json::from_str::<api::internal::replica::Status>(&text).unwrap().phase, Phase::Ready);
 }
 
 #[tokio::test]
@@ -81,33 +76,15 @@ async fn each_way_a_load_can_fail_is_named() {
         "line 5",
     )
     .await;
-    check(
-        "import nonexistent_module\n",
-        "could not be imported: ModuleNotFoundError",
-        "nonexistent_module",
-    )
-    .await;
+    check("import nonexistent_module\n", "could not be imported: ModuleNotFoundError", "nonexistent_module").await;
     check("class Model\n", "SyntaxError", "class Model").await;
     check("class Other: pass\n", "has no class `Model`", "").await;
     check("class Model: pass\n", "needs a `predict` or a `websocket` method", "").await;
-    check(
-        &format!("{ECHO}    def __init__(self):\n        raise KeyError('k')\n"),
-        "`__init__` raised KeyError",
-        "",
-    )
-    .await;
-    check(
-        &format!("{ECHO}    def load(self):\n        import sys; sys.exit('no gpu')\n"),
-        "SystemExit: no gpu",
-        "",
-    )
-    .await;
-    check(
-        "class Model:\n    def predict(self, a, b): pass\n",
-        "second argument of `predict`",
-        "",
-    )
-    .await;
+    check(&format!("{ECHO}    def __init__(self):\n        raise KeyError('k')\n"), "`__init__` raised KeyError", "")
+        .await;
+    check(&format!("{ECHO}    def load(self):\n        import sys; sys.exit('no gpu')\n"), "SystemExit: no gpu", "")
+        .await;
+    check("class Model:\n    def predict(self, a, b): pass\n", "second argument of `predict`", "").await;
 }
 
 #[tokio::test]
@@ -121,9 +98,7 @@ async fn a_load_is_tried_twice() {
 
 #[tokio::test]
 async fn a_load_that_hangs_ends_at_its_time_limit() {
-    let mut draft = Draft::model(&format!(
-        "from time import sleep\n{ECHO}    def load(self):\n        sleep(600)\n"
-    ));
+    let mut draft = Draft::model(&format!("from time import sleep\n{ECHO}    def load(self):\n        sleep(600)\n"));
     draft.spec.start_timeout_ms = 400;
     let start = Instant::now();
     let replica = draft.start();
@@ -135,20 +110,14 @@ async fn a_load_that_hangs_ends_at_its_time_limit() {
 
 #[tokio::test]
 async fn the_end_of_a_model_process_is_explained() {
-    for (input, cause) in [
-        ("exit", ExitCause::Code { code: 7 }),
-        ("crash", ExitCause::Signal { signal: 11 }),
-    ] {
+    for (input, cause) in [("exit", ExitCause::Code { code: 7 }), ("crash", ExitCause::Signal { signal: 11 })] {
         let mut replica = Draft::model(PID).ready().await;
         replica.predicted(json!("child")).await;
         let processes = replica.processes();
         let (status, text) = replica.predict(json!(input)).await;
         assert_eq!(
             (status, text.as_str()),
-            (
-                502,
-                "{\"error\":\"Error making prediction\",\"error_code\":\"model_unavailable\"}"
-            )
+            (502, "{\"error\":\"Error making prediction\",\"error_code\":\"model_unavailable\"}")
         );
         assert_eq!(replica.exit().await.cause, cause);
         assert!(replica.child.wait().unwrap().success());
@@ -175,16 +144,8 @@ async fn draining_finishes_what_was_accepted_and_takes_nothing_new() {
     let accepted = replica.predict(json!(0.5));
     let drained = async {
         replica.in_flight().await;
-        assert_eq!(
-            replica
-                .exchange(request("POST", "/_greenroom/drain", "{\"timeout_ms\": 10000}"))
-                .await
-                .0,
-            200
-        );
-        replica
-            .phase("draining", |phase| matches!(phase, Phase::Draining))
-            .await;
+        assert_eq!(replica.exchange(request("POST", "/_greenroom/drain", "{\"timeout_ms\": 10000}")).await.0, 200);
+        replica.phase("draining", |phase| matches!(phase, Phase::Draining)).await;
         assert_eq!(replica.predict(json!(0)).await.0, 503);
     };
     let (answer, ()) = tokio::join!(accepted, drained);
@@ -199,9 +160,7 @@ async fn a_drain_ends_at_its_time_limit() {
     let stuck = replica.predict(json!(600));
     let drained = async {
         replica.in_flight().await;
-        replica
-            .exchange(request("POST", "/_greenroom/drain", "{\"timeout_ms\": 100}"))
-            .await;
+        replica.exchange(request("POST", "/_greenroom/drain", "{\"timeout_ms\": 100}")).await;
     };
     let (answer, ()) = tokio::join!(stuck, drained);
     assert_eq!(answer.0, 502);
@@ -227,11 +186,7 @@ async fn nothing_of_a_replica_survives_its_sudden_death() {
     assert!(processes.len() >= 3, "{processes:?}");
     replica.child.kill().unwrap();
     replica.child.wait().unwrap();
-    replica
-        .until("end of all processes", || {
-            (!processes.iter().copied().any(lives)).then_some(())
-        })
-        .await;
+    replica.until("end of all processes", || (!processes.iter().copied().any(lives)).then_some(())).await;
 }
 
 #[tokio::test]

@@ -20,19 +20,11 @@ async fn a_plain_model_answers_in_the_order_of_json() {
         replica.predict(json!({"b": 1, "a": 2})).await,
         (200, "{\"got\": {\"a\": 2, \"b\": 1}, \"\\u00e9\": [1.5, null]}".into())
     );
-    let (status, text) = replica
-        .exchange(request("POST", "/v1/models/model:predict", "{nope"))
-        .await;
+    let (status, text) = replica.exchange(request("POST", "/v1/models/model:predict", "{nope")).await;
     assert_eq!(status, 400);
     assert!(text.starts_with("{\"error\":\"Invalid JSON payload: "), "{text}");
     let (status, text) = replica.exchange(request("POST", "/v1/completions", "{}")).await;
-    assert_eq!(
-        (status, text.as_str()),
-        (
-            404,
-            "{\"error\":\"`completions` must only be called if model has it.\"}"
-        )
-    );
+    assert_eq!((status, text.as_str()), (404, "{\"error\":\"`completions` must only be called if model has it.\"}"));
 }
 
 #[tokio::test]
@@ -54,16 +46,10 @@ class Model:
             yield str(number)
 "#;
     let replica = Draft::model(source).ready().await;
-    assert_eq!(
-        replica.predicted(json!(["in"])).await,
-        json!(["in", "preprocess", "predict", "postprocess"])
-    );
+    assert_eq!(replica.predicted(json!(["in"])).await, json!(["in", "preprocess", "predict", "postprocess"]));
     let embeddings = replica.exchange(request("POST", "/v1/embeddings", "1")).await;
     assert_eq!(embeddings, (200, "{\"embeddings\": 1}".into()));
-    assert_eq!(
-        replica.exchange(request("POST", "/v1/messages", "1")).await,
-        (200, "012".into())
-    );
+    assert_eq!(replica.exchange(request("POST", "/v1/messages", "1")).await, (200, "012".into()));
 }
 
 #[tokio::test]
@@ -97,26 +83,16 @@ class Model:
     std::fs::create_dir(&packages).unwrap();
     std::fs::write(packages.join("helper.py"), "").unwrap();
     let app = draft.app();
-    if let Program::Truss {
-        packages: field,
-        config,
-        ..
-    } = &mut draft.spec.program
-    {
+    if let Program::Truss { packages: field, config, .. } = &mut draft.spec.program {
         *field = Some(packages.canonicalize().unwrap());
         config["secrets"] = json!({"token": null});
     }
     draft.secrets.insert("token".into(), "t0ken".into());
     draft.spec.environment = Some(json!({"name": "production"}));
-    draft.spec.environment_variables = [("MINE", "1"), ("PORT", "9"), ("K_X", "1")]
-        .map(|(a, b)| (a.into(), b.into()))
-        .into();
+    draft.spec.environment_variables =
+        [("MINE", "1"), ("PORT", "9"), ("K_X", "1")].map(|(a, b)| (a.into(), b.into())).into();
     let replica = draft.ready().await;
-    if replica
-        .log()
-        .iter()
-        .any(|line| line.message.contains("no private file system"))
-    {
+    if replica.log().iter().any(|line| line.message.contains("no private file system")) {
         return; // this machine has no mount namespaces; the log says so
     }
     assert_eq!(replica.predicted(json!("/secrets/token")).await, json!("t0ken"));
@@ -130,10 +106,7 @@ class Model:
         json!(std::fs::read_to_string("/etc/hostname").unwrap())
     );
     assert_eq!(replica.predicted(json!("write")).await, json!("/app"));
-    assert!(
-        !app.join("data/new").exists(),
-        "the deployment's folder belongs to all its replicas"
-    );
+    assert!(!app.join("data/new").exists(), "the deployment's folder belongs to all its replicas");
     assert!(replica.directory.join("home/new").exists());
     let environment = replica.predicted(json!("environment")).await;
     assert_eq!(environment["MINE"], "1");
@@ -158,16 +131,10 @@ class Model:
         return Output(words=[inputs.text] * inputs.count)
 "#;
     let replica = Draft::model(source).ready().await;
-    assert_eq!(
-        replica.predict(json!({"text": "a", "count": 2})).await,
-        (200, "{\"words\":[\"a\",\"a\"]}".into())
-    );
+    assert_eq!(replica.predict(json!({"text": "a", "count": 2})).await, (200, "{\"words\":[\"a\",\"a\"]}".into()));
     let (status, text) = replica.predict(json!({"count": "many"})).await;
     assert_eq!(status, 400);
-    assert!(
-        text.contains("Input Parsing Errors:") && text.contains("`text`: Field required."),
-        "{text}"
-    );
+    assert!(text.contains("Input Parsing Errors:") && text.contains("`text`: Field required."), "{text}");
     let (status, schema) = replica.get("/v1/models/model/schema").await;
     let schema: Value = serde_json::from_str(&schema).unwrap();
     assert_eq!(status, 200);
@@ -204,42 +171,19 @@ class Model:
     let replica = Draft::model(source).ready().await;
     let binary = |body: Vec<u8>| {
         let mut request = request("POST", "/v1/models/model:predict", body);
-        request
-            .headers_mut()
-            .insert(header::CONTENT_TYPE, "application/octet-stream".parse().unwrap());
+        request.headers_mut().insert(header::CONTENT_TYPE, "application/octet-stream".parse().unwrap());
         request
     };
-    let sent = replica
-        .send(binary(vec![0xc0]))
-        .await
-        .into_body()
-        .collect()
-        .await
-        .unwrap()
-        .to_bytes();
-    let compared = replica
-        .send(binary(sent.into()))
-        .await
-        .into_body()
-        .collect()
-        .await
-        .unwrap()
-        .to_bytes();
+    let sent = replica.send(binary(vec![0xc0])).await.into_body().collect().await.unwrap().to_bytes();
+    let compared = replica.send(binary(sent.into())).await.into_body().collect().await.unwrap().to_bytes();
     assert_eq!(compared[0], 0x86, "a map of six");
-    assert_eq!(
-        compared.iter().filter(|byte| **byte == 0xc3).count(),
-        6,
-        "six times true: {compared:?}"
-    );
+    assert_eq!(compared.iter().filter(|byte| **byte == 0xc3).count(), 6, "six times true: {compared:?}");
 }
 
 #[tokio::test]
 async fn large_bodies_travel_whole_in_both_directions() {
     let echo = "class Model:\n    def predict(self, inputs):\n        return inputs\n";
-    for (source, concurrency) in [
-        (echo.to_owned(), 1),
-        (echo.replace("def predict", "async def predict"), 4),
-    ] {
+    for (source, concurrency) in [(echo.to_owned(), 1), (echo.replace("def predict", "async def predict"), 4)] {
         let mut draft = Draft::model(&source);
         draft.spec.predict_concurrency = concurrency;
         draft.spec.max_body_bytes = 100 << 20;
@@ -263,10 +207,7 @@ async fn a_body_over_the_limit_is_refused() {
     let replica = draft.ready().await;
     let (status, text) = replica.predict(json!("x".repeat(2000))).await;
     assert_eq!(status, 413);
-    assert!(
-        text.contains("exceeds maximum size of 1000 bytes") && text.contains("payload_too_large"),
-        "{text}"
-    );
+    assert!(text.contains("exceeds maximum size of 1000 bytes") && text.contains("payload_too_large"), "{text}");
 }
 
 #[tokio::test]
@@ -281,24 +222,13 @@ class Model:
 "#;
     let replica = Draft::model(source).ready().await;
     let mut failing = request("POST", "/v1/models/model:predict", "{}");
-    failing
-        .headers_mut()
-        .insert("x-baseten-request-id", "r-17".parse().unwrap());
+    failing.headers_mut().insert("x-baseten-request-id", "r-17".parse().unwrap());
     let (status, text) = replica.exchange(failing).await;
-    assert_eq!(
-        (status, text.as_str()),
-        (500, "{\"error\":\"Internal Server Error (in model/chainlet).\"}")
-    );
+    assert_eq!((status, text.as_str()), (500, "{\"error\":\"Internal Server Error (in model/chainlet).\"}"));
     let careful = replica.log_line("careful").await;
-    assert_eq!(
-        (careful.level, careful.request_id.as_deref()),
-        (Some(Level::Warning), Some("r-17"))
-    );
+    assert_eq!((careful.level, careful.request_id.as_deref()), (Some(Level::Warning), Some("r-17")));
     let failure = replica.log_line("KeyError: 'missing'").await;
-    assert_eq!(
-        (failure.level, failure.request_id.as_deref()),
-        (Some(Level::Error), Some("r-17"))
-    );
+    assert_eq!((failure.level, failure.request_id.as_deref()), (Some(Level::Error), Some("r-17")));
     assert!(failure.message.contains("model.py"), "{}", failure.message);
     assert_eq!(replica.log_line("raw line").await.level, None);
 }
@@ -458,13 +388,8 @@ class Model:
         assert_eq!(image.headers()["content-type"], "image/png");
         assert_eq!(image.headers()["set-cookie"], "a=b");
         assert_eq!(&image.into_body().collect().await.unwrap().to_bytes()[..], b"\x00\x01");
-        let stream = replica
-            .send(request("POST", "/v1/models/model:predict", "\"stream\""))
-            .await;
-        assert_eq!(
-            (stream.status().as_u16(), &stream.headers()["x-mine"]),
-            (201, &"1".parse().unwrap())
-        );
+        let stream = replica.send(request("POST", "/v1/models/model:predict", "\"stream\"")).await;
+        assert_eq!((stream.status().as_u16(), &stream.headers()["x-mine"]), (201, &"1".parse().unwrap()));
         assert_eq!(&stream.into_body().collect().await.unwrap().to_bytes()[..], b"ab");
     }
 }

@@ -70,9 +70,7 @@ async fn with_and_without_root(check: impl AsyncFn(Replica)) {
     give(&privileged.app(), APP);
     check(privileged.ready().await).await;
     let mut unprivileged = draft();
-    let Program::Truss { python, .. } = &mut unprivileged.spec.program else {
-        unreachable!("a model")
-    };
+    let Program::Truss { python, .. } = &mut unprivileged.spec.program else { unreachable!("a model") };
     // The environment of the tests may lead to an interpreter in root's own home.
     *python = "/usr/bin/python3".into();
     give(unprivileged.data(), NOBODY);
@@ -110,11 +108,8 @@ async fn what_belongs_to_the_server_and_to_others_is_not_there() {
             return;
         }
         let processes = replica.predicted(json!(["list", "/proc"])).await;
-        let processes = processes
-            .as_array()
-            .unwrap()
-            .iter()
-            .filter(|name| name.as_str().unwrap().parse::<u32>().is_ok());
+        let processes =
+            processes.as_array().unwrap().iter().filter(|name| name.as_str().unwrap().parse::<u32>().is_ok());
         assert_eq!(processes.count(), 2, "the model and its guardian");
         refused(&replica, "signal", json!(std::process::id())).await;
         refused(&replica, "read", json!(format!("/proc/{}/environ", std::process::id()))).await;
@@ -142,11 +137,7 @@ async fn a_model_has_no_privileges_to_undo_its_sandbox_with() {
         let status = replica.predicted(json!(["read", "/proc/self/status"])).await;
         let field = |name: &str| {
             let mut lines = status.as_str().unwrap().lines();
-            lines
-                .find_map(|line| line.strip_prefix(name))
-                .unwrap()
-                .trim()
-                .to_owned()
+            lines.find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned()
         };
         for set in ["CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"] {
             assert_eq!(field(set), "0000000000000000", "{set}");
@@ -159,10 +150,7 @@ async fn a_model_has_no_privileges_to_undo_its_sandbox_with() {
 #[tokio::test]
 async fn a_model_may_change_what_is_its_own() {
     with_and_without_root(async |replica| {
-        assert_eq!(
-            replica.predicted(json!(["read", "/app/data/given"])).await,
-            json!("given")
-        );
+        assert_eq!(replica.predicted(json!(["read", "/app/data/given"])).await, json!("given"));
         for path in [
             "/app/new",
             "/app/data/new",
@@ -202,11 +190,7 @@ async fn a_model_that_its_user_cannot_read_runs_as_who_started_it_and_the_log_sa
     let replica = draft.ready().await;
     assert_eq!(replica.predicted(json!(["user", null])).await, json!(0));
     replica.log_line("user 60000 cannot read its files").await;
-    for act in [
-        ("umount", "/"),
-        ("mount", "/tmp"),
-        ("write", "/proc/sys/kernel/core_pattern"),
-    ] {
+    for act in [("umount", "/"), ("mount", "/tmp"), ("write", "/proc/sys/kernel/core_pattern")] {
         refused(&replica, act.0, json!(act.1)).await;
     }
 }
@@ -221,18 +205,12 @@ async fn without_namespaces_a_model_has_a_copy_of_its_app_and_no_privileges() {
     assert_eq!(replica.predicted(json!(["read", "data/given"])).await, json!("given+"));
     assert_eq!(std::fs::read_to_string(given).unwrap(), "given");
     let status = replica.predicted(json!(["read", "/proc/self/status"])).await;
-    assert!(
-        status.as_str().unwrap().contains("CapBnd:\t0000000000000000"),
-        "{status}"
-    );
+    assert!(status.as_str().unwrap().contains("CapBnd:\t0000000000000000"), "{status}");
 }
 
 #[tokio::test]
 async fn without_namespaces_a_server_finds_its_secrets_in_its_environment() {
-    let mut draft = Draft::server(
-        "test \"$TRUSS_SECRET_token\" = t0ken && python -m http.server 8000",
-        &[],
-    );
+    let mut draft = Draft::server("test \"$TRUSS_SECRET_token\" = t0ken && python -m http.server 8000", &[]);
     if let Program::Server { readiness_endpoint, .. } = &mut draft.spec.program {
         *readiness_endpoint = "/".into();
     }
@@ -244,20 +222,14 @@ async fn without_namespaces_a_server_finds_its_secrets_in_its_environment() {
 #[tokio::test]
 async fn proxies_and_certificates_of_the_machine_reach_the_model_unless_it_has_its_own() {
     let mut draft = draft();
-    draft.variables = [
-        ("HTTPS_PROXY", "http://machine:1"),
-        ("no_proxy", "local"),
-        ("OTHER", "1"),
-    ]
-    .map(|(name, value)| (name.into(), value.into()))
-    .into();
+    draft.variables = [("HTTPS_PROXY", "http://machine:1"), ("no_proxy", "local"), ("OTHER", "1")]
+        .map(|(name, value)| (name.into(), value.into()))
+        .into();
     draft.spec.environment_variables = [("no_proxy".into(), "mine".into())].into();
     let replica = draft.ready().await;
-    for (name, value) in [
-        ("HTTPS_PROXY", json!("http://machine:1")),
-        ("no_proxy", json!("mine")),
-        ("OTHER", json!(null)),
-    ] {
+    for (name, value) in
+        [("HTTPS_PROXY", json!("http://machine:1")), ("no_proxy", json!("mine")), ("OTHER", json!(null))]
+    {
         assert_eq!(replica.predicted(json!(["environment", name])).await, value, "{name}");
     }
 }

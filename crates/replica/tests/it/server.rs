@@ -33,36 +33,21 @@ http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_
 
 #[tokio::test]
 async fn contract_routes_lead_to_configured_endpoints_and_others_pass_unchanged() {
-    let replica = Draft::server("python serve.py 8000", &[("serve.py", SERVER)])
-        .ready()
-        .await;
+    let replica = Draft::server("python serve.py 8000", &[("serve.py", SERVER)]).ready().await;
     assert_eq!(replica.get("/").await, (200, "GET /alive ".into()));
     assert_eq!(replica.get("/v1/models/model").await, (200, "GET /health ".into()));
-    let predicted = replica
-        .exchange(request("POST", "/v1/models/model:predict?a=1", "{}"))
-        .await;
+    let predicted = replica.exchange(request("POST", "/v1/models/model:predict?a=1", "{}")).await;
     assert_eq!(predicted, (200, "POST /infer?a=1 {}".into()));
-    assert_eq!(
-        replica.exchange(request("PUT", "/any/path?q", "x")).await,
-        (200, "PUT /any/path?q x".into())
-    );
+    assert_eq!(replica.exchange(request("PUT", "/any/path?q", "x")).await, (200, "PUT /any/path?q x".into()));
     assert_eq!(replica.get("/missing").await.0, 404);
-    let stream = replica
-        .send(request("GET", "/stream", ""))
-        .await
-        .into_body()
-        .collect()
-        .await
-        .unwrap();
+    let stream = replica.send(request("GET", "/stream", "")).await.into_body().collect().await.unwrap();
     assert_eq!(stream.to_bytes(), "onetwo");
     replica.log_line("served /any/path?q").await;
 }
 
 #[tokio::test]
 async fn a_server_that_ends_is_explained() {
-    let replica = Draft::server("python serve.py 8000", &[("serve.py", SERVER)])
-        .ready()
-        .await;
+    let replica = Draft::server("python serve.py 8000", &[("serve.py", SERVER)]).ready().await;
     assert_eq!(replica.get("/exit").await.0, 502);
     assert_eq!(replica.exit().await.cause, ExitCause::Code { code: 3 });
 }
@@ -83,9 +68,7 @@ async fn a_server_that_never_answers_is_not_ready_and_then_given_up() {
 async fn a_server_is_asked_to_stop_before_it_is_ended() {
     let command = "trap 'echo goodbye; exit 0' TERM; python serve.py 8000 & wait $!";
     let replica = Draft::server(command, &[("serve.py", SERVER)]).ready().await;
-    replica
-        .exchange(request("POST", "/_greenroom/drain", "{\"timeout_ms\": 5000}"))
-        .await;
+    replica.exchange(request("POST", "/_greenroom/drain", "{\"timeout_ms\": 5000}")).await;
     assert_eq!(replica.exit().await.cause, ExitCause::Stopped);
     replica.log_line("goodbye").await;
 }

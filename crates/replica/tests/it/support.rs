@@ -37,25 +37,15 @@ pub fn python() -> &'static Path {
         let (python, done) = (folder.join("bin/python"), folder.join("complete"));
         if std::fs::read_to_string(&done).unwrap_or_default() != REQUIREMENTS.join("\n") {
             let _ = std::fs::remove_dir_all(&folder);
-            let has_uv = Command::new("uv")
-                .arg("--version")
-                .output()
-                .is_ok_and(|output| output.status.success());
+            let has_uv = Command::new("uv").arg("--version").output().is_ok_and(|output| output.status.success());
             if has_uv {
                 succeed(Command::new("uv").args(["venv", "--quiet"]).arg(&folder));
                 succeed(
-                    Command::new("uv")
-                        .args(["pip", "install", "--quiet", "--python"])
-                        .arg(&python)
-                        .args(REQUIREMENTS),
+                    Command::new("uv").args(["pip", "install", "--quiet", "--python"]).arg(&python).args(REQUIREMENTS),
                 );
             } else {
                 succeed(Command::new("python3").args(["-m", "venv"]).arg(&folder));
-                succeed(
-                    Command::new(&python)
-                        .args(["-m", "pip", "install", "--quiet"])
-                        .args(REQUIREMENTS),
-                );
+                succeed(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(REQUIREMENTS));
             }
             std::fs::write(&done, REQUIREMENTS.join("\n")).unwrap();
         }
@@ -95,12 +85,7 @@ impl Draft {
             "model_module_dir": "model", "model_class_filename": "model.py", "model_class_name": "Model",
             "secrets": {}, "runtime": {},
         });
-        let program = Program::Truss {
-            python: python().to_owned(),
-            app,
-            packages: None,
-            config,
-        };
+        let program = Program::Truss { python: python().to_owned(), app, packages: None, config };
         Self::new(folder, program)
     }
 
@@ -139,11 +124,7 @@ impl Draft {
             request_timeout_ms: 20_000,
             start_timeout_ms: 20_000,
             max_body_bytes: 8 << 20,
-            limits: Limits {
-                memory_bytes: None,
-                millicpu: None,
-                open_files: 1024,
-            },
+            limits: Limits { memory_bytes: None, millicpu: None, open_files: 1024 },
             sandbox: Sandbox::default(),
         };
         Self {
@@ -198,15 +179,7 @@ impl Draft {
     pub async fn ready_without_namespaces(self) -> Replica {
         let none = "for kind in user mnt; do echo 0 >/proc/sys/user/max_${kind}_namespaces; done; exec \"$@\"";
         let mut command = Command::new("unshare");
-        command.args([
-            "--user",
-            "--map-root-user",
-            "sh",
-            "-c",
-            none,
-            "sh",
-            env!("CARGO_BIN_EXE_replica"),
-        ]);
+        command.args(["--user", "--map-root-user", "sh", "-c", none, "sh", env!("CARGO_BIN_EXE_replica")]);
         let replica = self.start_by(command);
         replica.phase("ready", |phase| matches!(phase, Phase::Ready)).await;
         replica
@@ -216,19 +189,10 @@ impl Draft {
         let directory = self.folder.path().join("replicas/one");
         std::fs::create_dir_all(&directory).unwrap();
         std::fs::write(directory.join(file::SPEC), serde_json::to_vec(&self.spec).unwrap()).unwrap();
-        let mut child = program
-            .arg(&directory)
-            .envs(&self.variables)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut child =
+            program.arg(&directory).envs(&self.variables).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         serde_json::to_writer(child.stdin.take().unwrap(), &self.secrets).unwrap();
-        Replica {
-            directory,
-            child,
-            folder: self.folder,
-        }
+        Replica { directory, child, folder: self.folder }
     }
 
     /// Starts it and waits until it is ready.
@@ -261,8 +225,7 @@ impl Replica {
 
     /// Waits for a phase.
     pub async fn phase(&self, label: &str, matches: impl Fn(&Phase) -> bool) -> Status {
-        self.until(label, || self.status().filter(|status| matches(&status.phase)))
-            .await
+        self.until(label, || self.status().filter(|status| matches(&status.phase))).await
     }
 
     /// Waits until a request has been accepted and not answered.
@@ -290,12 +253,7 @@ impl Replica {
             let threads = std::fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten();
             let lists = threads.filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("children")).ok());
             let lists: Vec<String> = lists.collect();
-            found.extend(
-                lists
-                    .iter()
-                    .flat_map(|list| list.split_whitespace())
-                    .map(|id| id.parse::<i32>().unwrap()),
-            );
+            found.extend(lists.iter().flat_map(|list| list.split_whitespace()).map(|id| id.parse::<i32>().unwrap()));
             next += 1;
         }
         found.split_off(1)
@@ -317,12 +275,7 @@ impl Replica {
             if let Some(found) = look() {
                 return found;
             }
-            assert!(
-                start.elapsed() < PATIENCE,
-                "no {label}; status {:?}; log {:#?}",
-                self.status(),
-                self.log()
-            );
+            assert!(start.elapsed() < PATIENCE, "no {label}; status {:?}; log {:#?}", self.status(), self.log());
             // polls for a condition
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -341,34 +294,22 @@ impl Replica {
 
     /// Waits for a log line.
     pub async fn log_line(&self, part: &str) -> LogLine {
-        self.until(part, || self.log().into_iter().find(|line| line.message.contains(part)))
-            .await
+        self.until(part, || self.log().into_iter().find(|line| line.message.contains(part))).await
     }
 
     /// Sends a request over a connection of its own. The body of the answer has not been read.
     pub async fn send(&self, request: Request<Full<Bytes>>) -> Response<hyper::body::Incoming> {
-        let stream = tokio::net::UnixStream::connect(self.directory.join(file::SOCKET))
-            .await
-            .unwrap();
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-            .await
-            .unwrap();
+        let stream = tokio::net::UnixStream::connect(self.directory.join(file::SOCKET)).await.unwrap();
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection.with_upgrades());
-        tokio::time::timeout(PATIENCE, sender.send_request(request))
-            .await
-            .unwrap()
-            .unwrap()
+        tokio::time::timeout(PATIENCE, sender.send_request(request)).await.unwrap().unwrap()
     }
 
     /// Status and text of an answer.
     pub async fn exchange(&self, request: Request<Full<Bytes>>) -> (u16, String) {
         let answer = self.send(request).await;
         let status = answer.status().as_u16();
-        let body = tokio::time::timeout(PATIENCE, answer.into_body().collect())
-            .await
-            .unwrap()
-            .unwrap()
-            .to_bytes();
+        let body = tokio::time::timeout(PATIENCE, answer.into_body().collect()).await.unwrap().unwrap().to_bytes();
         (status, String::from_utf8(body.into()).unwrap())
     }
 
@@ -379,8 +320,7 @@ impl Replica {
 
     /// Calls `predict`.
     pub async fn predict(&self, body: Value) -> (u16, String) {
-        self.exchange(request("POST", "/v1/models/model:predict", body.to_string()))
-            .await
+        self.exchange(request("POST", "/v1/models/model:predict", body.to_string())).await
     }
 
     /// The JSON that `predict` answers.
@@ -393,10 +333,5 @@ impl Replica {
 
 /// A request with a body.
 pub fn request(method: &str, path: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
-    Request::builder()
-        .method(method)
-        .uri(path)
-        .header("host", "model")
-        .body(Full::new(body.into()))
-        .unwrap()
+    Request::builder().method(method).uri(path).header("host", "model").body(Full::new(body.into())).unwrap()
 }

@@ -36,24 +36,16 @@ class Model:
 "#;
 
 async fn open(replica: &Replica) -> WebSocketStream<UnixStream> {
-    let stream = UnixStream::connect(replica.directory.join("replica.sock"))
-        .await
-        .unwrap();
+    let stream = UnixStream::connect(replica.directory.join("replica.sock")).await.unwrap();
     let mut request =
         tokio_tungstenite::tungstenite::client::IntoClientRequest::into_client_request("ws://model/v1/websocket?a=b")
             .unwrap();
-    request
-        .headers_mut()
-        .insert("x-baseten-request-id", "r-ws".parse().unwrap());
+    request.headers_mut().insert("x-baseten-request-id", "r-ws".parse().unwrap());
     client_async(request, stream).await.unwrap().0
 }
 
 async fn next(socket: &mut WebSocketStream<UnixStream>) -> Message {
-    tokio::time::timeout(PATIENCE, socket.next())
-        .await
-        .expect("a message in time")
-        .unwrap()
-        .unwrap()
+    tokio::time::timeout(PATIENCE, socket.next()).await.expect("a message in time").unwrap().unwrap()
 }
 
 async fn close_of(socket: &mut WebSocketStream<UnixStream>) -> CloseFrame {
@@ -81,11 +73,9 @@ async fn messages_go_both_ways_as_they_are() {
 #[tokio::test]
 async fn each_way_to_close_has_its_code() {
     let replica = Draft::model(MODEL).ready().await;
-    for (message, code, reason) in [
-        ("done", 1000, ""),
-        ("close", 4001, "enough"),
-        ("raise", 1011, "Internal Server Error (in model/chainlet)."),
-    ] {
+    for (message, code, reason) in
+        [("done", 1000, ""), ("close", 4001, "enough"), ("raise", 1011, "Internal Server Error (in model/chainlet).")]
+    {
         let mut socket = open(&replica).await;
         socket.send(Message::text(message)).await.unwrap();
         let close = close_of(&mut socket).await;
@@ -98,13 +88,7 @@ async fn each_way_to_close_has_its_code() {
 async fn a_model_hears_when_its_client_leaves() {
     let replica = Draft::model(MODEL).ready().await;
     let mut socket = open(&replica).await;
-    socket
-        .close(Some(CloseFrame {
-            code: 4100.into(),
-            reason: "bye".into(),
-        }))
-        .await
-        .unwrap();
+    socket.close(Some(CloseFrame { code: 4100.into(), reason: "bye".into() })).await.unwrap();
     replica.log_line("left with 4100").await;
     let socket = open(&replica).await;
     drop(socket);
@@ -113,15 +97,10 @@ async fn a_model_hears_when_its_client_leaves() {
 
 #[tokio::test]
 async fn a_model_without_websocket_says_so() {
-    let replica = Draft::model("class Model:\n    def predict(self, inputs):\n        return 1\n")
-        .ready()
-        .await;
+    let replica = Draft::model("class Model:\n    def predict(self, inputs):\n        return 1\n").ready().await;
     let close = close_of(&mut open(&replica).await).await;
     assert_eq!(u16::from(close.code), 1003);
-    assert_eq!(
-        close.reason.as_str(),
-        "WebSocket is not implemented on this deployment."
-    );
+    assert_eq!(close.reason.as_str(), "WebSocket is not implemented on this deployment.");
 }
 
 const SERVER: &str = r#"

@@ -38,10 +38,7 @@ on_every_place! {
 }
 
 fn chunks(chunks: &[&'static str]) -> impl futures::Stream<Item = Result<Bytes, std::io::Error>> + Unpin + use<> {
-    let chunks: Vec<_> = chunks
-        .iter()
-        .map(|chunk| Ok(Bytes::from_static(chunk.as_bytes())))
-        .collect();
+    let chunks: Vec<_> = chunks.iter().map(|chunk| Ok(Bytes::from_static(chunk.as_bytes()))).collect();
     stream::iter(chunks)
 }
 
@@ -80,18 +77,8 @@ async fn a_blob_reads_back_as_it_was_written(place: Place) {
 async fn a_large_blob_reads_back_as_it_was_written(place: Place) {
     let blobs = &place.blobs;
     let megabyte = |number: u8| Ok::<_, std::io::Error>(Bytes::from(vec![number; 1 << 20]));
-    blobs
-        .put("large", stream::iter((0..23).map(megabyte)), u64::MAX)
-        .await
-        .unwrap();
-    let read: Vec<Bytes> = blobs
-        .get("large", None)
-        .await
-        .unwrap()
-        .chunks
-        .try_collect()
-        .await
-        .unwrap();
+    blobs.put("large", stream::iter((0..23).map(megabyte)), u64::MAX).await.unwrap();
+    let read: Vec<Bytes> = blobs.get("large", None).await.unwrap().chunks.try_collect().await.unwrap();
     let read = read.concat();
     assert_eq!(read.len(), 23 << 20);
     assert!(read.iter().enumerate().all(|(at, byte)| *byte == (at >> 20) as u8));
@@ -101,10 +88,7 @@ async fn what_is_too_large_or_breaks_off_is_not_there(place: Place) {
     let blobs = &place.blobs;
     blobs.put("kept", chunks(&["old"]), 10).await.unwrap();
     let too_large = blobs.put("kept", chunks(&["12345", "678901"]), 10).await;
-    assert!(
-        matches!(too_large, Err(Error::TooLarge { limit_bytes: 10 })),
-        "{too_large:?}"
-    );
+    assert!(matches!(too_large, Err(Error::TooLarge { limit_bytes: 10 })), "{too_large:?}");
     let breaks = chunks(&["12345"]).chain(stream::once(std::future::ready(Err(std::io::Error::other("gone")))));
     assert!(blobs.put("kept", breaks, 10).await.is_err());
     let large = stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from(vec![0; 1 << 20]))).take(30);
@@ -143,13 +127,7 @@ async fn a_sweep_takes_old_blobs_that_nobody_keeps(place: Place) {
     assert_eq!(blobs.sweep("a", written, |_| false).await.unwrap(), 0);
     let later = written.plus(60_000);
     assert_eq!(blobs.sweep("a", later, |key| key == "a/kept").await.unwrap(), 1);
-    let left: Vec<String> = blobs
-        .list("a")
-        .await
-        .unwrap()
-        .into_iter()
-        .map(|blob| blob.key)
-        .collect();
+    let left: Vec<String> = blobs.list("a").await.unwrap().into_iter().map(|blob| blob.key).collect();
     assert_eq!(left, ["a/kept"]);
     assert_eq!(blobs.list("b").await.unwrap().len(), 1);
     assert_eq!(blobs.sweep("a", Timestamp(0), |_| false).await.unwrap(), 0);

@@ -39,10 +39,7 @@ impl Place {
             while let Ok((connection, _)) = listener.accept().await {
                 let service = service.clone();
                 tokio::spawn(async move {
-                    Builder::new(TokioExecutor::new())
-                        .serve_connection(TokioIo::new(connection), service)
-                        .await
-                        .ok();
+                    Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(connection), service).await.ok();
                 });
             }
         });
@@ -53,10 +50,7 @@ impl Place {
             access_key_id: "id".into(),
             secret_access_key: "secret".into(),
         };
-        Self {
-            blobs: Blobs::open(&location).unwrap(),
-            folder,
-        }
+        Self { blobs: Blobs::open(&location).unwrap(), folder }
     }
 
     /// Where it lies on disk.

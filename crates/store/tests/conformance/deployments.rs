@@ -20,10 +20,7 @@ pub async fn names_count_up_and_are_never_reused(database: Database) {
     let mut named = push(&model, 3);
     named.name = Some("deployment-3".into());
     store.add_deployment(&named, None).await.unwrap();
-    assert_eq!(
-        store.add_deployment(&push(&model, 4), None).await.unwrap().name,
-        "deployment-4"
-    );
+    assert_eq!(store.add_deployment(&push(&model, 4), None).await.unwrap().name, "deployment-4");
 }
 
 pub async fn side_by_side_pushes_get_names_of_their_own(database: Database) {
@@ -35,10 +32,7 @@ pub async fn side_by_side_pushes_get_names_of_their_own(database: Database) {
     });
     let mut names = join_all(pushes).await;
     names.sort_by_key(|name| name.trim_start_matches("deployment-").parse::<u32>().unwrap());
-    assert_eq!(
-        names,
-        (2..12).map(|number| format!("deployment-{number}")).collect::<Vec<_>>()
-    );
+    assert_eq!(names, (2..12).map(|number| format!("deployment-{number}")).collect::<Vec<_>>());
 }
 
 pub async fn a_taken_name_is_refused_and_changes_nothing(database: Database) {
@@ -53,10 +47,7 @@ pub async fn a_taken_name_is_refused_and_changes_nothing(database: Database) {
     first.name = second.name.clone();
     let taken = store.save_deployment(&mut first, None).await;
     assert!(matches!(taken, Err(Error::NameTaken { .. })), "{taken:?}");
-    assert_eq!(
-        store.deployments(&model.id, Some("deployment-2")).await.unwrap(),
-        [second]
-    );
+    assert_eq!(store.deployments(&model.id, Some("deployment-2")).await.unwrap(), [second]);
     assert_eq!(store.deployments(&model.id, Some("deployment-")).await.unwrap(), []);
 }
 
@@ -66,22 +57,10 @@ pub async fn a_push_for_an_unknown_environment_is_refused(database: Database) {
     let mut push = push(&model, 2);
     push.target_environment = Some("staging".into());
     let refused = store.add_deployment(&push, None).await;
-    assert!(
-        matches!(
-            refused,
-            Err(Error::NotFound {
-                kind: "environment",
-                ..
-            })
-        ),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(Error::NotFound { kind: "environment", .. })), "{refused:?}");
     let nowhere = crate::fixtures::push(&crate::fixtures::model(9, "no"), 3);
     let refused = store.add_deployment(&nowhere, None).await;
-    assert!(
-        matches!(refused, Err(Error::NotFound { kind: "model", .. })),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(Error::NotFound { kind: "model", .. })), "{refused:?}");
 }
 
 pub async fn a_development_push_overwrites_in_place(database: Database) {
@@ -98,10 +77,7 @@ pub async fn a_development_push_overwrites_in_place(database: Database) {
     store.change_deployment(&made.id, None, touch).await.unwrap();
     push.id = api::id::DeploymentId::from_entropy(3);
     push.config = json!({"model_name": "changed"});
-    push.archive = Archive {
-        key: "archives/new".into(),
-        bytes: 11,
-    };
+    push.archive = Archive { key: "archives/new".into(), bytes: 11 };
     push.created_at = NOW.plus(100);
     let overwritten = store.add_deployment(&push, None).await.unwrap();
     assert_eq!((&overwritten.id, &overwritten.name), (&made.id, &made.name));
@@ -151,10 +127,7 @@ pub async fn a_change_that_fails_saves_nothing(database: Database) {
     let (_, deployment) = with_model(&store).await;
     let fail = |deployment: &mut store::domain::Deployment| {
         deployment.target_replicas = 9;
-        Err::<(), Error>(Error::NotFound {
-            kind: "reason",
-            id: "none".into(),
-        })
+        Err::<(), Error>(Error::NotFound { kind: "reason", id: "none".into() })
     };
     assert!(store.change_deployment(&deployment.id, None, fail).await.is_err());
     let look = |deployment: &mut store::domain::Deployment| Ok::<u32, Error>(deployment.target_replicas);
@@ -172,10 +145,7 @@ pub async fn a_deployment_that_an_environment_serves_is_not_deleted(database: Da
     store.stage(&second.id, PRODUCTION, None).await.unwrap();
     store.delete_deployment(&first.id, None).await.unwrap();
     assert!(matches!(store.deployment(&first.id).await, Err(Error::NotFound { .. })));
-    assert!(matches!(
-        store.delete_deployment(&first.id, None).await,
-        Err(Error::NotFound { .. })
-    ));
+    assert!(matches!(store.delete_deployment(&first.id, None).await, Err(Error::NotFound { .. })));
 }
 
 pub async fn everything_reads_back_as_written(database: Database) {
@@ -189,8 +159,5 @@ pub async fn everything_reads_back_as_written(database: Database) {
     let made = store.add_deployment(&push, None).await.unwrap();
     assert_eq!(store.deployment(&made.id).await.unwrap(), made);
     assert_eq!(made.user_env, push.user_env);
-    assert_eq!(
-        (made.name.as_str(), made.labels, made.raw_config),
-        ("Fancy.name_1", None, None)
-    );
+    assert_eq!((made.name.as_str(), made.labels, made.raw_config), ("Fancy.name_1", None, None));
 }

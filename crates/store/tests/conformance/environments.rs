@@ -13,10 +13,7 @@ pub async fn putting_a_deployment_on_stage_clears_its_target(database: Database)
     let deployment = store.add_deployment(&push, None).await.unwrap();
     assert_eq!(deployment.target_environment.as_deref(), Some(PRODUCTION));
     store.stage(&deployment.id, PRODUCTION, None).await.unwrap();
-    assert_eq!(
-        store.environment(&model.id, PRODUCTION).await.unwrap().current,
-        Some(deployment.id.clone())
-    );
+    assert_eq!(store.environment(&model.id, PRODUCTION).await.unwrap().current, Some(deployment.id.clone()));
     let staged = store.deployment(&deployment.id).await.unwrap();
     assert_eq!(staged.target_environment, None);
     assert!(staged.generation > deployment.generation);
@@ -33,53 +30,31 @@ pub async fn who_leaves_the_stage_goes_to_zero_and_who_enters_takes_its_settings
     production.autoscaling.max_replica = 5;
     store.save_environment(&mut production, None).await.unwrap();
     store.stage(&first.id, PRODUCTION, None).await.unwrap();
-    assert_eq!(
-        store.deployment(&first.id).await.unwrap().autoscaling,
-        production.autoscaling
-    );
+    assert_eq!(store.deployment(&first.id).await.unwrap().autoscaling, production.autoscaling);
     let mut first = store.deployment(&first.id).await.unwrap();
     first.target_replicas = 2;
     store.save_deployment(&mut first, None).await.unwrap();
 
     let second = store.add_deployment(&push(&model, 2), None).await.unwrap();
     store.stage(&second.id, PRODUCTION, None).await.unwrap();
-    assert_eq!(
-        store.deployment(&second.id).await.unwrap().autoscaling,
-        production.autoscaling
-    );
+    assert_eq!(store.deployment(&second.id).await.unwrap().autoscaling, production.autoscaling);
     let left = store.deployment(&first.id).await.unwrap();
-    assert_eq!(
-        (
-            left.target_replicas,
-            left.autoscaling.min_replica,
-            left.autoscaling.max_replica
-        ),
-        (0, 0, 5)
-    );
+    assert_eq!((left.target_replicas, left.autoscaling.min_replica, left.autoscaling.max_replica), (0, 0, 5));
     assert!(left.generation > first.generation);
 }
 
 pub async fn a_deleted_environment_is_nobodys_target(database: Database) {
     let store = database.open().await;
     let (model, first) = with_model(&store).await;
-    store
-        .create_environment(&environment(&model, "staging"), None)
-        .await
-        .unwrap();
+    store.create_environment(&environment(&model, "staging"), None).await.unwrap();
     store.stage(&first.id, "staging", None).await.unwrap();
     let mut push = push(&model, 2);
     push.target_environment = Some("staging".into());
     let aimed = store.add_deployment(&push, None).await.unwrap();
     store.delete_environment(&model.id, "staging", None).await.unwrap();
     assert_eq!(store.deployment(&aimed.id).await.unwrap().target_environment, None);
-    assert!(matches!(
-        store.environment(&model.id, "staging").await,
-        Err(Error::NotFound { .. })
-    ));
-    assert!(matches!(
-        store.delete_environment(&model.id, "staging", None).await,
-        Err(Error::NotFound { .. })
-    ));
+    assert!(matches!(store.environment(&model.id, "staging").await, Err(Error::NotFound { .. })));
+    assert!(matches!(store.delete_environment(&model.id, "staging", None).await, Err(Error::NotFound { .. })));
     store.deployment(&first.id).await.unwrap();
 }
 
@@ -88,13 +63,8 @@ pub async fn names_are_unique_within_a_model(database: Database) {
     let (model, _) = with_model(&store).await;
     let taken = store.create_environment(&environment(&model, PRODUCTION), None).await;
     assert!(matches!(taken, Err(Error::NameTaken { .. })), "{taken:?}");
-    let nowhere = store
-        .create_environment(&environment(&crate::fixtures::model(9, "no"), "staging"), None)
-        .await;
-    assert!(
-        matches!(nowhere, Err(Error::NotFound { kind: "model", .. })),
-        "{nowhere:?}"
-    );
+    let nowhere = store.create_environment(&environment(&crate::fixtures::model(9, "no"), "staging"), None).await;
+    assert!(matches!(nowhere, Err(Error::NotFound { kind: "model", .. })), "{nowhere:?}");
 }
 
 pub async fn a_save_of_an_older_generation_is_refused(database: Database) {

@@ -14,123 +14,38 @@ use crate::{fixtures::*, support::Database};
 const MILLI: i64 = 1_000_000;
 
 fn line(timestamp_ns: i64, message: &str) -> LogLine {
-    LogLine {
-        timestamp_ns,
-        level: None,
-        request_id: None,
-        message: message.into(),
-    }
+    LogLine { timestamp_ns, level: None, request_id: None, message: message.into() }
 }
 
 fn record(deployment: &Deployment, line: LogLine) -> LogRecord {
-    LogRecord {
-        deployment_id: deployment.id.clone(),
-        replica_id: None,
-        component: Component::Model,
-        line,
-    }
+    LogRecord { deployment_id: deployment.id.clone(), replica_id: None, component: Component::Model, line }
 }
 
 /// A query for lines the tests append: before the fixture's own first line.
 fn query(deployment: &Deployment) -> LogQuery {
-    LogQuery {
-        deployments: vec![deployment.id.clone()],
-        end_ms: NOW.0 - 1,
-        limit: 100,
-        ..Default::default()
-    }
+    LogQuery { deployments: vec![deployment.id.clone()], end_ms: NOW.0 - 1, limit: 100, ..Default::default() }
 }
 
 async fn messages(store: &Store, query: LogQuery) -> String {
     let records = store.logs(&query).await.unwrap();
-    records
-        .iter()
-        .map(|record| record.line.message.as_str())
-        .collect::<Vec<_>>()
-        .join(" ")
+    records.iter().map(|record| record.line.message.as_str()).collect::<Vec<_>>().join(" ")
 }
 
 pub async fn lines_come_in_order_within_their_window(database: Database) {
     let store = database.open().await;
     let (_, deployment) = with_model(&store).await;
-    let lines = [
-        (7, "g"),
-        (5, "a"),
-        (5, "b"),
-        (6 * MILLI, "h"),
-        (5, "c"),
-        (6 * MILLI + 999_999, "i"),
-        (7 * MILLI, "j"),
-    ];
-    let records: Vec<LogRecord> = lines
-        .iter()
-        .map(|(at, text)| record(&deployment, line(*at, text)))
-        .collect();
+    let lines =
+        [(7, "g"), (5, "a"), (5, "b"), (6 * MILLI, "h"), (5, "c"), (6 * MILLI + 999_999, "i"), (7 * MILLI, "j")];
+    let records: Vec<LogRecord> = lines.iter().map(|(at, text)| record(&deployment, line(*at, text))).collect();
     store.append_logs(&records).await.unwrap();
     assert_eq!(messages(&store, query(&deployment)).await, "a b c g h i j");
-    assert_eq!(
-        messages(
-            &store,
-            LogQuery {
-                newest_first: true,
-                ..query(&deployment)
-            }
-        )
-        .await,
-        "j i h g c b a"
-    );
-    assert_eq!(
-        messages(
-            &store,
-            LogQuery {
-                newest_first: true,
-                limit: 2,
-                ..query(&deployment)
-            }
-        )
-        .await,
-        "j i"
-    );
-    assert_eq!(
-        messages(
-            &store,
-            LogQuery {
-                start_ms: 6,
-                end_ms: 6,
-                ..query(&deployment)
-            }
-        )
-        .await,
-        "h i"
-    );
-    assert_eq!(
-        messages(
-            &store,
-            LogQuery {
-                deployments: vec![],
-                ..query(&deployment)
-            }
-        )
-        .await,
-        ""
-    );
+    assert_eq!(messages(&store, LogQuery { newest_first: true, ..query(&deployment) }).await, "j i h g c b a");
+    assert_eq!(messages(&store, LogQuery { newest_first: true, limit: 2, ..query(&deployment) }).await, "j i");
+    assert_eq!(messages(&store, LogQuery { start_ms: 6, end_ms: 6, ..query(&deployment) }).await, "h i");
+    assert_eq!(messages(&store, LogQuery { deployments: vec![], ..query(&deployment) }).await, "");
     let other = DeploymentId::from_entropy(99);
-    assert_eq!(
-        messages(
-            &store,
-            LogQuery {
-                deployments: vec![other.clone()],
-                ..query(&deployment)
-            }
-        )
-        .await,
-        ""
-    );
-    let both = LogQuery {
-        deployments: vec![other, deployment.id.clone()],
-        limit: 1,
-        ..query(&deployment)
-    };
+    assert_eq!(messages(&store, LogQuery { deployments: vec![other.clone()], ..query(&deployment) }).await, "");
+    let both = LogQuery { deployments: vec![other, deployment.id.clone()], limit: 1, ..query(&deployment) };
     assert_eq!(messages(&store, both).await, "a");
 }
 
@@ -149,65 +64,24 @@ pub async fn lines_are_picked_by_their_fields(database: Database) {
             message: "full\0".into(),
         },
     };
-    let info = LogLine {
-        level: Some(Level::Info),
-        ..line(2, "info")
-    };
-    store
-        .append_logs(&[
-            full.clone(),
-            record(&deployment, info),
-            record(&deployment, line(3, "bare")),
-        ])
-        .await
-        .unwrap();
+    let info = LogLine { level: Some(Level::Info), ..line(2, "info") };
+    store.append_logs(&[full.clone(), record(&deployment, info), record(&deployment, line(3, "bare"))]).await.unwrap();
     assert_eq!(
-        messages(
-            &store,
-            LogQuery {
-                min_level: Some(Level::Debug),
-                ..query(&deployment)
-            }
-        )
-        .await,
+        messages(&store, LogQuery { min_level: Some(Level::Debug), ..query(&deployment) }).await,
         "full\u{fffd} info"
     );
     assert_eq!(
-        messages(
-            &store,
-            LogQuery {
-                min_level: Some(Level::Warning),
-                ..query(&deployment)
-            }
-        )
-        .await,
+        messages(&store, LogQuery { min_level: Some(Level::Warning), ..query(&deployment) }).await,
         "full\u{fffd}"
     );
-    let by_replica = LogQuery {
-        replica: Some(replica.to_string()),
-        ..query(&deployment)
-    };
+    let by_replica = LogQuery { replica: Some(replica.to_string()), ..query(&deployment) };
     assert_eq!(messages(&store, by_replica.clone()).await, "full\u{fffd}");
     assert_eq!(
-        messages(
-            &store,
-            LogQuery {
-                request_id: Some("r1".into()),
-                ..query(&deployment)
-            }
-        )
-        .await,
+        messages(&store, LogQuery { request_id: Some("r1".into()), ..query(&deployment) }).await,
         "full\u{fffd}"
     );
     assert_eq!(
-        messages(
-            &store,
-            LogQuery {
-                component: Some(Component::Model),
-                ..query(&deployment)
-            }
-        )
-        .await,
+        messages(&store, LogQuery { component: Some(Component::Model), ..query(&deployment) }).await,
         "info bare"
     );
     let mut read = store.logs(&by_replica).await.unwrap().remove(0);
@@ -219,56 +93,17 @@ pub async fn lines_are_picked_by_their_message_across_pages(database: Database) 
     let store = database.open().await;
     let (_, deployment) = with_model(&store).await;
     let text = |number: i64| {
-        if number % 1500 == 0 {
-            format!("Needle-{number}")
-        } else {
-            format!("hay-{number}")
-        }
+        if number % 1500 == 0 { format!("Needle-{number}") } else { format!("hay-{number}") }
     };
-    let records: Vec<LogRecord> = (1..=6000)
-        .map(|number| record(&deployment, line(number, &text(number))))
-        .collect();
+    let records: Vec<LogRecord> = (1..=6000).map(|number| record(&deployment, line(number, &text(number)))).collect();
     store.append_logs(&records).await.unwrap();
-    let includes = LogQuery {
-        includes: vec!["Needle".into()],
-        ..query(&deployment)
-    };
-    assert_eq!(
-        messages(&store, includes.clone()).await,
-        "Needle-1500 Needle-3000 Needle-4500 Needle-6000"
-    );
-    let newest = LogQuery {
-        newest_first: true,
-        limit: 3,
-        ..includes.clone()
-    };
+    let includes = LogQuery { includes: vec!["Needle".into()], ..query(&deployment) };
+    assert_eq!(messages(&store, includes.clone()).await, "Needle-1500 Needle-3000 Needle-4500 Needle-6000");
+    let newest = LogQuery { newest_first: true, limit: 3, ..includes.clone() };
     assert_eq!(messages(&store, newest).await, "Needle-6000 Needle-4500 Needle-3000");
-    assert_eq!(
-        messages(
-            &store,
-            LogQuery {
-                excludes: vec!["-3".into(), "00".into()],
-                ..includes.clone()
-            }
-        )
-        .await,
-        ""
-    );
-    assert_eq!(
-        messages(
-            &store,
-            LogQuery {
-                includes: vec!["needle".into()],
-                ..query(&deployment)
-            }
-        )
-        .await,
-        ""
-    );
-    let pattern = LogQuery {
-        pattern: Some(r"^\w+dle-[1-3]\d{3}$".parse().unwrap()),
-        ..query(&deployment)
-    };
+    assert_eq!(messages(&store, LogQuery { excludes: vec!["-3".into(), "00".into()], ..includes.clone() }).await, "");
+    assert_eq!(messages(&store, LogQuery { includes: vec!["needle".into()], ..query(&deployment) }).await, "");
+    let pattern = LogQuery { pattern: Some(r"^\w+dle-[1-3]\d{3}$".parse().unwrap()), ..query(&deployment) };
     assert_eq!(messages(&store, pattern).await, "Needle-1500 Needle-3000");
 }
 
@@ -277,34 +112,15 @@ pub async fn a_part_of_a_replicas_log_is_stored_once(database: Database) {
     let (_, deployment) = with_model(&store).await;
     let replica = replica(1, &deployment);
     store.add_replica(&replica).await.unwrap();
-    store
-        .append_replica_log(&replica.id, 0, 10, &[line(1, "a"), line(2, "b")])
-        .await
-        .unwrap();
-    store
-        .append_replica_log(&replica.id, 0, 10, &[line(1, "a"), line(2, "b")])
-        .await
-        .unwrap();
-    store
-        .append_replica_log(&replica.id, 10, 15, &[line(3, "c")])
-        .await
-        .unwrap();
+    store.append_replica_log(&replica.id, 0, 10, &[line(1, "a"), line(2, "b")]).await.unwrap();
+    store.append_replica_log(&replica.id, 0, 10, &[line(1, "a"), line(2, "b")]).await.unwrap();
+    store.append_replica_log(&replica.id, 10, 15, &[line(3, "c")]).await.unwrap();
     assert_eq!(
-        messages(
-            &store,
-            LogQuery {
-                replica: Some(replica.id.to_string()),
-                ..query(&deployment)
-            }
-        )
-        .await,
+        messages(&store, LogQuery { replica: Some(replica.id.to_string()), ..query(&deployment) }).await,
         "a b c"
     );
     assert_eq!(store.replicas(None).await.unwrap()[0].log_cursor, 15);
-    store
-        .append_replica_log(&ReplicaId::from_entropy(2), 0, 10, &[line(1, "x")])
-        .await
-        .unwrap();
+    store.append_replica_log(&ReplicaId::from_entropy(2), 0, 10, &[line(1, "x")]).await.unwrap();
     assert_eq!(messages(&store, query(&deployment)).await, "a b c");
 }
 
@@ -313,9 +129,7 @@ pub async fn pruning_takes_the_oldest_and_the_orphaned(database: Database) {
     let (model, deployment) = with_model(&store).await;
     let gone = store.add_deployment(&push(&model, 2), None).await.unwrap();
     let lines = |deployment: &Deployment| -> Vec<LogRecord> {
-        (1..=6)
-            .map(|number| record(deployment, line(number * MILLI, &number.to_string())))
-            .collect()
+        (1..=6).map(|number| record(deployment, line(number * MILLI, &number.to_string()))).collect()
     };
     store.append_logs(&lines(&deployment)).await.unwrap();
     store.append_logs(&lines(&gone)).await.unwrap();

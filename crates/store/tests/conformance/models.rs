@@ -14,37 +14,17 @@ pub async fn a_model_comes_with_environment_deployment_log_line_and_audit_entry(
     let production = environment(&model, PRODUCTION);
     let mut audit = event("MODEL_DEPLOYED");
     audit.model_id = Some(model.id.clone());
-    let first = store
-        .create_model(&model, &production, &push(&model, 1), Some(&audit))
-        .await
-        .unwrap();
+    let first = store.create_model(&model, &production, &push(&model, 1), Some(&audit)).await.unwrap();
     assert_eq!(store.model(&model.id).await.unwrap(), model);
     assert_eq!(store.environments(Some(&model.id)).await.unwrap(), [production]);
     assert_eq!(first.name, "deployment-1");
-    assert_eq!(
-        store.deployments(&model.id, None).await.unwrap(),
-        std::slice::from_ref(&first)
-    );
-    let query = LogQuery {
-        deployments: vec![first.id],
-        end_ms: u64::MAX,
-        limit: 10,
-        ..Default::default()
-    };
+    assert_eq!(store.deployments(&model.id, None).await.unwrap(), std::slice::from_ref(&first));
+    let query = LogQuery { deployments: vec![first.id], end_ms: u64::MAX, limit: 10, ..Default::default() };
     let lines = store.logs(&query).await.unwrap();
     assert_eq!(lines.len(), 1);
-    assert_eq!(
-        (lines[0].component, lines[0].line.message.as_str()),
-        (Component::Deploy, "waiting for a build")
-    );
-    let entries = store
-        .audit_log(&AuditQuery {
-            model_id: Some(model.id),
-            limit: 10,
-            ..Default::default()
-        })
-        .await
-        .unwrap();
+    assert_eq!((lines[0].component, lines[0].line.message.as_str()), (Component::Deploy, "waiting for a build"));
+    let entries =
+        store.audit_log(&AuditQuery { model_id: Some(model.id), limit: 10, ..Default::default() }).await.unwrap();
     assert_eq!(entries.len(), 1);
 }
 
@@ -52,38 +32,16 @@ pub async fn names_are_unique_within_a_team(database: Database) {
     let store = database.open().await;
     let (first, _) = with_model(&store).await;
     let same_name = model(2, "first");
-    let taken = store
-        .create_model(
-            &same_name,
-            &environment(&same_name, PRODUCTION),
-            &push(&same_name, 2),
-            None,
-        )
-        .await;
+    let taken = store.create_model(&same_name, &environment(&same_name, PRODUCTION), &push(&same_name, 2), None).await;
     assert_eq!(taken.unwrap_err().to_string(), "the model name \"first\" is taken");
     let second = model(2, "second");
-    store
-        .create_model(&second, &environment(&second, PRODUCTION), &push(&second, 2), None)
-        .await
-        .unwrap();
-    assert_eq!(
-        store.models(&ModelFilter::default()).await.unwrap(),
-        [second.clone(), first.clone()]
-    );
-    let by_name = ModelFilter {
-        name: Some("second".into()),
-        ..Default::default()
-    };
+    store.create_model(&second, &environment(&second, PRODUCTION), &push(&second, 2), None).await.unwrap();
+    assert_eq!(store.models(&ModelFilter::default()).await.unwrap(), [second.clone(), first.clone()]);
+    let by_name = ModelFilter { name: Some("second".into()), ..Default::default() };
     assert_eq!(store.models(&by_name).await.unwrap(), std::slice::from_ref(&second));
     assert_eq!(store.model_by_name(&team(), "second").await.unwrap(), Some(second));
     assert_eq!(store.model_by_name(&team(), "Second").await.unwrap(), None);
-    assert_eq!(
-        store
-            .model_by_name(&api::id::TeamId::from_entropy(9), "first")
-            .await
-            .unwrap(),
-        None
-    );
+    assert_eq!(store.model_by_name(&api::id::TeamId::from_entropy(9), "first").await.unwrap(), None);
 }
 
 pub async fn a_deleted_model_leaves_only_replicas_to_stop(database: Database) {
@@ -92,15 +50,9 @@ pub async fn a_deleted_model_leaves_only_replicas_to_stop(database: Database) {
     store.stage(&deployment.id, PRODUCTION, None).await.unwrap();
     let replica = replica(1, &deployment);
     store.add_replica(&replica).await.unwrap();
-    store
-        .delete_model(&model.id, Some(&event("MODEL_DELETED")))
-        .await
-        .unwrap();
+    store.delete_model(&model.id, Some(&event("MODEL_DELETED"))).await.unwrap();
     assert!(matches!(store.model(&model.id).await, Err(Error::NotFound { .. })));
-    assert!(matches!(
-        store.delete_model(&model.id, None).await,
-        Err(Error::NotFound { .. })
-    ));
+    assert!(matches!(store.delete_model(&model.id, None).await, Err(Error::NotFound { .. })));
     assert_eq!(store.all_deployments().await.unwrap(), []);
     assert_eq!(store.environments(None).await.unwrap(), []);
     assert!(store.archive_keys().await.unwrap().is_empty());

@@ -15,10 +15,7 @@ pub async fn a_newer_database_is_refused(database: Database) {
     sqlx::query(copy).execute(&pool).await.unwrap();
     pool.close().await;
     let refused = Store::open(&database.options()).await.err().unwrap();
-    assert!(
-        matches!(refused, Error::NewerDatabase { found: 999, .. }),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Error::NewerDatabase { found: 999, .. }), "{refused:?}");
     assert!(refused.to_string().contains("use the newer program"), "{refused}");
 }
 
@@ -37,9 +34,7 @@ pub async fn writers_wake_those_who_wait(database: Database) {
     let mut keys = store.changes(&[Topic::Keys, Topic::Secrets]);
     let mut replicas = store.changes(&[Topic::Replicas]);
     store.revoke_key("adminkey", None).await.unwrap();
-    tokio::time::timeout(Duration::from_secs(20), keys.wait())
-        .await
-        .expect("the change is announced");
+    tokio::time::timeout(Duration::from_secs(20), keys.wait()).await.expect("the change is announced");
     // What was announced later has been heard, so an announcement for replicas would have been heard too.
     assert!(futures::FutureExt::now_or_never(replicas.wait()).is_none());
 }

@@ -9,13 +9,7 @@ use store::Error;
 use crate::{fixtures::*, support::Database};
 
 fn status(sequence: u64, phase: Phase) -> Status {
-    Status {
-        sequence,
-        phase,
-        in_flight: 0,
-        start: StartTimes::default(),
-        pid: 1,
-    }
+    Status { sequence, phase, in_flight: 0, start: StartTimes::default(), pid: 1 }
 }
 
 pub async fn an_id_is_used_once(database: Database) {
@@ -33,28 +27,16 @@ pub async fn news_of_a_replica_never_goes_back(database: Database) {
     let (_, deployment) = with_model(&store).await;
     let replica = replica(1, &deployment);
     store.add_replica(&replica).await.unwrap();
-    store
-        .see_replica(&replica.id, &status(2, Phase::Ready), NOW.plus(5))
-        .await
-        .unwrap();
-    store
-        .see_replica(&replica.id, &status(1, Phase::Loading), NOW.plus(6))
-        .await
-        .unwrap();
+    store.see_replica(&replica.id, &status(2, Phase::Ready), NOW.plus(5)).await.unwrap();
+    store.see_replica(&replica.id, &status(1, Phase::Loading), NOW.plus(6)).await.unwrap();
     let seen = store.replicas(None).await.unwrap().remove(0);
     assert_eq!(seen.status, Some(status(2, Phase::Ready)));
     assert_eq!(seen.seen_at, Some(NOW.plus(5)));
-    store
-        .see_replica(&replica.id, &status(3, Phase::Draining), NOW.plus(7))
-        .await
-        .unwrap();
+    store.see_replica(&replica.id, &status(3, Phase::Draining), NOW.plus(7)).await.unwrap();
     let seen = store.replicas(None).await.unwrap().remove(0);
     assert_eq!(seen.status, Some(status(3, Phase::Draining)));
     assert_eq!(seen.seen_at, Some(NOW.plus(5)));
-    store
-        .see_replica(&ReplicaId::from_entropy(2), &status(1, Phase::Ready), NOW)
-        .await
-        .unwrap();
+    store.see_replica(&ReplicaId::from_entropy(2), &status(1, Phase::Ready), NOW).await.unwrap();
     assert_eq!(store.replicas(None).await.unwrap().len(), 1);
 }
 

@@ -15,23 +15,9 @@ pub const NOW: Timestamp = Timestamp(1_700_000_000_000);
 
 pub fn installation() -> Installation {
     Installation {
-        organization: Organization {
-            id: "org".into(),
-            name: "Ours".into(),
-        },
-        team: Team {
-            id: team(),
-            name: "default".into(),
-            is_default: true,
-            created_at: NOW,
-        },
-        admin: User {
-            id: user(),
-            email: "admin@localhost".into(),
-            name: None,
-            is_admin: true,
-            created_at: NOW,
-        },
+        organization: Organization { id: "org".into(), name: "Ours".into() },
+        team: Team { id: team(), name: "default".into(), is_default: true, created_at: NOW },
+        admin: User { id: user(), email: "admin@localhost".into(), name: None, is_admin: true, created_at: NOW },
         admin_key: key("adminkey", None, KeyOwner::User(user())),
     }
 }
@@ -90,10 +76,7 @@ pub fn push(model: &Model, number: u128) -> NewDeployment {
         config: json!({"model_name": "m", "resources": {"cpu": "1"}}),
         raw_config: Some("model_name: m\n".into()),
         user_env: None,
-        archive: Archive {
-            key: format!("archives/{number}"),
-            bytes: 10,
-        },
+        archive: Archive { key: format!("archives/{number}"), bytes: 10 },
         deploy_timeout_ms: 3_600_000,
         instance_type: "1x2".into(),
         autoscaling: autoscale::Settings::default(),
@@ -128,9 +111,6 @@ pub fn event(event_type: &str) -> AuditEvent {
 pub async fn with_model(store: &Store) -> (Model, Deployment) {
     store.ensure_installed(&installation()).await.unwrap();
     let model = model(1, "first");
-    let first = store
-        .create_model(&model, &environment(&model, PRODUCTION), &push(&model, 1), None)
-        .await
-        .unwrap();
+    let first = store.create_model(&model, &environment(&model, PRODUCTION), &push(&model, 1), None).await.unwrap();
     (model, first)
 }

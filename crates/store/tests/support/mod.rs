@@ -19,28 +19,17 @@ pub struct Database {
 impl Database {
     pub fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        Self {
-            url: sqlite_url(&folder.path().join("a b%?#.db")),
-            _server: None,
-            _folder: folder,
-        }
+        Self { url: sqlite_url(&folder.path().join("a b%?#.db")), _server: None, _folder: folder }
     }
 
     pub async fn postgres() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let server = postgres::Server::start(folder.path()).await;
-        Self {
-            url: server.url(),
-            _server: Some(server),
-            _folder: folder,
-        }
+        Self { url: server.url(), _server: Some(server), _folder: folder }
     }
 
     pub fn options(&self) -> Options {
-        Options {
-            url: self.url.clone(),
-            secret_key: SecretKey::new([42; 32]),
-        }
+        Options { url: self.url.clone(), secret_key: SecretKey::new([42; 32]) }
     }
 
     pub async fn open(&self) -> Store {

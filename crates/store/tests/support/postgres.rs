@@ -37,15 +37,7 @@ impl Server {
         let guard = unprivileged("sh", folder)
             .args(["-c", GUARD])
             .arg(programs.join("postgres"))
-            .args([
-                "-c",
-                "listen_addresses=",
-                "-c",
-                "fsync=off",
-                "-c",
-                "shared_buffers=16MB",
-                "-k",
-            ])
+            .args(["-c", "listen_addresses=", "-c", "fsync=off", "-c", "shared_buffers=16MB", "-k"])
             .arg(folder)
             .arg("-D")
             .arg(&data)
@@ -54,10 +46,7 @@ impl Server {
             .stderr(fs::File::create(&log).unwrap())
             .spawn()
             .unwrap();
-        let server = Self {
-            socket_folder: folder.into(),
-            guard,
-        };
+        let server = Self { socket_folder: folder.into(), guard };
         let answers = async {
             while PgConnection::connect(&server.url()).await.is_err() {
                 // polls for a condition
@@ -65,19 +54,12 @@ impl Server {
             }
         };
         let answered = tokio::time::timeout(START_DEADLINE, answers).await;
-        assert!(
-            answered.is_ok(),
-            "postgres does not answer: {}",
-            fs::read_to_string(log).unwrap()
-        );
+        assert!(answered.is_ok(), "postgres does not answer: {}", fs::read_to_string(log).unwrap());
         server
     }
 
     pub fn url(&self) -> String {
-        format!(
-            "postgres://greenroom@localhost/postgres?host={}",
-            self.socket_folder.display()
-        )
+        format!("postgres://greenroom@localhost/postgres?host={}", self.socket_folder.display())
     }
 }
 
@@ -90,16 +72,10 @@ impl Drop for Server {
 
 /// The newest server programs there are: where Debian puts them, where `pg_config` says, or in the search path.
 fn programs() -> PathBuf {
-    let debian = fs::read_dir("/usr/lib/postgresql")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|version| version.path().join("bin"));
+    let debian =
+        fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|version| version.path().join("bin"));
     let mut debian: Vec<PathBuf> = debian.collect();
-    debian.sort_by_key(|path| {
-        path.parent()
-            .and_then(|version| version.file_name()?.to_str()?.parse::<u32>().ok())
-    });
+    debian.sort_by_key(|path| path.parent().and_then(|version| version.file_name()?.to_str()?.parse::<u32>().ok()));
     let output = |command: &mut Command| {
         let output = command.output().ok().filter(|output| output.status.success())?;
         Some(PathBuf::from(String::from_utf8(output.stdout).ok()?.trim()))
@@ -108,10 +84,7 @@ fn programs() -> PathBuf {
     let in_path = output(Command::new("sh").args(["-c", "command -v initdb"]))
         .and_then(|initdb| Some(initdb.parent()?.to_owned()));
     let candidates = debian.into_iter().rev().chain(configured).chain(in_path);
-    candidates
-        .into_iter()
-        .find(|bin| bin.join("initdb").exists() && bin.join("postgres").exists())
-        .expect(REMEDY)
+    candidates.into_iter().find(|bin| bin.join("initdb").exists() && bin.join("postgres").exists()).expect(REMEDY)
 }
 
 /// A freshly made cluster to copy, which is quicker than making one. The first test that needs it makes it, others wait.
@@ -119,11 +92,7 @@ fn empty_cluster(programs: &Path) -> PathBuf {
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let initdb = programs.join("initdb");
     let version = String::from_utf8(Command::new(&initdb).arg("--version").output().unwrap().stdout).unwrap();
-    let cluster = cache.join(
-        version
-            .trim()
-            .replace(|letter: char| !letter.is_ascii_alphanumeric(), "-"),
-    );
+    let cluster = cache.join(version.trim().replace(|letter: char| !letter.is_ascii_alphanumeric(), "-"));
     let lock = fs::File::create(cluster.with_extension("lock")).unwrap();
     lock.lock().unwrap();
     if !cluster.exists() {
@@ -131,22 +100,12 @@ fn empty_cluster(programs: &Path) -> PathBuf {
         give_away(folder.path());
         let data = folder.path().join("data");
         let made = unprivileged(&initdb, folder.path())
-            .args([
-                "--no-sync",
-                "--auth=trust",
-                "--username=greenroom",
-                "--no-locale",
-                "--encoding=UTF8",
-            ])
+            .args(["--no-sync", "--auth=trust", "--username=greenroom", "--no-locale", "--encoding=UTF8"])
             .arg("--wal-segsize=1")
             .arg(&data)
             .output()
             .unwrap();
-        assert!(
-            made.status.success(),
-            "initdb: {}",
-            String::from_utf8_lossy(&made.stderr)
-        );
+        assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
         let unfinished = cluster.with_extension("unfinished");
         fs::remove_dir_all(&unfinished).ok();
         copy(&data, &unfinished);

@@ -29,11 +29,7 @@ pub async fn run(endpoint: &str, credentials: &Credentials, script: &str) -> Str
     let folder = tempfile::tempdir().unwrap();
     let output = tokio::process::Command::new(python)
         .args(["-c", &format!("{PRELUDE}{script}"), endpoint])
-        .args([
-            &credentials.access_key_id,
-            &credentials.secret_access_key,
-            &credentials.session_token,
-        ])
+        .args([&credentials.access_key_id, &credentials.secret_access_key, &credentials.session_token])
         .args([&credentials.bucket, &credentials.key, &credentials.region])
         // Nothing of the machine's own configuration.
         .env_clear()
@@ -68,9 +64,5 @@ fn python() -> PathBuf {
 
 fn succeed(command: &mut Command) {
     let output = command.stdin(Stdio::null()).output().unwrap();
-    assert!(
-        output.status.success(),
-        "{command:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }

@@ -14,16 +14,9 @@ const MEBIBYTE: usize = 1 << 20;
 async fn an_object_that_was_put_can_be_claimed_and_is_then_out_of_reach() {
     let server = Server::start(Limits::default()).await;
     let credentials = server.credentials();
-    assert!(matches!(
-        uploads::claim(&server.blobs, TEAM_KEY).await,
-        Err(Error::NotFound { kind: "upload", .. })
-    ));
-    let output = server
-        .boto3(
-            &credentials,
-            "print(s3.put_object(Bucket=bucket, Key=key, Body=b'an archive')['ETag'])",
-        )
-        .await;
+    assert!(matches!(uploads::claim(&server.blobs, TEAM_KEY).await, Err(Error::NotFound { kind: "upload", .. })));
+    let output =
+        server.boto3(&credentials, "print(s3.put_object(Bucket=bucket, Key=key, Body=b'an archive')['ETag'])").await;
     assert_eq!(output, format!("\"{}\"", md5("an archive")));
     let archive = uploads::claim(&server.blobs, TEAM_KEY).await.unwrap();
     assert_eq!(archive.bytes, 10);
@@ -78,10 +71,7 @@ id = id[:-1] + ('0' if id[-1] != '0' else '1')
 print(refusal(lambda: part(1, b'')))",
         )
         .await;
-    assert_eq!(
-        output,
-        "InvalidPart InvalidPart\nInvalidPartOrder InvalidArgument InvalidArgument\nNoSuchUpload"
-    );
+    assert_eq!(output, "InvalidPart InvalidPart\nInvalidPartOrder InvalidArgument InvalidArgument\nNoSuchUpload");
     let archive = uploads::claim(&server.blobs, TEAM_KEY).await.unwrap();
     assert_eq!(server.content(&archive.key).await, b"one three");
 }
@@ -108,14 +98,10 @@ async fn credentials_that_are_wrong_expired_or_for_something_else_are_refused() 
     let put = "print(refusal(lambda: s3.put_object(Bucket=bucket, Key=key, Body=b'x')))";
 
     let mut wrong_secret = good.clone();
-    wrong_secret.secret_access_key = wrong_secret
-        .secret_access_key
-        .replace(|c: char| c.is_ascii_digit(), "x");
+    wrong_secret.secret_access_key = wrong_secret.secret_access_key.replace(|c: char| c.is_ascii_digit(), "x");
     assert_eq!(server.boto3(&wrong_secret, put).await, "SignatureDoesNotMatch");
 
-    let expired = server
-        .issuer
-        .issue(planner::Timestamp(now().0 - 10_000), TEAM_KEY, 5_000);
+    let expired = server.issuer.issue(planner::Timestamp(now().0 - 10_000), TEAM_KEY, 5_000);
     assert_eq!(server.boto3(&expired, put).await, "ExpiredToken");
 
     let mut no_token = good.clone();
@@ -145,11 +131,7 @@ print(refusal(lambda: s3.put_object(Bucket=bucket, Key='uploads/other/00/model.t
 
 #[tokio::test(flavor = "multi_thread")]
 async fn content_that_arrives_changed_or_too_large_is_refused_and_not_kept() {
-    let server = Server::start(Limits {
-        max_object_bytes: 6,
-        max_parts: 2,
-    })
-    .await;
+    let server = Server::start(Limits { max_object_bytes: 6, max_parts: 2 }).await;
     let output = server
         .boto3(
             &server.credentials(),
@@ -164,10 +146,7 @@ part(1, b'1234')
 print(refusal(lambda: part(2, b'567')), refusal(lambda: part(3, b'')))",
         )
         .await;
-    assert_eq!(
-        output,
-        "BadDigest BadDigest EntityTooLarge\nEntityTooLarge InvalidArgument"
-    );
+    assert_eq!(output, "BadDigest BadDigest EntityTooLarge\nEntityTooLarge InvalidArgument");
     assert!(server.blobs.list("uploads").await.unwrap().is_empty());
     assert_eq!(server.blobs.list("parts").await.unwrap().len(), 1);
 }
@@ -211,23 +190,15 @@ async fn a_signed_link_downloads_one_object_for_a_while() {
     let server = Server::start(Limits::default()).await;
     server.write("archives/a/b/model.tgz", b"0123456789").await;
     server.write("archives/a/c/model.tgz", b"another").await;
-    let link = server
-        .issuer
-        .presign_get(&server.url(), "archives/a/b/model.tgz", 60_000, now());
+    let link = server.issuer.presign_get(&server.url(), "archives/a/b/model.tgz", 60_000, now());
     let answer = reqwest::get(&link).await.unwrap();
     assert_eq!(answer.status(), 200);
-    assert_eq!(
-        answer.headers()["content-disposition"],
-        "attachment; filename=\"model.tgz\""
-    );
+    assert_eq!(answer.headers()["content-disposition"], "attachment; filename=\"model.tgz\"");
     assert_eq!(answer.headers()["content-length"], "10");
     assert_eq!(answer.text().await.unwrap(), "0123456789");
     let client = reqwest::Client::new();
     let part = client.get(&link).header("range", "bytes=2-4").send().await.unwrap();
-    assert_eq!(
-        (part.status().as_u16(), part.text().await.unwrap()),
-        (206, "234".into())
-    );
+    assert_eq!((part.status().as_u16(), part.text().await.unwrap()), (206, "234".into()));
     assert_eq!(client.put(&link).body("x").send().await.unwrap().status(), 403);
     let other = link.replace("/a/b/", "/a/c/");
     assert_eq!(reqwest::get(&other).await.unwrap().status(), 403);
@@ -235,13 +206,9 @@ async fn a_signed_link_downloads_one_object_for_a_while() {
     assert_ne!(later, link);
     assert_eq!(reqwest::get(&later).await.unwrap().status(), 403);
     let long_ago = planner::Timestamp(now().0 - 3_600_000);
-    let expired = server
-        .issuer
-        .presign_get(&server.url(), "archives/a/b/model.tgz", 60_000, long_ago);
+    let expired = server.issuer.presign_get(&server.url(), "archives/a/b/model.tgz", 60_000, long_ago);
     assert_eq!(reqwest::get(&expired).await.unwrap().status(), 403);
-    let gone = server
-        .issuer
-        .presign_get(&server.url(), "archives/a/d/model.tgz", 60_000, now());
+    let gone = server.issuer.presign_get(&server.url(), "archives/a/d/model.tgz", 60_000, now());
     assert_eq!(reqwest::get(&gone).await.unwrap().status(), 404);
 }
 

@@ -30,12 +30,7 @@ pub struct Server {
 /// Signatures are checked against the machine's clock, so tests cannot bring a time of their own.
 #[expect(clippy::disallowed_methods, reason = "a test is its own composition root")]
 pub fn now() -> Timestamp {
-    Timestamp(
-        std::time::SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap()
-            .as_millis() as u64,
-    )
+    Timestamp(std::time::SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64)
 }
 
 impl Server {
@@ -54,19 +49,11 @@ impl Server {
                     async move { Ok::<_, Infallible>(service.call(request).await) }
                 });
                 tokio::spawn(async move {
-                    Builder::new(TokioExecutor::new())
-                        .serve_connection(TokioIo::new(connection), answer)
-                        .await
-                        .ok();
+                    Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(connection), answer).await.ok();
                 });
             }
         });
-        Self {
-            blobs,
-            issuer,
-            address,
-            _folder: folder,
-        }
+        Self { blobs, issuer, address, _folder: folder }
     }
 
     pub fn url(&self) -> String {
@@ -88,15 +75,7 @@ impl Server {
     }
 
     pub async fn content(&self, key: &str) -> Vec<u8> {
-        let chunks: Vec<Bytes> = self
-            .blobs
-            .get(key, None)
-            .await
-            .unwrap()
-            .chunks
-            .try_collect()
-            .await
-            .unwrap();
+        let chunks: Vec<Bytes> = self.blobs.get(key, None).await.unwrap().chunks.try_collect().await.unwrap();
         chunks.concat()
     }
 }

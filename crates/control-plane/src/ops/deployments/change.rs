@@ -20,32 +20,17 @@ pub async fn delete(
     let siblings = store.deployments(&model.id, None).await?;
     let environments = store.environments(Some(&model.id)).await?;
     if let Some(reason) = reason_to_keep(&deployment, &siblings, &environments) {
-        return Err(Error::Invalid(format!(
-            "deployment {} cannot be deleted: {reason}",
-            deployment.id
-        )));
+        return Err(Error::Invalid(format!("deployment {} cannot be deleted: {reason}", deployment.id)));
     }
-    let event = event(
-        caller,
-        control_plane,
-        "MODEL_DEPLOYMENT_DELETED",
-        (&model, &deployment),
-        json!({}),
-    );
+    let event = event(caller, control_plane, "MODEL_DEPLOYMENT_DELETED", (&model, &deployment), json!({}));
     store.delete_deployment(&deployment.id, Some(&event)).await?;
     Ok(deployment)
 }
 
 /// Why a deployment must not be deleted, and what to do about it.
 fn reason_to_keep(deployment: &Deployment, siblings: &[Deployment], environments: &[Environment]) -> Option<String> {
-    if let Some(environment) = environments
-        .iter()
-        .find(|one| one.current.as_ref() == Some(&deployment.id))
-    {
-        return Some(format!(
-            "environment {} serves it: put another deployment there first",
-            environment.name
-        ));
+    if let Some(environment) = environments.iter().find(|one| one.current.as_ref() == Some(&deployment.id)) {
+        return Some(format!("environment {} serves it: put another deployment there first", environment.name));
     }
     if deployment.kind == DeploymentKind::Development {
         return Some(
@@ -57,9 +42,9 @@ fn reason_to_keep(deployment: &Deployment, siblings: &[Deployment], environments
     }
     let is_on_its_way = deployment.lifecycle.wanted == Wanted::Running && deployment.lifecycle.failure().is_none();
     match &deployment.target_environment {
-        Some(environment) if is_on_its_way => Some(format!(
-            "it is on its way to environment {environment}: deactivate it first"
-        )),
+        Some(environment) if is_on_its_way => {
+            Some(format!("it is on its way to environment {environment}: deactivate it first"))
+        }
         _ => None,
     }
 }

@@ -139,9 +139,7 @@ pub(super) async fn find(
         }
         Target::Development => {
             let deployments = store.deployments(&model.id, None).await?;
-            let development = deployments
-                .into_iter()
-                .find(|one| one.kind == DeploymentKind::Development);
+            let development = deployments.into_iter().find(|one| one.kind == DeploymentKind::Development);
             development.ok_or_else(|| Error::not_found("development deployment of model", &model.id))?
         }
         Target::Impossible(text) => return Err(Error::not_found("deployment", text)),

@@ -16,13 +16,7 @@ pub async fn activate(
 ) -> Result<(), Error> {
     let found = find(control_plane, caller, model, target).await?;
     let now = control_plane.now();
-    let event = event(
-        caller,
-        control_plane,
-        "MODEL_DEPLOYMENT_ACTIVATED",
-        (&found.0, &found.1),
-        json!({}),
-    );
+    let event = event(caller, control_plane, "MODEL_DEPLOYMENT_ACTIVATED", (&found.0, &found.1), json!({}));
     control_plane
         .store()
         .change_deployment(&found.1.id, Some(&event), |deployment| {
@@ -43,13 +37,7 @@ pub async fn deactivate(
     target: &Target,
 ) -> Result<(), Error> {
     let found = find(control_plane, caller, model, target).await?;
-    let event = event(
-        caller,
-        control_plane,
-        "MODEL_DEPLOYMENT_DEACTIVATED",
-        (&found.0, &found.1),
-        json!({}),
-    );
+    let event = event(caller, control_plane, "MODEL_DEPLOYMENT_DEACTIVATED", (&found.0, &found.1), json!({}));
     control_plane
         .store()
         .change_deployment(&found.1.id, Some(&event), |deployment| {
@@ -70,23 +58,11 @@ pub async fn retry(
     let found = find(control_plane, caller, model, target).await?;
     let now = control_plane.now();
     let more = json!({ "retried": true });
-    let event = event(
-        caller,
-        control_plane,
-        "MODEL_DEPLOYMENT_RETRIED",
-        (&found.0, &found.1),
-        more,
-    );
+    let event = event(caller, control_plane, "MODEL_DEPLOYMENT_RETRIED", (&found.0, &found.1), more);
     let (deployment, outcome) = control_plane
         .store()
         .change_deployment(&found.1.id, Some(&event), |deployment| {
-            Ok::<_, Error>(
-                deployment
-                    .lifecycle
-                    .clone()
-                    .retry(now)
-                    .map(|next| deployment.lifecycle = next),
-            )
+            Ok::<_, Error>(deployment.lifecycle.clone().retry(now).map(|next| deployment.lifecycle = next))
         })
         .await?;
     Ok((look(control_plane, deployment).await?, outcome))
@@ -110,13 +86,5 @@ pub async fn terminate_replica(
         .id;
     store.mark_replica_stopping(&id, control_plane.now()).await?;
     let more = json!({ "replica_id": id });
-    Ok(store
-        .add_audit_event(&event(
-            caller,
-            control_plane,
-            "REPLICA_TERMINATED",
-            (&model, &deployment),
-            more,
-        ))
-        .await?)
+    Ok(store.add_audit_event(&event(caller, control_plane, "REPLICA_TERMINATED", (&model, &deployment), more)).await?)
 }

@@ -36,13 +36,7 @@ pub async fn update_autoscaling(
     more["schedules"] = Value::Null;
     more["deployment_type"] = kind_name(before.kind).into();
     more["previous_settings"] = autoscaling_event(&before.autoscaling);
-    let event = event(
-        caller,
-        control_plane,
-        "MODEL_DEPLOYMENT_AUTOSCALING_SETTINGS_CHANGED",
-        (&model, &before),
-        more,
-    );
+    let event = event(caller, control_plane, "MODEL_DEPLOYMENT_AUTOSCALING_SETTINGS_CHANGED", (&model, &before), more);
     let (after, ()) = store
         .change_deployment(&before.id, Some(&event), |deployment| {
             let next = change(&deployment.autoscaling)?;

@@ -80,10 +80,7 @@ pub async fn push(
         store.create_model(&plan.model, &production, &new, Some(&event)).await?
     } else {
         if let Some(name) = &plan.missing_environment {
-            let missing = Environment {
-                autoscaling: plan.autoscaling.clone(),
-                ..environment(&plan.model, name, now)
-            };
+            let missing = Environment { autoscaling: plan.autoscaling.clone(), ..environment(&plan.model, name, now) };
             store.create_environment(&missing, None).await?;
         }
         store.add_deployment(&new, Some(&event)).await?

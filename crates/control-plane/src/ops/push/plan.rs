@@ -48,10 +48,7 @@ pub async fn plan(
     let (siblings, environments) = if is_new {
         (Vec::new(), vec![environment(&model, PRODUCTION, control_plane.now())])
     } else {
-        (
-            store.deployments(&model.id, None).await?,
-            store.environments(Some(&model.id)).await?,
-        )
+        (store.deployments(&model.id, None).await?, store.environments(Some(&model.id)).await?)
     };
     if let Some(name) = &checked.payload.deployment_name
         && siblings.iter().any(|sibling| sibling.name == *name)
@@ -62,9 +59,7 @@ pub async fn plan(
         )));
     }
     let (target, missing_environment) = target(&checked, &siblings, &environments)?;
-    let environment = target
-        .as_ref()
-        .and_then(|name| environments.iter().find(|one| one.name == *name));
+    let environment = target.as_ref().and_then(|name| environments.iter().find(|one| one.name == *name));
     let serving = environment.and_then(|one| one.current.as_ref());
     let serving = serving.and_then(|id| siblings.iter().find(|sibling| sibling.id == *id));
     let instance_type = match serving {
@@ -74,11 +69,7 @@ pub async fn plan(
         _ => choose_instance_type(control_plane, &checked, path)?,
     };
     let settings = environment.map(|one| one.autoscaling.clone()).unwrap_or_default();
-    let settings = autoscaling::apply(
-        &settings,
-        &checked.payload.autoscaling,
-        control_plane.settings().replica_cap,
-    )?;
+    let settings = autoscaling::apply(&settings, &checked.payload.autoscaling, control_plane.settings().replica_cap)?;
     autoscaling::check_kind(checked.kind, &settings)?;
     Ok(Plan {
         checked,
@@ -99,11 +90,7 @@ async fn destined(
 ) -> Result<(Model, bool), Error> {
     match destination {
         Destination::Model(id) => Ok((models::owned(control_plane, caller, id).await?, false)),
-        Destination::NewModel {
-            name,
-            team,
-            archive_download_disabled,
-        } => {
+        Destination::NewModel { name, team, archive_download_disabled } => {
             names::model(name)?;
             let team = teams::choose(control_plane, caller, team.as_ref()).await?;
             if let Some(taken) = control_plane.store().model_by_name(&team.id, name).await? {
@@ -145,9 +132,7 @@ fn target(
             }
         };
     }
-    let serves = environments
-        .iter()
-        .any(|one| one.name == PRODUCTION && one.current.is_some());
+    let serves = environments.iter().any(|one| one.name == PRODUCTION && one.current.is_some());
     let is_on_its_way = |one: &Deployment| {
         let lifecycle = &one.lifecycle;
         one.target_environment.as_deref() == Some(PRODUCTION)
@@ -171,9 +156,7 @@ fn choose_instance_type(control_plane: &ControlPlane, checked: &Checked, path: &
         accelerator: resources.accelerator.as_ref().map(|one| (one.name.clone(), one.count)),
     };
     let chosen = placement::choose(&control_plane.settings().instance_types, &request);
-    chosen
-        .map(|one| one.id.clone())
-        .map_err(|refusal| Error::Invalid(format!("{path}.{field}: {refusal}")))
+    chosen.map(|one| one.id.clone()).map_err(|refusal| Error::Invalid(format!("{path}.{field}: {refusal}")))
 }
 
 /// An environment with default settings.
@@ -198,10 +181,7 @@ mod tests {
     use super::*;
 
     fn checked(environment: Option<&str>) -> Checked {
-        let payload = Payload {
-            environment_name: environment.map(Into::into),
-            ..Payload::new(serde_json::Map::new())
-        };
+        let payload = Payload { environment_name: environment.map(Into::into), ..Payload::new(serde_json::Map::new()) };
         payload::check(payload, "d").unwrap()
     }
 
@@ -230,10 +210,7 @@ mod tests {
             config: json!({}),
             raw_config: None,
             user_env: None,
-            archive: store::domain::Archive {
-                key: "k".into(),
-                bytes: 1,
-            },
+            archive: store::domain::Archive { key: "k".into(), bytes: 1 },
             deploy_timeout_ms: 1,
             instance_type: "1x2".into(),
             autoscaling: autoscale::Settings::default(),
@@ -258,27 +235,14 @@ mod tests {
     #[test]
     fn a_failed_first_push_leaves_production_to_the_next() {
         let pushed = Lifecycle::pushed(Timestamp(0));
-        let reason = Reason {
-            message: "broken".into(),
-            hint: None,
-            detail: None,
-        };
-        let failed = Lifecycle {
-            build: Build::Failed {
-                at: Timestamp(1),
-                reason,
-            },
-            ..pushed.clone()
-        };
+        let reason = Reason { message: "broken".into(), hint: None, detail: None };
+        let failed = Lifecycle { build: Build::Failed { at: Timestamp(1), reason }, ..pushed.clone() };
         assert_eq!(chosen(&[on_its_way(pushed)], None), None);
         assert_eq!(chosen(&[on_its_way(failed)], None).as_deref(), Some(PRODUCTION));
     }
 
     #[test]
     fn an_environment_that_is_not_there_is_not_made_in_passing() {
-        assert!(matches!(
-            target(&checked(Some("staging")), &[], &[production(None)]),
-            Err(Error::NotFound { .. })
-        ));
+        assert!(matches!(target(&checked(Some("staging")), &[], &[production(None)]), Err(Error::NotFound { .. })));
     }
 }
