@@ -9,7 +9,8 @@ use api::{
     truss_config::{self, TrussConfig},
     v1::{
         deployments::{
-            CreateModelDeploymentRequest, Deployment, DeploymentArchivePayload, DeploymentArchiveSource, SourceKind,
+            CreateModelDeploymentRequest, Deployment, DeploymentArchivePayload, DeploymentArchiveSource,
+            DeploymentStatus, SourceKind,
         },
         models::{CreateModelRequest, CreatedModelDeployment, Model, ModelArchiveSource},
         uploads::PrepareModelUploadRequest,
@@ -25,6 +26,8 @@ use crate::{
     words,
 };
 
+/// How long an environment may take to be served by a deployment that is active, before we stop waiting to see it.
+const STAGING: Duration = Duration::from_secs(5);
 /// The largest config that is kept verbatim beside its parsed form.
 const MAX_RAW_CONFIG_BYTES: usize = 100 * 1024;
 
@@ -109,8 +112,12 @@ pub async fn run(args: Args, context: &Context) -> Result {
     printer.say(&format!("Pushed {} as {} ({})", made.model.name, made.deployment.name, made.deployment.id));
     let pushed_at = api::v1::time::parse_rfc3339(&made.deployment.created_at).unwrap_or_default();
     let tail = Tail::new(&made.deployment, pushed_at, Vec::new());
-    let watched = watch::until_active(&client, printer, made.deployment, tail, &args.wait).await?;
+    let mut watched = watch::until_active(&client, printer, made.deployment, tail, &args.wait).await?;
     phases.extend(watched.phases);
+    let goes_to_an_environment = args.environment.is_some() || made.model.production_deployment_id.is_none();
+    if goes_to_an_environment && serves_alone(&watched.deployment) {
+        watched.deployment = until_staged(&client, watched.deployment).await?;
+    }
 
     let pushed = Pushed {
         endpoint: format!("{}/models/{}/{}/predict", client.url(), made.model.id, place(&watched.deployment).0),
@@ -119,6 +126,23 @@ pub async fn run(args: Args, context: &Context) -> Result {
         phases: phases.iter().map(|(name, spent)| Phase { name, seconds: spent.as_secs_f64() }).collect(),
     };
     printer.answer(&pushed, |pushed| summary(pushed, started.elapsed(), source.config.example_input()))
+}
+
+/// Whether a published deployment serves, and no environment is served by it yet.
+fn serves_alone(deployment: &Deployment) -> bool {
+    let is_active = deployment.status == DeploymentStatus::Active;
+    is_active && !deployment.is_development && deployment.environment.is_none()
+}
+
+/// An environment takes a deployment as soon as it is active. Waits for that, so that the endpoint that is printed is the lasting
+/// one; not for long, since another push may have been faster.
+async fn until_staged(client: &Client, mut deployment: Deployment) -> Result<Deployment> {
+    let begun = Instant::now();
+    while serves_alone(&deployment) && begun.elapsed() < STAGING {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        deployment = client.get(&["v1", "models", &deployment.model_id, "deployments", &deployment.id]).await?;
+    }
+    Ok(deployment)
 }
 
 async fn create(

@@ -73,7 +73,8 @@ impl Observe {
             }
             phase => {
                 store.see_replica(&row.id, status, now).await?;
-                if let Some((level, text)) = sentence(&row.id, phase, status) {
+                let is_known = row.status.as_ref().is_some_and(|known| known.phase == *phase);
+                if !is_known && let Some((level, text)) = sentence(&row.id, phase, status) {
                     store.append_logs(&[record(&row.deployment_id, Some(&row.id), line(now, level, text))]).await?;
                 }
             }

@@ -177,7 +177,8 @@ impl Local {
         let folder = self.replica_folder(&id);
         let owner: Owner = read_json(&folder.join(OWNER_FILE))?;
         // In this order: a status that is read after the end is the last one.
-        let is_alive = self.is_alive(&id) || self.is_starting(&id);
+        // In this order: a start that ends in between has noted its process down by then.
+        let is_alive = self.is_starting(&id) || self.is_alive(&id);
         let status = read_json(&folder.join(file::STATUS)).unwrap_or_else(|| Status {
             sequence: 0,
             phase: Phase::Starting,
@@ -200,7 +201,7 @@ impl Local {
     }
 
     pub(super) fn forget_replica(&self, id: &ReplicaId) {
-        if self.is_alive(id) || self.is_starting(id) {
+        if self.is_starting(id) || self.is_alive(id) {
             tracing::warn!(replica.id = %id, "a live replica cannot be forgotten");
             return;
         }
