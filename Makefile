@@ -41,7 +41,6 @@ test-python:
 
 test-rust:
 	cargo nextest run --locked --workspace --no-fail-fast
-	cargo test --locked --workspace --doc --quiet
 
 demo: tools-demo build ## Start a server, push examples/iris, predict; Ctrl-C ends it (DEMO_ONCE=1: ends by itself)
 	@scripts/demo.sh
