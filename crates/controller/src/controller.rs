@@ -55,7 +55,8 @@ pub struct Handle {
     shared: Shared,
     board: Board,
     stop: watch::Sender<bool>,
-    run: JoinHandle<()>,
+    /// Ends when told to stop, with the leadership that it then held.
+    run: JoinHandle<Option<Leadership>>,
 }
 
 impl Drop for Handle {
@@ -82,37 +83,41 @@ impl Handle {
     }
 
     /// Lets each task finish its pass and ends it; then does with the replicas as told. Builds under way are dropped and begin
-    /// again with the next controller.
+    /// again with the next controller. Replicas are the leader's: a controller that does not lead leaves them as they are.
     pub async fn shutdown(mut self, replicas: Shutdown) -> Result<(), Error> {
         self.stop.send_replace(true);
-        if let Err(error) = (&mut self.run).await {
+        let leadership = (&mut self.run).await.unwrap_or_else(|error| {
             tracing::error!(error = chain(&error), "the controller did not end well");
-        }
-        match replicas {
-            Shutdown::LeaveReplicas => Ok(()),
-            Shutdown::StopReplicas => stop_replicas(&self.shared).await,
+            None
+        });
+        match (replicas, leadership) {
+            (Shutdown::LeaveReplicas, _) | (Shutdown::StopReplicas, None) => Ok(()),
+            // Nobody else leads while they stop.
+            (Shutdown::StopReplicas, Some(_leadership)) => stop_replicas(&self.shared).await,
         }
     }
 }
 
-/// Waits to lead, runs the tasks while leading, and begins again when another server takes over.
-async fn lead(shared: Shared, board: Board, mut stop: watch::Receiver<bool>) {
+/// Waits to lead, runs the tasks while leading, and begins again when another server takes over. Ends when told to stop, with the
+/// leadership if it led then.
+async fn lead(shared: Shared, board: Board, mut stop: watch::Receiver<bool>) -> Option<Leadership> {
     loop {
-        let leadership = tokio::select! {
-            () = told_to_stop(&mut stop) => return,
+        let mut leadership = tokio::select! {
+            biased;
+            () = told_to_stop(&mut stop) => return None,
             leadership = become_leader(&shared) => leadership,
         };
         shared.observation.send_replace(None);
         let mut tasks = start_tasks(&shared, &board, &stop);
         let wakers = start_wakers(&shared);
         tokio::select! {
-            () = keep_leading(leadership) => {
+            () = keep_leading(&mut leadership) => {
                 tracing::warn!("another server may lead now: the tasks of this one end");
             }
             () = told_to_stop(&mut stop) => {
                 drop(wakers);
                 while tasks.join_next().await.is_some() {}
-                return;
+                return Some(leadership);
             }
         }
     }
@@ -135,7 +140,7 @@ async fn become_leader(shared: &Shared) -> Leadership {
 }
 
 /// Returns when leadership is lost.
-async fn keep_leading(mut leadership: Leadership) {
+async fn keep_leading(leadership: &mut Leadership) {
     while leadership.confirm().await.is_ok() {
         tokio::time::sleep(LEADER_ROUND).await;
     }
@@ -156,7 +161,7 @@ fn start_tasks(shared: &Shared, board: &Board, stop: &watch::Receiver<bool>) -> 
     tasks.spawn(driver.clone().run(Deployments::new(shared.clone()), bells.deployments.clone()));
     tasks.spawn(driver.clone().run(Publish { shared: shared.clone() }, bells.routes.clone()));
     tasks.spawn(driver.clone().run(Stage { shared: shared.clone() }, bells.stage.clone()));
-    tasks.spawn(driver.run(Logs { shared: shared.clone() }, bells.logs.clone()));
+    tasks.spawn(driver.run(Logs::new(shared.clone()), bells.logs.clone()));
     tasks.spawn(slow_driver.run(Garbage { shared: shared.clone() }, Bell::default()));
     tasks
 }

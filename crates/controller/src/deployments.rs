@@ -9,18 +9,19 @@ use std::{
 };
 
 use api::{
-    id::{DeploymentId, ReplicaId},
+    id::{DeploymentId, ReplicaId, TeamId},
     internal::{
-        replica::{Exit, ExitCause, Level, Phase, StartTimes, Status},
+        replica::{Exit, ExitCause, Level, Phase, Secrets, StartTimes, Status},
         routes::Load,
     },
+    truss_config::TrussConfig,
 };
 use backends::{Artifact, StartError, StartReplica};
-use futures::TryStreamExt;
+use futures::StreamExt;
 use planner::{
     Timestamp, autoscale,
     deployment::{self, Seen, State},
-    lifecycle::{Build, Lifecycle, Run, Wanted},
+    lifecycle::{Build, Lifecycle, Run},
     replica_set::Action,
 };
 use store::domain::{Deployment, PRODUCTION, Replica};
@@ -42,6 +43,9 @@ const LOAD_ROUND: Duration = Duration::from_secs(2);
 const DECIDING: Duration = Duration::from_millis(200);
 /// Replicas that are started at one time.
 const STARTS_AT_ONCE: usize = 8;
+/// What a deployment hears whose secrets were sealed with another key than this server's.
+const FOREIGN_SECRETS: &str = "the server's secret key does not fit the stored secrets that this model declares: restore the file \
+                               server-secret from a backup and start the server again, or delete the secrets and set them anew";
 
 /// The task.
 pub(crate) struct Deployments {
@@ -150,10 +154,10 @@ impl Deployments {
         let deployment = &entry.deployment;
         let memory = self.loads.get(&deployment.id).cloned();
         let for_planner = facts::for_planner(replicas);
-        let has_replicas = replicas.iter().any(|replica| !has_ended(replica));
+        let lifecycle = deployment.lifecycle.clone();
         let lifecycle = match &memory {
-            Some(_) => deployment.lifecycle.clone(),
-            None => resumed(now, &deployment.lifecycle, has_replicas),
+            None if !replicas.iter().any(is_alive) => lifecycle.resumed_without_replicas(now),
+            None | Some(_) => lifecycle,
         };
         let memory = memory.unwrap_or_default();
         let state = State {
@@ -262,11 +266,13 @@ impl Deployments {
         }
     }
 
-    /// Starts what is ordered. Starting one again that runs already does nothing.
+    /// Starts what is ordered; what keeps one from starting does not keep the others. Starting one again that runs already does
+    /// nothing.
     async fn start(&self, now: Timestamp, orders: Vec<Order>) -> Result<(), Error> {
-        futures::stream::iter(orders.into_iter().map(Ok))
-            .try_for_each_concurrent(STARTS_AT_ONCE, |order| self.start_one(now, order))
-            .await
+        let starts = orders.into_iter().map(|order| self.start_one(now, order));
+        let results: Vec<Result<(), Error>> =
+            futures::stream::iter(starts).buffer_unordered(STARTS_AT_ONCE).collect().await;
+        results.into_iter().collect()
     }
 
     async fn start_one(&self, now: Timestamp, order: Order) -> Result<(), Error> {
@@ -282,7 +288,14 @@ impl Deployments {
             Err(store::Error::NotFound { .. }) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
-        let values = parts.store.secret_values(&model.team_id).await?;
+        let secrets = match self.secrets(&entry.config, &model.team_id).await {
+            Ok(secrets) => secrets,
+            Err(store::Error::Damaged { .. }) => {
+                let error = StartError::Impossible(FOREIGN_SECRETS.into());
+                return self.start_failed(now, &replica, &entry, error).await;
+            }
+            Err(error) => return Err(error.into()),
+        };
         let environments = parts.store.environments(Some(&deployment.model_id)).await?;
         let environment = environment_of(deployment, &environments);
         let start = StartReplica {
@@ -295,12 +308,21 @@ impl Deployments {
             ),
             artifact: Artifact(artifact.clone()),
             config: entry.config.clone(),
-            secrets: crate::template::secrets(&entry.config, &values),
+            secrets,
         };
         match parts.backend.start(start).await {
             Ok(()) => Ok(()),
             Err(error) => self.start_failed(now, &replica, &entry, error).await,
         }
+    }
+
+    /// What the config declares of the team's secrets. One that declares none depends on none.
+    async fn secrets(&self, config: &TrussConfig, team: &TeamId) -> Result<Secrets, store::Error> {
+        if config.secrets.is_empty() {
+            return Ok(Secrets::default());
+        }
+        let values = self.shared.parts.store.secret_values(team).await?;
+        Ok(crate::template::secrets(config, &values))
     }
 
     /// A start that failed is a replica that ended at once: the next decision counts it as one.
@@ -337,15 +359,9 @@ impl Deployments {
     }
 }
 
-/// A deployment that was serving when this server ended, and whose replicas ended with it, comes up again like one that wakes:
-/// requests wait for it instead of hearing that it is broken.
-fn resumed(now: Timestamp, lifecycle: &Lifecycle, has_replicas: bool) -> Lifecycle {
-    match (&lifecycle.wanted, &lifecycle.run) {
-        (Wanted::Running, Run::Serving { .. }) if !has_replicas => {
-            Lifecycle { run: Run::Waking { since: now }, ..lifecycle.clone() }
-        }
-        _ => lifecycle.clone(),
-    }
+/// Whether it has been seen, and not its end: one that is only ordered is nobody's survivor.
+fn is_alive(replica: &Replica) -> bool {
+    replica.status.is_some() && !has_ended(replica)
 }
 
 fn has_ended(replica: &Replica) -> bool {

@@ -16,7 +16,7 @@ use store::{
 
 use crate::{
     Error,
-    driver::{Next, Task},
+    driver::{Next, Task, chain},
     logs::catch_up,
     shared::{Observation, Shared, line, record},
 };
@@ -67,8 +67,10 @@ impl Observe {
         match &status.phase {
             // In this order, so that ending this process in between repeats the steps: whoever sees the end has the whole story.
             Phase::Exited(exit) => {
-                catch_up(store, self.shared.parts.backend.as_ref(), &row.id, row.log_cursor).await?;
-                self.tell_end(now, row, exit).await?;
+                if let Err(error) = self.tell_story(now, row, exit).await {
+                    // That it has ended matters more than its log.
+                    tracing::warn!(replica.id = %row.id, deployment.id = %row.deployment_id, error = chain(&error), "the log of a replica that has ended is not complete");
+                }
                 store.see_replica(&row.id, status, now).await?;
             }
             phase => {
@@ -80,6 +82,14 @@ impl Observe {
             }
         }
         Ok(())
+    }
+
+    /// Stores the last that a replica has written, and how it ended; the latter also when the former cannot be had.
+    async fn tell_story(&self, now: Timestamp, row: &Replica, exit: &Exit) -> Result<(), Error> {
+        let parts = &self.shared.parts;
+        let last_lines = catch_up(&parts.store, parts.backend.as_ref(), &row.id, row.log_cursor).await;
+        self.tell_end(now, row, exit).await?;
+        last_lines
     }
 
     /// Writes how a replica ended into its deployment's log, unless it stands there.

@@ -230,6 +230,20 @@ async fn what_a_model_writes_is_stored_once_and_in_order_across_restarts() {
 }
 
 #[tokio::test]
+async fn a_server_that_ends_before_it_leads_leaves_the_leaders_replicas_alone() {
+    let world = World::new().await;
+    let leader = world.start();
+    let pushed = world.push_model("iris").await;
+    let replica = world.until_active(&pushed.id).await;
+    world.kill(leader).await;
+
+    let standby = world.start();
+    standby.shutdown(Shutdown::StopReplicas).await.unwrap();
+    assert_eq!(world.backend.live(), std::slice::from_ref(&replica));
+    assert_eq!(world.replicas(&pushed.id).await[0].stopping_since, None);
+}
+
+#[tokio::test]
 async fn a_shutdown_can_end_the_replicas_and_the_next_start_brings_them_up_while_requests_wait() {
     let world = World::new().await;
     let controller = world.start();

@@ -32,6 +32,7 @@ pub struct Spy {
     steps_to_live: AtomicI64,
     died: Notify,
     stopped_while_listed: Mutex<Vec<ReplicaId>>,
+    unreadable_logs: Mutex<BTreeSet<ReplicaId>>,
     started: Mutex<BTreeMap<DeploymentId, BTreeSet<ReplicaId>>>,
 }
 
@@ -48,6 +49,7 @@ impl Spy {
             steps_to_live: AtomicI64::new(-1),
             died: Notify::new(),
             stopped_while_listed: Mutex::default(),
+            unreadable_logs: Mutex::default(),
             started: Mutex::default(),
         }
     }
@@ -98,6 +100,11 @@ impl Spy {
     /// Replicas that were told to stop while requests could still be sent to them.
     pub fn stopped_while_listed(&self) -> Vec<ReplicaId> {
         self.stopped_while_listed.lock().unwrap().clone()
+    }
+
+    /// From now on this replica's log cannot be read.
+    pub fn lose_log(&self, replica: &ReplicaId) {
+        self.unreadable_logs.lock().unwrap().insert(replica.clone());
     }
 
     /// How many different replicas a deployment ever had.
@@ -184,6 +191,10 @@ impl Backend for Spy {
 
     async fn read_log(&self, replica: &ReplicaId, cursor: u64) -> Result<LogChunk, BackendError> {
         self.step().await;
+        if self.unreadable_logs.lock().unwrap().contains(replica) {
+            let source = std::io::Error::other("the disk is bad");
+            return Err(BackendError { what: format!("cannot read the log of replica {replica}"), source });
+        }
         self.inner.read_log(replica, cursor).await
     }
 

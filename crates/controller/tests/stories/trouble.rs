@@ -201,6 +201,72 @@ async fn a_start_that_hangs_fails_at_the_deploy_timeout() {
 }
 
 #[tokio::test]
+async fn a_first_start_is_not_charged_for_the_time_without_a_server() {
+    let world = World::new().await;
+    let controller = world.start();
+    let pushed = world.push_model("iris").await;
+    let first = world.until_started(&pushed.id, &[]).await;
+    world.backend.loading(&first);
+    world.until_status(&pushed.id, Status::LoadingModel).await;
+    world.kill(controller).await;
+    world.backend.crash(&first, ExitCause::Lost);
+    world.advance(Duration::from_secs(3600));
+
+    let _again = world.start();
+    until_counted(&world, &pushed.id).await;
+    world.advance(Duration::from_secs(1));
+    let second = world.until_started(&pushed.id, &[first]).await;
+    world.backend.ready(&second);
+    world.until_status(&pushed.id, Status::Active).await;
+}
+
+#[tokio::test]
+async fn secrets_of_another_key_fail_those_that_declare_some_and_nobody_else() {
+    let world = World::with_foreign_secret("hf_access_token").await;
+    let _controller = world.start();
+    let declares = |push: &mut store::NewDeployment| {
+        push.config = serde_json::json!({"secrets": {"hf_access_token": null}});
+    };
+    let affected = world.push_model_with("llm", declares).await;
+    let unaffected = world.push_model("iris").await;
+
+    world.until_active(&unaffected.id).await;
+    world.until_status(&affected.id, Status::DeployFailed).await;
+    let reason = world.deployment(&affected.id).await.lifecycle.failure().unwrap().clone();
+    assert!(reason.message.contains("secret key does not fit"), "{}", reason.message);
+    assert!(reason.message.contains("restore the file server-secret"), "{}", reason.message);
+
+    world.set_secret("hf_access_token", "set anew").await;
+    world.change(&affected.id, |lifecycle, now| lifecycle.retry(now).unwrap()).await;
+    world.until_active(&affected.id).await;
+}
+
+#[tokio::test]
+async fn a_log_that_cannot_be_read_is_the_trouble_of_one_replica() {
+    let world = World::new().await;
+    let controller = world.start();
+    let bad = world.push_model("bad").await;
+    let good = world.push_model("good").await;
+    let bad_replica = world.until_active(&bad.id).await;
+    let good_replica = world.until_active(&good.id).await;
+    world.spy.lose_log(&bad_replica);
+
+    world.backend.log(&good_replica, line("hello"));
+    world.spy.nudge();
+    world
+        .eventually("the other's log is stored", || async {
+            (world.messages(&good.id, Component::Model).await == ["hello"]).then_some(())
+        })
+        .await;
+    world.backend.exit(&bad_replica, exit(ExitCause::Code { code: 1 }, "it ended", None));
+    until_counted(&world, &bad.id).await;
+    let told = world.messages(&bad.id, Component::Deploy).await;
+    assert!(told.iter().any(|message| message.ends_with("ended: it ended")), "{told:?}");
+    let failing: Vec<_> = controller.tasks().into_iter().filter(|task| task.error.is_some()).collect();
+    assert_eq!(failing, [], "no task is held up by it");
+}
+
+#[tokio::test]
 async fn a_replica_that_nobody_owns_is_ended() {
     let world = World::new().await;
     let orphan = ReplicaId::from_entropy(99);

@@ -101,9 +101,26 @@ pub struct World {
 
 impl World {
     pub async fn new() -> World {
+        World::in_folder(tempfile::tempdir().unwrap()).await
+    }
+
+    /// A world whose team has a secret that was sealed with another server's key.
+    pub async fn with_foreign_secret(name: &str) -> World {
+        let folder = tempfile::tempdir().unwrap();
+        let url = sqlite_url(&folder.path().join("test.db"));
+        let elsewhere = Store::open(&Options { url, secret_key: SecretKey::new([8; 32]) }).await.unwrap();
+        let team = TeamId::from_entropy(1);
+        install(&elsewhere, &team).await;
+        let id = api::id::SecretId::from_entropy(3);
+        let secret = Secret { id, team_id: team, name: name.into(), created_at: Timestamp(1) };
+        elsewhere.set_secret(&secret, &SecretString::from("sealed"), None).await.unwrap();
+        drop(elsewhere);
+        World::in_folder(folder).await
+    }
+
+    async fn in_folder(folder: tempfile::TempDir) -> World {
         // Shown with a failing test. Another test of this process may have done it.
         tracing_subscriber::fmt().with_max_level(tracing::Level::INFO).with_test_writer().try_init().ok();
-        let folder = tempfile::tempdir().unwrap();
         let work_dir = folder.path().join("work");
         std::fs::create_dir(&work_dir).unwrap();
         let url = sqlite_url(&folder.path().join("test.db"));

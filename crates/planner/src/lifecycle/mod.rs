@@ -3,6 +3,7 @@
 
 mod commands;
 mod decide;
+mod resume;
 mod status;
 
 use serde::{Deserialize, Serialize};
