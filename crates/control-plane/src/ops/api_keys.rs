@@ -60,6 +60,7 @@ pub async fn create(
     if let Some(name) = &new.name {
         names::api_key(name)?;
     }
+    caller.require_no_less_than(new.kind)?;
     let owner = owner(control_plane, caller, team, new.kind).await?;
     let model_ids = models(control_plane, &new).await?;
     let (now, text) = (control_plane.now(), KeyText::random());

@@ -45,6 +45,19 @@ impl Caller {
         Err(Error::Forbidden(format!("key {} may not do this: it needs {needed}", self.key.prefix)))
     }
 
+    /// Whether the caller may hand this kind of key to somebody: nobody makes a key that may do more than their own. 403 when not.
+    pub(super) fn require_no_less_than(&self, kind: ApiKeyKind) -> Result<(), Error> {
+        let manages = matches!(kind, ApiKeyKind::Personal | ApiKeyKind::WorkspaceManageAll);
+        if manages && self.key.kind == ApiKeyKind::WorkspaceManageApiKeys {
+            return Err(Error::Forbidden(format!(
+                "key {} is of type WORKSPACE_MANAGE_API_KEYS and may not make a key that may do more than itself: use a \
+                 personal key or one of type WORKSPACE_MANAGE_ALL to make this one",
+                self.key.prefix
+            )));
+        }
+        Ok(())
+    }
+
     /// Whether everything of the organization is theirs to manage.
     pub(super) fn is_admin(&self) -> bool {
         self.user.as_ref().is_some_and(|user| user.is_admin)
