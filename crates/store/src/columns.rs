@@ -77,6 +77,15 @@ impl Columns for AnyRow {
     }
 }
 
+/// Text that others wrote, as every database can hold it: PostgreSQL's has no character NUL.
+pub(crate) fn storable(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
+pub(crate) fn maybe_storable(text: &Option<String>) -> Option<String> {
+    text.as_deref().map(storable)
+}
+
 /// A number as a BIGINT; what is beyond its range is as good as infinite.
 pub(crate) fn bigint(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)

@@ -10,10 +10,10 @@ use sqlx::any::AnyRow;
 
 use crate::{
     Error, Store, Topic, audit,
-    columns::{Columns, bigint, json, maybe_json, or_in_use, or_name_taken, word},
+    columns::{Columns, bigint, json, maybe_json, maybe_storable, or_in_use, or_name_taken, word},
     database::Write,
-    domain::{Archive, AuditEvent, Component, Deployment, DeploymentKind, LogRecord},
-    logs,
+    domain::{Archive, AuditEvent, Component, Deployment, DeploymentKind, Environment, LogRecord},
+    environments, logs, replicas,
 };
 
 /// A push, as its owner asked for it.
@@ -47,18 +47,20 @@ pub struct NewDeployment {
     pub autoscaling: autoscale::Settings,
     /// The environment that takes it when it is first ready.
     pub target_environment: Option<String>,
+    /// An environment to make with it, unless the model has one of that name by now, and the audit entry for that.
+    pub missing_environment: Option<(Environment, AuditEvent)>,
     /// Its first log line, from the platform: a log is never empty.
     pub first_log_line: String,
 }
 
 const TOPICS: &[Topic] = &[Topic::Deployments];
-const PUSH_TOPICS: &[Topic] = &[Topic::Deployments, Topic::Logs];
+const PUSH_TOPICS: &[Topic] = &[Topic::Deployments, Topic::Environments, Topic::Replicas, Topic::Logs];
 /// How often a change is tried on a deployment that others keep changing.
 const TRIES: usize = 32;
 
 impl Store {
-    /// Adds a deployment to a model, or overwrites the model's development deployment in place with a development push.
-    /// `NotFound` when the model or the target environment is gone, `NameTaken` when the name is.
+    /// Adds a deployment to a model, or overwrites the model's development deployment in place with a development push,
+    /// whose replicas are told to stop: they run the code that was there before. `NotFound` when the model or the target environment is gone, `NameTaken` when the name is.
     pub async fn add_deployment(&self, new: &NewDeployment, audit: Option<&AuditEvent>) -> Result<Deployment, Error> {
         let mut write = self.write(PUSH_TOPICS).await?;
         let deployment = push(&mut write, new).await?;
@@ -191,6 +193,9 @@ pub(crate) async fn lock_model(write: &mut Write, id: &ModelId) -> Result<u64, E
 
 pub(crate) async fn push(write: &mut Write, new: &NewDeployment) -> Result<Deployment, Error> {
     let last_number = lock_model(write, &new.model_id).await?;
+    if let Some((missing, event)) = &new.missing_environment {
+        environments::insert_missing(write, missing, event).await?;
+    }
     if let Some(name) = &new.target_environment {
         let found = sqlx::query("SELECT name FROM environments WHERE model_id = $1 AND name = $2")
             .bind(new.model_id.as_str())
@@ -204,7 +209,10 @@ pub(crate) async fn push(write: &mut Write, new: &NewDeployment) -> Result<Deplo
         DeploymentKind::Published => None,
     };
     let (sql, id, name, generation) = match overwritten {
-        Some(old) => (OVERWRITE, old.id, old.name, old.generation + 1),
+        Some(old) => {
+            replicas::stop_all(write, &old.id, new.created_at).await?;
+            (OVERWRITE, old.id, old.name, old.generation + 1)
+        }
         None => (INSERT, new.id.clone(), choose_name(write, new, last_number).await?, 1),
     };
     let deployment = Deployment {
@@ -298,7 +306,7 @@ async fn put(write: &mut Write, sql: &'static str, deployment: &Deployment) -> R
         .bind(word(&deployment.kind))
         .bind(maybe_json(&deployment.labels))
         .bind(json(&deployment.config))
-        .bind(&deployment.raw_config)
+        .bind(maybe_storable(&deployment.raw_config))
         .bind(maybe_json(&deployment.user_env))
         .bind(&deployment.archive.key)
         .bind(bigint(deployment.archive.bytes))

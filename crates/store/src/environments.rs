@@ -13,6 +13,7 @@ use crate::{
 };
 
 const TOPICS: &[Topic] = &[Topic::Environments];
+const STAGE_TOPICS: &[Topic] = &[Topic::Environments, Topic::Deployments];
 
 impl Store {
     /// Makes an environment. `NameTaken` when the model has one of that name, `NotFound` when there is no such model.
@@ -44,13 +45,14 @@ impl Store {
         rows.iter().map(environment).collect()
     }
 
-    /// Saves an environment read before; `Conflict` when it has changed since. On success `generation` has grown.
+    /// Saves an environment read before, and lends its settings to what it serves; `Conflict` when it has changed since. On
+    /// success `generation` has grown.
     pub async fn save_environment(
         &self,
         environment: &mut Environment,
         audit: Option<&AuditEvent>,
     ) -> Result<(), Error> {
-        let mut write = self.write(TOPICS).await?;
+        let mut write = self.write(STAGE_TOPICS).await?;
         let saved = sqlx::query(
             "UPDATE environments SET current_deployment = $1, autoscaling = $2, promotion_settings = $3, generation = generation + 1
              WHERE model_id = $4 AND name = $5 AND generation = $6",
@@ -66,28 +68,37 @@ impl Store {
         if saved.rows_affected() == 0 {
             return Err(Error::conflict("environment", &environment.name));
         }
+        sqlx::query(
+            "UPDATE deployments SET autoscaling = $1, generation = generation + 1 WHERE id = $2 AND autoscaling <> $1",
+        )
+        .bind(json(&environment.autoscaling))
+        .bind(environment.current.as_ref().map(DeploymentId::as_str))
+        .execute(write.on())
+        .await?;
         audit::insert(&mut write, audit).await?;
         write.commit().await?;
         environment.generation += 1;
         Ok(())
     }
 
-    /// Deletes an environment; its deployments stay, and no push is on its way to it any more.
+    /// Deletes an environment. Its deployments stay, no push is on its way to it any more, and what it served goes to zero replicas
+    /// unless another environment serves it.
     pub async fn delete_environment(
         &self,
         model: &ModelId,
         name: &str,
         audit: Option<&AuditEvent>,
     ) -> Result<(), Error> {
-        let mut write = self.write(&[Topic::Environments, Topic::Deployments]).await?;
-        let deleted = sqlx::query("DELETE FROM environments WHERE model_id = $1 AND name = $2")
-            .bind(model.as_str())
-            .bind(name)
-            .execute(write.on())
-            .await?;
-        if deleted.rows_affected() == 0 {
-            return Err(Error::not_found("environment", name));
-        }
+        let mut write = self.write(STAGE_TOPICS).await?;
+        deployments::lock_model(&mut write, model).await?;
+        let row =
+            sqlx::query("DELETE FROM environments WHERE model_id = $1 AND name = $2 RETURNING current_deployment")
+                .bind(model.as_str())
+                .bind(name)
+                .fetch_optional(write.on())
+                .await?;
+        let served: Option<DeploymentId> =
+            row.ok_or_else(|| Error::not_found("environment", name))?.maybe_id("current_deployment")?;
         sqlx::query(
             "UPDATE deployments SET target_environment = NULL, generation = generation + 1
              WHERE model_id = $1 AND target_environment = $2",
@@ -96,6 +107,9 @@ impl Store {
         .bind(name)
         .execute(write.on())
         .await?;
+        if let Some(served) = served {
+            retire(&mut write, &served).await?;
+        }
         audit::insert(&mut write, audit).await?;
         write.commit().await
     }
@@ -104,7 +118,7 @@ impl Store {
     /// target any more, and the deployment that was there before goes to zero replicas unless another environment serves it.
     /// `NotFound` when the environment or the deployment is gone.
     pub async fn stage(&self, id: &DeploymentId, name: &str, audit: Option<&AuditEvent>) -> Result<(), Error> {
-        let mut write = self.write(&[Topic::Environments, Topic::Deployments]).await?;
+        let mut write = self.write(STAGE_TOPICS).await?;
         let row = sqlx::query("SELECT model_id FROM deployments WHERE id = $1")
             .bind(id.as_str())
             .fetch_optional(write.on())
@@ -183,6 +197,24 @@ pub(crate) async fn insert(write: &mut Write, environment: &Environment) -> Resu
         Some(cause) if cause.is_foreign_key_violation() => Error::not_found("model", &environment.model_id),
         _ => or_name_taken("environment", &environment.name)(error),
     })?;
+    Ok(())
+}
+
+/// Makes an environment, with its audit entry, unless the model has it. The model is locked.
+pub(crate) async fn insert_missing(
+    write: &mut Write,
+    environment: &Environment,
+    event: &AuditEvent,
+) -> Result<(), Error> {
+    let found = sqlx::query("SELECT name FROM environments WHERE model_id = $1 AND name = $2")
+        .bind(environment.model_id.as_str())
+        .bind(&environment.name)
+        .fetch_optional(write.on())
+        .await?;
+    if found.is_none() {
+        insert(write, environment).await?;
+        audit::insert(write, Some(event)).await?;
+    }
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, any::AnyRow};
 
 use crate::{
     Error, Store, Topic,
-    columns::{Columns, bigint, word},
+    columns::{Columns, bigint, maybe_storable, storable, word},
     database::Write,
     domain::{Component, LogRecord},
 };
@@ -154,8 +154,8 @@ impl Store {
             .bind(nanos(query.start_ms))
             .bind(nanos(query.end_ms).saturating_add(999_999))
             .bind(query.min_level.map(rank))
-            .bind(&query.replica)
-            .bind(&query.request_id)
+            .bind(maybe_storable(&query.replica))
+            .bind(maybe_storable(&query.request_id))
             .bind(query.component.as_ref().map(word))
             .bind(last.0)
             .bind(last.1)
@@ -225,15 +225,14 @@ pub(crate) async fn insert(write: &mut Write, records: &[LogRecord]) -> Result<(
         );
         let mut insert = sqlx::query(AssertSqlSafe(sql));
         for LogRecord { deployment_id, replica_id, component, line } in rows {
-            // PostgreSQL's text cannot hold the character NUL.
-            let message = line.message.replace('\0', "\u{fffd}");
+            let message = storable(&line.message);
             insert = insert
                 .bind(deployment_id.as_str())
                 .bind(replica_id.as_ref().map(ReplicaId::as_str))
                 .bind(word(component))
                 .bind(line.timestamp_ns)
                 .bind(line.level.map(rank))
-                .bind(&line.request_id)
+                .bind(maybe_storable(&line.request_id))
                 .bind(bigint(message.len() as u64 + OVERHEAD_BYTES))
                 .bind(message);
         }

@@ -11,6 +11,7 @@ use sqlx::any::AnyRow;
 use crate::{
     Error, Store, Topic,
     columns::{Columns, bigint, json, maybe_bigint, maybe_json},
+    database::Write,
     domain::Replica,
 };
 
@@ -88,6 +89,16 @@ impl Store {
             .await?;
         rows.iter().map(replica).collect()
     }
+}
+
+/// Records that every replica of a deployment is told to stop. Announcing it is up to the caller.
+pub(crate) async fn stop_all(write: &mut Write, deployment: &DeploymentId, now: Timestamp) -> Result<(), Error> {
+    sqlx::query("UPDATE replicas SET stopping_since = $1 WHERE deployment_id = $2 AND stopping_since IS NULL")
+        .bind(bigint(now.0))
+        .bind(deployment.as_str())
+        .execute(write.on())
+        .await?;
+    Ok(())
 }
 
 fn replica(row: &AnyRow) -> Result<Replica, Error> {

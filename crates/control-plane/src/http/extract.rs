@@ -47,6 +47,9 @@ impl<T: DeserializeOwned> FromRequest<ControlPlane> for JsonBody<T> {
     }
 }
 
+/// The character NUL as it stands in a path or query.
+const NUL: &str = "%00";
+
 /// The query string. A repeated key makes a list.
 pub struct InQuery<T>(pub T);
 
@@ -55,6 +58,10 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for InQuery<T> {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
         let text = parts.uri.query().unwrap_or_default();
+        if let Some(pair) = text.split('&').find(|pair| pair.contains(NUL)) {
+            let name = pair.split('=').next().unwrap_or_default();
+            return Err(Error::invalid(format!("{name}: it has the character NUL, which nothing here has")));
+        }
         let pairs = serde_html_form::Deserializer::from_bytes(text.as_bytes());
         serde_path_to_error::deserialize(pairs).map(Self).map_err(|error| {
             let path = error.path().to_string();
@@ -70,6 +77,9 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for InPath<
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        if parts.uri.path().contains(NUL) {
+            return Err(Error::new(Code::NotFound, format!("there is nothing at {}", parts.uri.path())));
+        }
         let rejection = match Path::from_request_parts(parts, state).await {
             Ok(Path(value)) => return Ok(Self(value)),
             Err(rejection) => rejection,

@@ -4,7 +4,7 @@ use api::{
     id::ModelId,
     v1::promotion::{PromotionSettings, UpdatePromotionSettings},
 };
-use planner::autoscale;
+use planner::{Timestamp, autoscale};
 use serde_json::{Value, json};
 use store::domain::{AuditEvent, Environment, Model, PRODUCTION};
 
@@ -75,8 +75,7 @@ pub async fn create(
         promotion_settings: promotion_settings::write(&promotion),
         generation: 1,
     };
-    let event =
-        event(caller, control_plane, "ENVIRONMENT_CREATED", (&model, &environment), settings_event(&environment));
+    let event = created(caller, now, &model, &environment);
     control_plane.store().create_environment(&environment, Some(&event)).await?;
     look(control_plane, environment).await
 }
@@ -90,7 +89,6 @@ pub async fn update(
     update: Update,
 ) -> Result<(View, SettingsChange), Error> {
     let (model, before) = find(control_plane, caller, model, name).await?;
-    let store = control_plane.store();
     let promotion = promotion_settings::apply(promotion_settings::read(&before.promotion_settings)?, update.promotion)?;
     let mut environment = Environment {
         autoscaling: autoscaling::apply(
@@ -107,44 +105,22 @@ pub async fn update(
     let mut more = settings_event(&environment);
     more["schedules"] = Value::Null;
     more["previous_settings"] = settings_event(&before);
-    let event = event(caller, control_plane, "ENVIRONMENT_UPDATED", (&model, &environment), more);
-    store.save_environment(&mut environment, Some(&event)).await?;
-    let mut change = SettingsChange::Accepted;
-    if let Some(current) = &environment.current {
-        let settings = &environment.autoscaling;
-        let (deployment, ()) = store
-            .change_deployment(current, None, |deployment| {
-                deployment.autoscaling = settings.clone();
-                Ok::<_, Error>(())
-            })
-            .await?;
-        if deployment.lifecycle.first_ready.is_none() {
-            change = SettingsChange::Queued;
-        }
-    }
-    Ok((look(control_plane, environment).await?, change))
+    let event = event(caller, control_plane.now(), "ENVIRONMENT_UPDATED", (&model, &environment), more);
+    control_plane.store().save_environment(&mut environment, Some(&event)).await?;
+    let view = look(control_plane, environment).await?;
+    let waits = view.current.as_ref().is_some_and(|current| current.deployment.lifecycle.first_ready.is_none());
+    Ok((view, if waits { SettingsChange::Queued } else { SettingsChange::Accepted }))
 }
 
-/// Deletes an environment. What it served stays as a deployment of its own, without replicas until somebody calls it.
+/// Deletes an environment. What it served stays as a deployment of its own, without replicas until somebody calls it, unless
+/// another environment serves it too.
 pub async fn delete(control_plane: &ControlPlane, caller: &Caller, model: &ModelId, name: &str) -> Result<(), Error> {
     let (model, environment) = find(control_plane, caller, model, name).await?;
     if environment.name == PRODUCTION {
         return Err(Error::Invalid("environment production cannot be deleted: it goes with its model".into()));
     }
-    let store = control_plane.store();
-    let event = event(caller, control_plane, "ENVIRONMENT_DELETED", (&model, &environment), json!({}));
-    store.delete_environment(&model.id, &environment.name, Some(&event)).await?;
-    let Some(served) = environment.current else {
-        return Ok(());
-    };
-    store
-        .change_deployment(&served, None, |deployment| {
-            deployment.autoscaling.min_replica = 0;
-            deployment.target_replicas = 0;
-            Ok::<_, Error>(())
-        })
-        .await?;
-    Ok(())
+    let event = event(caller, control_plane.now(), "ENVIRONMENT_DELETED", (&model, &environment), json!({}));
+    Ok(control_plane.store().delete_environment(&model.id, &environment.name, Some(&event)).await?)
 }
 
 /// Wants what the environment serves to run.
@@ -195,15 +171,20 @@ async fn look(control_plane: &ControlPlane, environment: Environment) -> Result<
     Ok(View { environment, promotion_settings, current, instance_type })
 }
 
+/// The event of making an environment, by itself or in passing.
+pub(super) fn created(caller: &Caller, now: Timestamp, model: &Model, environment: &Environment) -> AuditEvent {
+    event(caller, now, "ENVIRONMENT_CREATED", (model, environment), settings_event(environment))
+}
+
 fn event(
     caller: &Caller,
-    control_plane: &ControlPlane,
+    now: Timestamp,
     event_type: &str,
     (model, environment): (&Model, &Environment),
     mut more: Value,
 ) -> AuditEvent {
     more["environment_name"] = environment.name.as_str().into();
-    audit::of_model(caller, control_plane.now(), event_type, model, more)
+    audit::of_model(caller, now, event_type, model, more)
 }
 
 /// Settings as the audit log writes them.

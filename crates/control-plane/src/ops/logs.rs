@@ -1,6 +1,9 @@
 //! Reading logs: of one deployment, or of all that an environment serves or is about to serve.
 
-use api::{id::ModelId, internal::replica::Level};
+use api::{
+    id::{DeploymentId, ModelId},
+    internal::replica::{Level, LogLine},
+};
 use store::{
     LogQuery,
     domain::{Component, LogRecord},
@@ -45,6 +48,26 @@ pub struct Query {
     pub includes: Vec<String>,
     /// No lines that contain one of these.
     pub excludes: Vec<String>,
+}
+
+/// Tells a deployment's owner something in its log. What it is about is done already: a line that is lost does not undo it.
+pub(super) async fn tell(
+    control_plane: &ControlPlane,
+    deployment: &DeploymentId,
+    level: Level,
+    messages: impl IntoIterator<Item = String>,
+) {
+    let timestamp_ns = control_plane.now().as_nanos();
+    let record = |message: String| LogRecord {
+        deployment_id: deployment.clone(),
+        replica_id: None,
+        component: Component::Deploy,
+        line: LogLine { timestamp_ns, level: Some(level), request_id: None, message },
+    };
+    let records: Vec<LogRecord> = messages.into_iter().map(record).collect();
+    if let Err(error) = control_plane.store().append_logs(&records).await {
+        tracing::warn!(deployment.id = %deployment, error = &error as &dyn std::error::Error, "cannot write to its log");
+    }
 }
 
 /// Lines of one deployment.
@@ -108,6 +131,9 @@ fn check(query: Query, now_ms: u64) -> Result<LogQuery, Error> {
     {
         return refuse(field, format!("it is longer than {LONGEST_TEXT} characters"));
     }
+    if let Some((field, _)) = texts.iter().find(|(_, text)| text.as_ref().is_some_and(|text| text.contains('\0'))) {
+        return refuse(field, "it has the character NUL, which no log line has".into());
+    }
     for (field, list) in [("includes", &query.includes), ("excludes", &query.excludes)] {
         if list.len() > MOST_SUBSTRINGS {
             return refuse(field, format!("it has {} entries: at most {MOST_SUBSTRINGS} are taken", list.len()));
@@ -166,6 +192,7 @@ mod tests {
         refused(Query { start_ms: Some(2), end_ms: Some(1), ..query() }, "start_epoch_millis: ");
         refused(Query { start_ms: Some(0), ..query() }, "start_epoch_millis: ");
         refused(Query { replica: Some("x".repeat(257)), ..query() }, "replica: ");
+        refused(Query { request_id: Some("a\0".into()), ..query() }, "request_id: ");
         refused(Query { includes: vec![String::new(); 9], ..query() }, "includes: ");
         refused(Query { search_pattern: Some("(".into()), ..query() }, "search_pattern: ");
         refused(Query { component: Some("engine".into()), ..query() }, "component: ");

@@ -27,3 +27,4 @@ pub use bootstrap::bootstrap;
 pub use caller::{Caller, Permission};
 pub use control_plane::ControlPlane;
 pub use error::Error;
+pub use key_text::KeyText;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{TestApp, pushed};
+use crate::support::{Pushed, TestApp, pushed};
 
 #[tokio::test]
 async fn names_count_up_and_can_be_chosen() {
@@ -213,6 +213,23 @@ async fn what_has_failed_says_why_and_is_retried() {
     let answer = app.post(&one.path("/retry"), json!({})).await.ok();
     assert_eq!((&answer["retried"], &answer["reason"]), (&json!(true), &Value::Null));
     assert_eq!(answer["deployment"]["status"], "BUILDING");
+}
+
+#[tokio::test]
+async fn a_retry_does_not_push_out_what_has_come_to_the_environment_meanwhile() {
+    let app = TestApp::start().await;
+    let first = app.push_model("iris").await;
+    app.fail_build(&first).await;
+    app.post(&first.path("/retry"), json!({})).await.ok();
+    let target = async |one: &Pushed| app.store.deployment(&one.deployment_id()).await.unwrap().target_environment;
+    assert_eq!(target(&first).await.as_deref(), Some("production"), "production still waits for it");
+    app.fail_build(&first).await;
+    let second = pushed(app.push(&first.model, json!({ "config": {} })).await.ok());
+    app.make_active(&second).await;
+    app.post(&first.path("/retry"), json!({})).await.ok();
+    assert_eq!(target(&first).await, None);
+    let logs = app.get(&first.path("/logs")).await.ok().to_string();
+    assert!(logs.contains("environment production serves another deployment by now"), "{logs}");
 }
 
 #[tokio::test]

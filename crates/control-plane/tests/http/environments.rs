@@ -110,6 +110,10 @@ async fn a_push_to_an_environment_is_served_there_once_it_has_been_active() {
     let new = json!({ "config": {}, "environment_name": "canary", "create_environment_if_missing": true });
     app.push(&one.model, new).await.ok();
     app.get(&one.model_path("/environments/canary")).await.ok();
+    let audit = app.get(&one.model_path("/audit_logs")).await.ok();
+    let made = audit["items"].as_array().unwrap().iter().filter(|item| item["event_type"] == "ENVIRONMENT_CREATED");
+    let names: Vec<_> = made.map(|item| item["event_data"]["environment_name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["canary", "staging"]);
 }
 
 #[tokio::test]

@@ -60,6 +60,25 @@ async fn a_body_that_is_not_json_is_refused() {
 }
 
 #[tokio::test]
+async fn the_character_nul_names_nothing() {
+    let app = TestApp::start().await;
+    let pushed = app.push_model("iris").await;
+    for path in [pushed.model_path("/environments/a%00"), "/v1/models/%00".into()] {
+        app.get(&path).await.refuses(404, "NOT_FOUND", "there is nothing at");
+    }
+    app.delete("/v1/api_keys/a%00").await.refuses(404, "NOT_FOUND", "there is nothing at");
+    app.delete("/v1/secrets/a%00").await.refuses(404, "NOT_FOUND", "there is nothing at");
+    for path in ["/v1/models?name=a%00".to_owned(), pushed.model_path("/deployments?name=%00")] {
+        app.get(&path).await.is_invalid("name: it has the character NUL");
+    }
+    app.get(&pushed.path("/logs?limit=1&request_id=%00")).await.is_invalid("request_id: ");
+    app.post(&pushed.path("/logs"), json!({ "replica": "\0" })).await.is_invalid("replica: ");
+    let key = format!("{}\0", app.upload(Vec::new()).await);
+    let source = json!({ "kind": "model_archive", "name": "n", "deployment": { "config": {} }, "s3_key": key });
+    app.post("/v1/models", json!({ "source": source })).await.is_invalid("source.s3_key");
+}
+
+#[tokio::test]
 async fn a_field_of_the_wrong_type_is_named_by_its_path() {
     let app = TestApp::start().await;
     let body = json!({ "source": { "name": "m", "deployment": { "config": {}, "labels": 1 } } });

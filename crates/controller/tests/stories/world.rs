@@ -245,6 +245,7 @@ impl World {
             instance_type: "1x2".into(),
             autoscaling: autoscale::Settings::default(),
             target_environment: None,
+            missing_environment: None,
             first_log_line: "pushed".into(),
         }
     }

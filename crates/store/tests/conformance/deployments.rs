@@ -4,7 +4,7 @@ use futures::future::join_all;
 use planner::lifecycle::Wanted;
 use serde_json::json;
 use store::{
-    Error,
+    Error, NewDeployment, Topic,
     domain::{Archive, DeploymentKind, PRODUCTION},
 };
 
@@ -87,6 +87,49 @@ pub async fn a_development_push_overwrites_in_place(database: Database) {
     assert_eq!(store.deployment(&made.id).await.unwrap(), overwritten);
     assert_eq!(store.deployments(&model.id, None).await.unwrap().len(), 2);
     assert!(store.archive_keys().await.unwrap().contains(&"archives/new".to_owned()));
+}
+
+pub async fn a_development_push_stops_the_replicas_of_the_one_before(database: Database) {
+    let store = database.open().await;
+    let (model, other) = with_model(&store).await;
+    let mut push = push(&model, 2);
+    push.kind = DeploymentKind::Development;
+    let made = store.add_deployment(&push, None).await.unwrap();
+    for replica in [replica(1, &made), replica(2, &made), replica(3, &other)] {
+        store.add_replica(&replica).await.unwrap();
+    }
+    store.mark_replica_stopping(&replica(2, &made).id, NOW.plus(3)).await.unwrap();
+    let mut changes = store.changes(&[Topic::Replicas]);
+    push.created_at = NOW.plus(100);
+    store.add_deployment(&push, None).await.unwrap();
+    changes.wait().await;
+    let stopping: Vec<_> =
+        store.replicas(None).await.unwrap().into_iter().map(|one| (one.id, one.stopping_since)).collect();
+    let expected = [(1, Some(NOW.plus(100))), (2, Some(NOW.plus(3))), (3, None)];
+    for (number, since) in expected {
+        assert!(stopping.contains(&(replica(number, &made).id, since)), "{number}: {stopping:?}");
+    }
+}
+
+pub async fn a_push_makes_the_environment_that_is_missing_and_no_other(database: Database) {
+    let store = database.open().await;
+    let (model, _) = with_model(&store).await;
+    let mut aimed = push(&model, 2);
+    aimed.target_environment = Some("staging".into());
+    aimed.missing_environment = Some((environment(&model, "staging"), event("ENVIRONMENT_CREATED")));
+    let made = |entries: Vec<store::domain::AuditEntry>| {
+        entries.iter().filter(|entry| entry.event.event_type == "ENVIRONMENT_CREATED").count()
+    };
+    let audit = store::AuditQuery { limit: 100, ..Default::default() };
+    let refused = NewDeployment { name: Some("deployment-1".into()), ..aimed.clone() };
+    store.add_deployment(&refused, None).await.unwrap_err();
+    assert!(store.environment(&model.id, "staging").await.is_err(), "a refused push leaves nothing behind");
+    assert_eq!(made(store.audit_log(&audit).await.unwrap()), 0);
+    store.add_deployment(&aimed, None).await.unwrap();
+    let again = NewDeployment { id: api::id::DeploymentId::from_entropy(3), ..aimed };
+    store.add_deployment(&again, None).await.unwrap();
+    store.environment(&model.id, "staging").await.unwrap();
+    assert_eq!(made(store.audit_log(&audit).await.unwrap()), 1);
 }
 
 pub async fn a_save_of_an_older_generation_is_refused(database: Database) {

@@ -58,6 +58,38 @@ pub async fn a_deleted_environment_is_nobodys_target(database: Database) {
     store.deployment(&first.id).await.unwrap();
 }
 
+pub async fn a_deleted_environment_retires_what_no_other_serves(database: Database) {
+    let store = database.open().await;
+    let (model, first) = with_model(&store).await;
+    for name in ["staging", "canary"] {
+        let mut environment = environment(&model, name);
+        environment.autoscaling.min_replica = 1;
+        store.create_environment(&environment, None).await.unwrap();
+        store.stage(&first.id, name, None).await.unwrap();
+    }
+    let served = store.deployment(&first.id).await.unwrap();
+    store.delete_environment(&model.id, "staging", None).await.unwrap();
+    assert_eq!(store.deployment(&first.id).await.unwrap(), served, "canary serves it");
+    store.delete_environment(&model.id, "canary", None).await.unwrap();
+    assert_eq!(store.deployment(&first.id).await.unwrap().autoscaling.min_replica, 0);
+}
+
+pub async fn saved_settings_reach_what_is_served(database: Database) {
+    let store = database.open().await;
+    let (model, first) = with_model(&store).await;
+    store.stage(&first.id, PRODUCTION, None).await.unwrap();
+    let before = store.deployment(&first.id).await.unwrap();
+    let mut production = store.environment(&model.id, PRODUCTION).await.unwrap();
+    production.promotion_settings = json!({"rolling_deploy": true});
+    store.save_environment(&mut production, None).await.unwrap();
+    assert_eq!(store.deployment(&first.id).await.unwrap(), before, "nothing has changed for it");
+    production.autoscaling.max_replica = 7;
+    store.save_environment(&mut production, None).await.unwrap();
+    let after = store.deployment(&first.id).await.unwrap();
+    assert_eq!(after.autoscaling, production.autoscaling);
+    assert!(after.generation > before.generation);
+}
+
 pub async fn names_are_unique_within_a_model(database: Database) {
     let store = database.open().await;
     let (model, _) = with_model(&store).await;

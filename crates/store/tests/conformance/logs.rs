@@ -60,7 +60,7 @@ pub async fn lines_are_picked_by_their_fields(database: Database) {
         line: LogLine {
             timestamp_ns: 1,
             level: Some(Level::Warning),
-            request_id: Some("r1".into()),
+            request_id: Some("r1\0".into()),
             message: "full\0".into(),
         },
     };
@@ -77,7 +77,7 @@ pub async fn lines_are_picked_by_their_fields(database: Database) {
     let by_replica = LogQuery { replica: Some(replica.to_string()), ..query(&deployment) };
     assert_eq!(messages(&store, by_replica.clone()).await, "full\u{fffd}");
     assert_eq!(
-        messages(&store, LogQuery { request_id: Some("r1".into()), ..query(&deployment) }).await,
+        messages(&store, LogQuery { request_id: Some("r1\0".into()), ..query(&deployment) }).await,
         "full\u{fffd}"
     );
     assert_eq!(
@@ -85,8 +85,10 @@ pub async fn lines_are_picked_by_their_fields(database: Database) {
         "info bare"
     );
     let mut read = store.logs(&by_replica).await.unwrap().remove(0);
-    read.line.message = full.line.message.clone();
+    assert_eq!(read.line.request_id.as_deref(), Some("r1\u{fffd}"));
+    read.line = full.line.clone();
     assert_eq!(read, full);
+    assert_eq!(messages(&store, LogQuery { replica: Some("\0".into()), ..query(&deployment) }).await, "");
 }
 
 pub async fn lines_are_picked_by_their_message_across_pages(database: Database) {

@@ -45,6 +45,8 @@ on_every_store! {
         a_taken_name_is_refused_and_changes_nothing,
         a_push_for_an_unknown_environment_is_refused,
         a_development_push_overwrites_in_place,
+        a_development_push_stops_the_replicas_of_the_one_before,
+        a_push_makes_the_environment_that_is_missing_and_no_other,
         a_save_of_an_older_generation_is_refused,
         changes_side_by_side_all_count,
         a_change_that_fails_saves_nothing,
@@ -54,6 +56,8 @@ on_every_store! {
         putting_a_deployment_on_stage_clears_its_target,
         who_leaves_the_stage_goes_to_zero_and_who_enters_takes_its_settings,
         a_deleted_environment_is_nobodys_target,
+        a_deleted_environment_retires_what_no_other_serves,
+        saved_settings_reach_what_is_served,
         names_are_unique_within_a_model,
         a_save_of_an_older_generation_is_refused;
     keys: a_key_reads_back_until_it_is_revoked, names_are_unique_within_their_owner;

@@ -1,11 +1,14 @@
 //! Whether a deployment should run. Only the wish is recorded: replicas come and go by tasks.
 
-use api::id::{ModelId, ReplicaId};
+use api::{
+    id::{ModelId, ReplicaId},
+    internal::replica::Level,
+};
 use planner::lifecycle::Refusal;
 use serde_json::json;
 
 use super::{Target, View, event, find, look};
-use crate::ops::{Caller, ControlPlane, Error, observed};
+use crate::ops::{Caller, ControlPlane, Error, logs, observed};
 
 /// Wants a deployment to run.
 pub async fn activate(
@@ -48,7 +51,8 @@ pub async fn deactivate(
     Ok(())
 }
 
-/// Runs the failed part of a deployment again. The answer says why not, where there is none.
+/// Runs the failed part of a deployment again. The answer says why not, where there is none. An environment that serves something
+/// by now keeps it: the promotion is not carried out again.
 pub async fn retry(
     control_plane: &ControlPlane,
     caller: &Caller,
@@ -59,13 +63,27 @@ pub async fn retry(
     let now = control_plane.now();
     let more = json!({ "retried": true });
     let event = event(caller, control_plane, "MODEL_DEPLOYMENT_RETRIED", (&found.0, &found.1), more);
-    let (deployment, outcome) = control_plane
-        .store()
+    let store = control_plane.store();
+    let mut taken = store.environments(Some(&found.0.id)).await?;
+    taken.retain(|environment| environment.current.is_some());
+    let (deployment, outcome) = store
         .change_deployment(&found.1.id, Some(&event), |deployment| {
-            Ok::<_, Error>(deployment.lifecycle.clone().retry(now).map(|next| deployment.lifecycle = next))
+            Ok::<_, Error>(deployment.lifecycle.clone().retry(now).map(|next| {
+                deployment.lifecycle = next;
+                deployment.target_environment.take_if(|name| taken.iter().any(|one| one.name == *name))
+            }))
         })
         .await?;
-    Ok((look(control_plane, deployment).await?, outcome))
+    if let Ok(given_up) = &outcome {
+        let line = match given_up {
+            None => "retried".to_owned(),
+            Some(name) => format!(
+                "retried; environment {name} serves another deployment by now and keeps it: push to {name} again to replace it"
+            ),
+        };
+        logs::tell(control_plane, &deployment.id, Level::Info, [line]).await;
+    }
+    Ok((look(control_plane, deployment).await?, outcome.map(|_| ())))
 }
 
 /// Wants one replica gone. Another takes its place as long as one is needed.

@@ -5,19 +5,18 @@ mod plan;
 
 use api::{
     id::{DeploymentId, ModelId, TeamId},
-    internal::replica::{Level, LogLine},
-    truss_config::Problem,
+    internal::replica::Level,
 };
 use planner::Timestamp;
 use serde_json::{Value, json};
 use store::{
     NewDeployment,
-    domain::{Archive, AuditEvent, Component, Deployment, DeploymentKind, Environment, LogRecord, PRODUCTION},
+    domain::{Archive, AuditEvent, DeploymentKind, Environment, PRODUCTION},
 };
 
 use self::plan::environment;
 pub use self::plan::{Plan, plan};
-use super::{Caller, ControlPlane, Error, audit, deployments, models, payload::Payload, uploads};
+use super::{Caller, ControlPlane, Error, audit, deployments, environments, logs, models, payload::Payload, uploads};
 
 /// Where a push goes.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,7 +68,7 @@ pub async fn push(
 
     let now = control_plane.now();
     let warnings = plan.checked.config.warnings();
-    let new = new_deployment(&plan, archive, now);
+    let new = new_deployment(caller, &plan, archive, now);
     let store = control_plane.store();
     let event = event(caller, &plan, &new, now);
     let deployment = if plan.is_new {
@@ -79,28 +78,28 @@ pub async fn push(
         }
         store.create_model(&plan.model, &production, &new, Some(&event)).await?
     } else {
-        if let Some(name) = &plan.missing_environment {
-            let missing = Environment { autoscaling: plan.autoscaling.clone(), ..environment(&plan.model, name, now) };
-            store.create_environment(&missing, None).await?;
-        }
         store.add_deployment(&new, Some(&event)).await?
     };
-    if let Err(error) = tell_warnings(control_plane, &deployment, &warnings, now).await {
-        // The push is made: a warning that is lost does not undo it.
-        tracing::warn!(deployment.id = %deployment.id, error = &error as &dyn std::error::Error, "cannot log warnings");
-    }
+    // What will probably not work as meant goes to the deployment's log, where its author looks.
+    let warnings = warnings.iter().map(|warning| format!("config: {warning}"));
+    logs::tell(control_plane, &deployment.id, Level::Warning, warnings).await;
     Ok(Pushed {
         model: models::get(control_plane, caller, &plan.model.id).await?,
         deployment: deployments::look(control_plane, deployment).await?,
     })
 }
 
-fn new_deployment(plan: &Plan, archive: Archive, now: Timestamp) -> NewDeployment {
+fn new_deployment(caller: &Caller, plan: &Plan, archive: Archive, now: Timestamp) -> NewDeployment {
     let payload = &plan.checked.payload;
     let first_log_line = match &plan.target_environment {
         Some(environment) => format!("pushed; goes to environment {environment} when it is first active"),
         None => "pushed".to_owned(),
     };
+    let missing_environment = plan.missing_environment.as_ref().map(|name| {
+        let missing = Environment { autoscaling: plan.autoscaling.clone(), ..environment(&plan.model, name, now) };
+        let event = environments::created(caller, now, &plan.model, &missing);
+        (missing, event)
+    });
     NewDeployment {
         id: DeploymentId::from_entropy(rand::random()),
         model_id: plan.model.id.clone(),
@@ -116,30 +115,9 @@ fn new_deployment(plan: &Plan, archive: Archive, now: Timestamp) -> NewDeploymen
         instance_type: plan.instance_type.clone(),
         autoscaling: plan.autoscaling.clone(),
         target_environment: plan.target_environment.clone(),
+        missing_environment,
         first_log_line,
     }
-}
-
-/// What will probably not work as meant goes to the deployment's log, where its author looks.
-async fn tell_warnings(
-    control_plane: &ControlPlane,
-    deployment: &Deployment,
-    warnings: &[Problem],
-    now: Timestamp,
-) -> Result<(), Error> {
-    let record = |warning: &Problem| LogRecord {
-        deployment_id: deployment.id.clone(),
-        replica_id: None,
-        component: Component::Deploy,
-        line: LogLine {
-            timestamp_ns: now.as_nanos(),
-            level: Some(Level::Warning),
-            request_id: None,
-            message: format!("config: {warning}"),
-        },
-    };
-    let records: Vec<LogRecord> = warnings.iter().map(record).collect();
-    Ok(control_plane.store().append_logs(&records).await?)
 }
 
 fn event(caller: &Caller, plan: &Plan, new: &NewDeployment, now: Timestamp) -> AuditEvent {
