@@ -55,7 +55,7 @@ pub async fn run(settings: config::Server, printer: Printer) -> Result {
     let limits = uploads::Limits { max_object_bytes: settings.max_archive, ..Default::default() };
     let fallback = Dispatch {
         management: control_plane::router(ControlPlane::new(
-            rooms::management(&settings, &public_url),
+            rooms::management(&settings),
             store.clone(),
             blobs.clone(),
             issuer.clone(),

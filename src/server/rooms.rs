@@ -27,8 +27,8 @@ pub fn location(settings: &config::Server) -> Location {
 }
 
 /// How the management API behaves.
-pub fn management(settings: &config::Server, public_url: &str) -> control_plane::Settings {
-    let mut management = control_plane::Settings::new(public_url, placement::cpu_catalogue());
+pub fn management(settings: &config::Server) -> control_plane::Settings {
+    let mut management = control_plane::Settings::new(settings.public_url.as_deref(), placement::cpu_catalogue());
     management.archive_limits = archive_limits(settings);
     management
 }

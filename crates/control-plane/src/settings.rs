@@ -7,8 +7,9 @@ use planner::placement::InstanceType;
 /// How the control plane behaves.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The address that clients reach this server under, without a trailing slash. Uploads and downloads are sent there.
-    pub public_url: String,
+    /// The address that clients reach this server under, without a trailing slash. Uploads and downloads are sent there; none
+    /// means wherever the client that asks for one has reached this server.
+    pub public_url: Option<String>,
     /// The instance types that deployments may have, smallest first; at least one.
     pub instance_types: Vec<InstanceType>,
     /// What an instance type costs, by id, in US dollars a minute; nothing where it is not listed.
@@ -26,10 +27,10 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Defaults for a server that is reached under `public_url`.
-    pub fn new(public_url: impl Into<String>, instance_types: Vec<InstanceType>) -> Self {
+    /// Defaults for a server that is reached under `public_url`, or wherever its clients find it.
+    pub fn new(public_url: Option<&str>, instance_types: Vec<InstanceType>) -> Self {
         Self {
-            public_url: public_url.into().trim_end_matches('/').to_owned(),
+            public_url: public_url.map(|url| url.trim_end_matches('/').to_owned()),
             instance_types,
             prices: BTreeMap::new(),
             replica_cap: 100,

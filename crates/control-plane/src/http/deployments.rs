@@ -15,6 +15,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     auth::Manager,
+    base_url::BaseUrl,
     convert,
     error::Error,
     extract::{InPath, InQuery, JsonBody},
@@ -138,8 +139,10 @@ async fn download_deployment(
     State(control_plane): State<ControlPlane>,
     Manager(caller): Manager,
     InPath(path): InPath<OfDeployment>,
+    BaseUrl(base_url): BaseUrl,
 ) -> Result<Json<DownloadDeploymentResponse>, Error> {
-    let download_url = ops::uploads::download_url(&control_plane, &caller, &path.model_id, &path.deployment_id).await?;
+    let (model, target) = (&path.model_id, &path.deployment_id);
+    let download_url = ops::uploads::download_url(&control_plane, &caller, model, target, &base_url).await?;
     Ok(Json(DownloadDeploymentResponse { download_url }))
 }
 

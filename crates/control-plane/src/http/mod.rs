@@ -4,6 +4,7 @@
 mod api_keys;
 mod audit;
 mod auth;
+mod base_url;
 mod convert;
 mod deployments;
 mod environments;

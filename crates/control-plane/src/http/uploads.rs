@@ -4,7 +4,7 @@ use api::v1::uploads::{AWSCredentials, PrepareModelUploadRequest, PrepareModelUp
 use axum::{Json, extract::State};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{auth::Manager, deployments::payload, error::Error, extract::JsonBody};
+use super::{auth::Manager, base_url::BaseUrl, deployments::payload, error::Error, extract::JsonBody};
 use crate::{
     ControlPlane,
     ops::{self, push::Destination},
@@ -20,6 +20,7 @@ pub fn routes() -> OpenApiRouter<ControlPlane> {
 async fn prepare_model_upload(
     State(control_plane): State<ControlPlane>,
     Manager(caller): Manager,
+    BaseUrl(base_url): BaseUrl,
     JsonBody(request): JsonBody<PrepareModelUploadRequest>,
 ) -> Result<Json<PrepareModelUploadResponse>, Error> {
     let destination = destination(request.name, request.model_id, request.team_id)?;
@@ -32,7 +33,7 @@ async fn prepare_model_upload(
                 aws_access_key_id: credentials.access_key_id,
                 aws_secret_access_key: credentials.secret_access_key,
                 aws_session_token: credentials.session_token,
-                endpoint_url: Some(control_plane.settings().public_url.clone()),
+                endpoint_url: Some(base_url),
             }),
             s3_bucket: Some(credentials.bucket),
             s3_key: Some(credentials.key),

@@ -37,12 +37,13 @@ pub async fn prepare(
     Ok(Some(control_plane.issuer().issue(control_plane.now(), &key, CREDENTIALS_TTL_MS)))
 }
 
-/// A link to a deployment's archive that works without a key, for a while.
+/// A link to a deployment's archive that works without a key, for a while. `base_url` is this server's address for the caller.
 pub async fn download_url(
     control_plane: &ControlPlane,
     caller: &Caller,
     model: &ModelId,
     target: &Target,
+    base_url: &str,
 ) -> Result<String, Error> {
     let (model, deployment) = deployments::find(control_plane, caller, model, target).await?;
     if model.archive_download_disabled {
@@ -51,7 +52,6 @@ pub async fn download_url(
             model.id
         )));
     }
-    let base_url = &control_plane.settings().public_url;
     Ok(control_plane.issuer().presign_get(base_url, &deployment.archive.key, DOWNLOAD_TTL_MS, control_plane.now()))
 }
 

@@ -15,7 +15,7 @@ use api::{
 use axum::{
     Router,
     body::{Body, Bytes, to_bytes},
-    http::{HeaderMap, Method, Request, StatusCode, header},
+    http::{HeaderMap, Method, Request, StatusCode, header, request},
 };
 use control_plane::{ControlPlane, RateLimits, Settings, ops};
 use futures::stream;
@@ -112,7 +112,7 @@ impl TestApp {
         let blobs = Blobs::open(&Location::Folder(folder.path().join("blobs"))).unwrap();
         let now = Arc::new(AtomicU64::new(START.0));
         let key = ops::bootstrap(&store, START, None).await.unwrap().unwrap();
-        let mut settings = Settings::new("http://localhost:8000/", placement::cpu_catalogue());
+        let mut settings = Settings::new(Some("http://localhost:8000/"), placement::cpu_catalogue());
         // Tests are faster than people.
         settings.rate_limits =
             RateLimits { requests_per_second: NonZeroU32::new(100_000).unwrap(), ..RateLimits::default() };
@@ -162,9 +162,19 @@ impl TestApp {
         self.send(method, path, authorization.as_deref(), body).await
     }
 
+    /// A POST to this server under this name, with the administrator's key.
+    pub async fn post_at(&self, host: &str, path: &str, body: Value) -> Answer {
+        let request = Request::post(path).header(header::HOST, host);
+        self.answer(request, Some(&format!("Api-Key {}", self.key)), Body::from(body.to_string())).await
+    }
+
     /// A call with everything as it is given.
     pub async fn send(&self, method: Method, path: &str, authorization: Option<&str>, body: Body) -> Answer {
-        let mut request = Request::builder().method(method).uri(path).header(header::CONTENT_TYPE, "application/json");
+        self.answer(Request::builder().method(method).uri(path), authorization, body).await
+    }
+
+    async fn answer(&self, request: request::Builder, authorization: Option<&str>, body: Body) -> Answer {
+        let mut request = request.header(header::CONTENT_TYPE, "application/json");
         if let Some(value) = authorization {
             request = request.header(header::AUTHORIZATION, value);
         }

@@ -20,6 +20,20 @@ async fn credentials_point_at_this_server() {
 }
 
 #[tokio::test]
+async fn credentials_point_at_where_the_client_has_found_this_server() {
+    let app = TestApp::with(|settings| settings.public_url = None).await;
+    let request = json!({ "name": "iris", "deployment": { "config": {} } });
+    let answer = app.post_at("gpu-box:8000", PREPARE, request.clone()).await.ok();
+    assert_eq!(answer["creds"]["endpoint_url"], "http://gpu-box:8000");
+    app.post_at("not a host", PREPARE, request.clone()).await.is_invalid("Host: ");
+    app.post(PREPARE, request).await.is_invalid("Host: ");
+    let one = app.push_model("iris").await;
+    let answer = app.get(&format!("http://[::1]:8000{}", one.path("/download"))).await.ok();
+    let url = answer["download_url"].as_str().unwrap();
+    assert!(url.starts_with("http://[::1]:8000/greenroom-uploads/"), "{url}");
+}
+
+#[tokio::test]
 async fn a_dry_run_gives_nothing_and_checks_everything() {
     let app = TestApp::start().await;
     let request = json!({ "name": "iris", "deployment": { "config": {} }, "dry_run": true });
