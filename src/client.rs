@@ -15,6 +15,8 @@ use crate::{
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a management call may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a call may take for which the server reads a whole archive.
+const ARCHIVE_CALL_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// A connection to one server.
 #[derive(Clone)]
@@ -59,22 +61,27 @@ impl Client {
     /// Reads a resource, with a query.
     pub async fn get_where<T: DeserializeOwned>(&self, path: &[&str], query: &[(&str, String)]) -> Result<T> {
         let url = self.at(path, query);
-        self.call::<(), T>(Method::GET, url, None).await
+        self.call::<(), T>(Method::GET, url, None, CALL_TIMEOUT).await
     }
 
     /// Creates or acts.
     pub async fn post<B: Serialize, T: DeserializeOwned>(&self, path: &[&str], body: &B) -> Result<T> {
-        self.call(Method::POST, self.at(path, &[]), Some(body)).await
+        self.call(Method::POST, self.at(path, &[]), Some(body), CALL_TIMEOUT).await
+    }
+
+    /// Creates something from an uploaded archive, which takes as long as the archive is large.
+    pub async fn post_archive<B: Serialize, T: DeserializeOwned>(&self, path: &[&str], body: &B) -> Result<T> {
+        self.call(Method::POST, self.at(path, &[]), Some(body), ARCHIVE_CALL_TIMEOUT).await
     }
 
     /// Changes a resource.
     pub async fn patch<B: Serialize, T: DeserializeOwned>(&self, path: &[&str], body: &B) -> Result<T> {
-        self.call(Method::PATCH, self.at(path, &[]), Some(body)).await
+        self.call(Method::PATCH, self.at(path, &[]), Some(body), CALL_TIMEOUT).await
     }
 
     /// Removes a resource.
     pub async fn delete<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T> {
-        self.call::<(), T>(Method::DELETE, self.at(path, &[]), None).await
+        self.call::<(), T>(Method::DELETE, self.at(path, &[]), None, CALL_TIMEOUT).await
     }
 
     /// Calls a model. The answer is the model's, whatever it is; only an unreachable server is a failure here.
@@ -115,12 +122,15 @@ impl Client {
         url
     }
 
-    async fn call<B: Serialize, T: DeserializeOwned>(&self, method: Method, url: Url, body: Option<&B>) -> Result<T> {
-        let mut request = self
-            .http
-            .request(method, url)
-            .header("authorization", format!("Api-Key {}", self.api_key))
-            .timeout(CALL_TIMEOUT);
+    async fn call<B: Serialize, T: DeserializeOwned>(
+        &self,
+        method: Method,
+        url: Url,
+        body: Option<&B>,
+        limit: Duration,
+    ) -> Result<T> {
+        let mut request =
+            self.http.request(method, url).header("authorization", format!("Api-Key {}", self.api_key)).timeout(limit);
         if let Some(body) = body {
             request = request.json(body);
         }

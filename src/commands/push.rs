@@ -157,11 +157,13 @@ async fn create(
     match model {
         Some(model) => {
             let source = DeploymentArchiveSource { kind, deployment, s3_key };
-            client.post(&["v1", "models", &model.id, "deployments"], &CreateModelDeploymentRequest { source }).await
+            client
+                .post_archive(&["v1", "models", &model.id, "deployments"], &CreateModelDeploymentRequest { source })
+                .await
         }
         None => {
             let source = ModelArchiveSource { kind, name, deployment, s3_key, disable_archive_download };
-            client.post(&["v1", "models"], &CreateModelRequest { source }).await
+            client.post_archive(&["v1", "models"], &CreateModelRequest { source }).await
         }
     }
 }

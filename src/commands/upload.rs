@@ -1,6 +1,6 @@
 //! Brings a packed archive to where the server wants it: an S3 location with credentials for this one object.
 
-use std::{fs::File, io::Read as _, path::Path};
+use std::{fs::File, io::Read as _, path::Path, time::Duration};
 
 use api::v1::uploads::{AWSCredentials, PrepareModelUploadResponse};
 use object_store::{
@@ -17,6 +17,10 @@ use crate::{
 const PART_BYTES: usize = 8 << 20;
 /// Parts under way at one time.
 const PARTS_AT_ONCE: usize = 4;
+/// How long to wait for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long one part may take over a slow line, and the last request, for which a store puts all parts together.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// Uploads `archive` and returns the key it now has.
 pub async fn upload(target: PrepareModelUploadResponse, archive: &Path, printer: Printer) -> Result<String> {
@@ -56,12 +60,18 @@ fn connect(creds: AWSCredentials, bucket: String, region: Option<String>) -> obj
         .with_region(region.unwrap_or_else(|| "us-east-1".to_owned()))
         .with_access_key_id(creds.aws_access_key_id)
         .with_secret_access_key(creds.aws_secret_access_key)
-        .with_token(creds.aws_session_token);
+        .with_token(creds.aws_session_token)
+        .with_client_options(http_options(creds.endpoint_url.as_deref()));
     if let Some(endpoint) = creds.endpoint_url {
-        let is_plain = endpoint.starts_with("http://");
-        builder = builder.with_endpoint(endpoint).with_client_options(ClientOptions::new().with_allow_http(is_plain));
+        builder = builder.with_endpoint(endpoint);
     }
     builder.build()
+}
+
+fn http_options(endpoint: Option<&str>) -> ClientOptions {
+    let is_plain = endpoint.is_some_and(|url| url.starts_with("http://"));
+    let options = ClientOptions::new().with_timeout(REQUEST_TIMEOUT).with_connect_timeout(CONNECT_TIMEOUT);
+    options.with_allow_http(is_plain)
 }
 
 fn next_part(file: &mut File) -> Result<Vec<u8>> {
@@ -69,4 +79,20 @@ fn next_part(file: &mut File) -> Result<Vec<u8>> {
     let mut limited = file.take(PART_BYTES as u64);
     limited.read_to_end(&mut part).map_err(while_doing("cannot read the packed archive"))?;
     Ok(part)
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::ClientConfigKey;
+
+    use super::*;
+
+    #[test]
+    fn a_part_may_take_its_time_and_a_connection_may_not() {
+        for endpoint in [None, Some("http://127.0.0.1:8000")] {
+            let options = http_options(endpoint);
+            assert_eq!(options.get_config_value(&ClientConfigKey::Timeout).as_deref(), Some("1h"));
+            assert_eq!(options.get_config_value(&ClientConfigKey::ConnectTimeout).as_deref(), Some("10s"));
+        }
+    }
 }

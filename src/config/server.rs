@@ -15,7 +15,7 @@ use super::{Error, Key, Layers, OTHER_VARIABLES, config_dir, default_data_dir, v
 pub const KEYS: &[Key] = &[
     key("listen", "127.0.0.1:8000", "address and port of everything: management API, inference, uploads"),
     key("data_dir", "", "folder for the database, archives, environments and keys"),
-    key("public_url", "", "base URL that clients reach this server by; unset means the address it listens on"),
+    key("public_url", "", "base URL that clients reach this server by; unset means the one that each of them used"),
     secret("database_url", "PostgreSQL URL; unset means SQLite in the data folder"),
     secret("api_key", "admin API key to set up at first start, as `prefix.secret`; unset means a random one"),
     key("shutdown_grace", "30s", "how long requests in flight may take to end on shutdown"),

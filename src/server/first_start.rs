@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use control_plane::ops;
+use control_plane::ops::{self, KeyText};
 use planner::Timestamp;
 use store::{SecretKey, Store};
 
@@ -26,44 +26,83 @@ pub fn data_dir(path: &Path) -> Result {
     })
 }
 
-/// The server's secret, from which keys for single purposes are derived. Made when it is missing.
-pub fn server_secret(data_dir: &Path) -> Result<SecretKey> {
-    let path = data_dir.join("server-secret");
-    let unusable = |error| while_doing(format!("cannot use {}", path.display()))(error);
-    let bytes = match fs::read(&path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let bytes = rand::random::<[u8; 32]>();
-            write_private(&path, &bytes).map_err(unusable)?;
-            bytes.to_vec()
+/// The server's secret, from which keys for single purposes are derived.
+pub struct ServerSecret {
+    /// What the database is opened with.
+    pub key: SecretKey,
+    path: PathBuf,
+    /// Its bytes while they are not in the file yet.
+    new: Option<[u8; 32]>,
+}
+
+impl ServerSecret {
+    /// Reads the secret; draws one when there is none, which lasts when it is kept.
+    pub fn read_or_draw(data_dir: &Path) -> Result<Self> {
+        let path = data_dir.join("server-secret");
+        let (bytes, is_new) = match fs::read(&path) {
+            Ok(bytes) => (bytes.try_into().map_err(|_| damaged(&path))?, false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (rand::random(), true),
+            Err(error) => return Err(while_doing(format!("cannot use {}", path.display()))(error)),
+        };
+        Ok(Self { key: SecretKey::new(bytes), path, new: is_new.then_some(bytes) })
+    }
+
+    /// Writes a new secret to its file. Refuses to where the installation is older than the secret: what is stored in it was sealed
+    /// with another one, and would be lost without a word.
+    pub async fn keep(self, store: &Store) -> Result<SecretKey> {
+        if let Some(bytes) = self.new {
+            let path = self.path.display();
+            if is_installed(store).await? {
+                let message = format!("{path} is missing, and the database is already in use with it");
+                return Err(Failure::new(Kind::Failed, message).hint(
+                    "restore it from a backup, or copy it from another server of this database; if it is lost for good, \
+                     put 32 new random bytes there and set every secret again",
+                ));
+            }
+            write_private(&self.path, &bytes).map_err(while_doing(format!("cannot write {path}")))?;
         }
-        Err(error) => return Err(unusable(error)),
-    };
-    let bytes: [u8; 32] = bytes.try_into().map_err(|_| {
-        Failure::new(Kind::Failed, format!("{} is damaged: it should hold 32 bytes", path.display()))
-            .hint("restore it from a backup; without it stored secrets cannot be read")
-    })?;
-    Ok(SecretKey::new(bytes))
+        Ok(self.key)
+    }
+}
+
+fn damaged(path: &Path) -> Failure {
+    Failure::new(Kind::Failed, format!("{} is damaged: it should hold 32 bytes", path.display()))
+        .hint("restore it from a backup; without it stored secrets cannot be read")
 }
 
 /// Makes the installation at the very first start. Returns the admin API key then, and only then.
 ///
 /// The key is on disk before the installation is made with it, so that a crash in between leaves no installation without a key.
 pub async fn admin_key(store: &Store, data_dir: &Path, preset: Option<&str>, now: Timestamp) -> Result<Option<String>> {
-    let failed =
-        |error: &dyn std::fmt::Display| Failure::new(Kind::Failed, format!("cannot set up the server: {error}"));
-    if store.organization().await.map_err(|error| failed(&error))?.is_some() {
+    if is_installed(store).await? {
         return Ok(None);
     }
     let path = key_file(data_dir);
-    let key = match (preset, fs::read_to_string(&path)) {
-        (Some(preset), _) => preset.to_owned(),
-        (None, Ok(left_by_a_crash)) => left_by_a_crash.trim().to_owned(),
-        (None, Err(_)) => format!("{:08x}.{:032x}", rand::random::<u32>(), rand::random::<u128>()),
+    let key = match preset {
+        Some(preset) => KeyText::preset(preset).map_err(|error| {
+            Failure::new(Kind::Usage, error.to_string())
+                .hint("correct GREENROOM_API_KEY or `api_key`, or unset it: then the server makes a key of its own")
+        })?,
+        None => left_by_a_crash(&path).unwrap_or_else(KeyText::random),
     };
+    let key = key.into_plaintext();
     write_private(&path, format!("{key}\n").as_bytes())
         .map_err(while_doing(format!("cannot write {}", path.display())))?;
-    ops::bootstrap(store, now, Some(&key)).await.map_err(|error| failed(&error))
+    ops::bootstrap(store, now, Some(&key)).await.map_err(|error| cannot_set_up(&error))
+}
+
+/// The key of a first start that went no further, unless that is not even a key.
+fn left_by_a_crash(path: &Path) -> Option<KeyText> {
+    KeyText::preset(fs::read_to_string(path).ok()?.trim()).ok()
+}
+
+async fn is_installed(store: &Store) -> Result<bool> {
+    let organization = store.organization().await.map_err(|error| cannot_set_up(&error))?;
+    Ok(organization.is_some())
+}
+
+fn cannot_set_up(error: &dyn std::fmt::Display) -> Failure {
+    Failure::new(Kind::Failed, format!("cannot set up the server: {error}"))
 }
 
 /// Writes a file that only this user may read, whole or not at all.
@@ -83,11 +122,25 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn the_secret_is_made_once_and_is_private() {
+    const NOW: Timestamp = Timestamp(1);
+
+    /// What a start does before it serves.
+    async fn start(folder: &Path, preset: Option<&str>) -> Result<(SecretKey, Option<String>)> {
+        let secret = ServerSecret::read_or_draw(folder)?;
+        let url = store::sqlite_url(&folder.join("greenroom.db"));
+        let options = store::Options { url, secret_key: secret.key.clone() };
+        let store = Store::open(&options).await.expect("opened");
+        let key = secret.keep(&store).await?;
+        Ok((key, admin_key(&store, folder, preset, NOW).await?))
+    }
+
+    #[tokio::test]
+    async fn the_secret_is_made_once_and_is_private() {
         let folder = tempfile::tempdir().expect("a folder");
-        let first = server_secret(folder.path()).expect("made");
-        let again = server_secret(folder.path()).expect("read");
+        let (first, key) = start(folder.path(), None).await.expect("set up");
+        assert!(key.is_some());
+        let (again, key) = start(folder.path(), None).await.expect("started");
+        assert!(key.is_none(), "a key is shown once");
         assert_eq!(first.derive("test"), again.derive("test"));
         let mode = fs::metadata(folder.path().join("server-secret")).expect("there").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
@@ -97,7 +150,45 @@ mod tests {
     fn a_damaged_secret_is_not_replaced() {
         let folder = tempfile::tempdir().expect("a folder");
         fs::write(folder.path().join("server-secret"), "short").expect("written");
-        let failure = server_secret(folder.path()).expect_err("refused");
+        let failure = ServerSecret::read_or_draw(folder.path()).err().expect("refused");
         assert!(failure.message.ends_with("is damaged: it should hold 32 bytes"), "{}", failure.message);
+    }
+
+    #[tokio::test]
+    async fn a_lost_secret_is_not_replaced() {
+        let folder = tempfile::tempdir().expect("a folder");
+        start(folder.path(), None).await.expect("set up");
+        let path = folder.path().join("server-secret");
+        fs::remove_file(&path).expect("it was there");
+        for _ in 0..2 {
+            let failure = start(folder.path(), None).await.err().expect("refused");
+            assert!(failure.message.contains("server-secret is missing"), "{}", failure.message);
+            assert!(failure.hint.expect("a remedy").starts_with("restore it from a backup"));
+            assert!(!path.exists());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_preset_key_that_is_none_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let failure = start(folder.path(), Some("hunter2")).await.err().expect("refused");
+        assert_eq!(failure.kind, Kind::Usage);
+        assert!(!failure.message.contains("hunter2"), "{}", failure.message);
+        assert!(!key_file(folder.path()).exists());
+        let (_, key) = start(folder.path(), Some("admin.0123456789")).await.expect("set up");
+        assert_eq!(key.as_deref(), Some("admin.0123456789"));
+    }
+
+    #[tokio::test]
+    async fn what_an_unfinished_start_left_is_taken_up_if_it_is_a_key() {
+        for (left, is_taken) in [("admin.0123456789\n", true), ("", false), ("hunter2\n", false)] {
+            let folder = tempfile::tempdir().expect("a folder");
+            fs::write(key_file(folder.path()), left).expect("written");
+            let (_, key) = start(folder.path(), None).await.expect("set up");
+            let key = key.expect("made now");
+            assert_eq!(key == left.trim(), is_taken, "{left:?}");
+            let kept = fs::read_to_string(key_file(folder.path())).expect("kept");
+            assert_eq!(kept.trim(), key);
+        }
     }
 }

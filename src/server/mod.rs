@@ -7,7 +7,11 @@ mod housekeeping;
 mod rooms;
 mod signals;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use backends::local;
 use control_plane::ControlPlane;
@@ -18,7 +22,7 @@ use serde::Serialize;
 use store::{Blobs, Store};
 use tokio::{net::TcpListener, sync::watch};
 
-use self::{dispatch::Dispatch, gateways::OwnGateway, signals::Signals};
+use self::{dispatch::Dispatch, first_start::ServerSecret, gateways::OwnGateway, signals::Signals};
 use crate::{
     clock, config,
     failure::{Failure, Kind, Result, while_doing},
@@ -29,6 +33,9 @@ use crate::{
 #[derive(Serialize)]
 struct Ready {
     url: String,
+    /// The port, where it is open on every address of this machine and clients elsewhere have to know by which to come.
+    #[serde(skip)]
+    open_port: Option<u16>,
     data_dir: PathBuf,
     #[serde(skip_serializing_if = "Option::is_none")]
     api_key: Option<String>,
@@ -40,14 +47,14 @@ pub async fn run(settings: config::Server, printer: Printer) -> Result {
     let clock: Clock = Arc::new(clock::now);
 
     first_start::data_dir(&settings.data_dir)?;
-    let secret = first_start::server_secret(&settings.data_dir)?;
+    let secret = ServerSecret::read_or_draw(&settings.data_dir)?;
     let url = settings.database_url.clone();
     let url = url.unwrap_or_else(|| store::sqlite_url(&settings.data_dir.join("greenroom.db")));
-    let store = Store::open(&store::Options { url, secret_key: secret.clone() }).await.map_err(unusable)?;
+    let store = Store::open(&store::Options { url, secret_key: secret.key.clone() }).await.map_err(unusable)?;
+    let secret = secret.keep(&store).await?;
     let blobs = Blobs::open(&rooms::location(&settings)).map_err(unusable)?;
     let listener = bind(&settings.listen).await?;
     let address = listener.local_addr().map_err(while_doing("cannot listen"))?;
-    let public_url = settings.public_url.clone().unwrap_or_else(|| own_url(address));
     let new_key = first_start::admin_key(&store, &settings.data_dir, settings.api_key.as_deref(), clock()).await?;
 
     let gateway = Gateway::new(gateway::Settings { drain_limit: settings.shutdown_grace, ..Default::default() });
@@ -76,7 +83,12 @@ pub async fn run(settings: config::Server, printer: Printer) -> Result {
     )
     .map_err(unusable)?;
 
-    let ready = Ready { url: public_url, data_dir: settings.data_dir, api_key: new_key };
+    let ready = Ready {
+        open_port: (settings.public_url.is_none() && address.ip().is_unspecified()).then_some(address.port()),
+        url: settings.public_url.unwrap_or_else(|| local_url(address)),
+        data_dir: settings.data_dir,
+        api_key: new_key,
+    };
 
     let (stopping, stop) = watch::channel(false);
     let housekeeping = tokio::spawn(housekeeping::run(blobs, clock));
@@ -117,21 +129,28 @@ async fn bind(listen: &str) -> Result<TcpListener> {
     })
 }
 
-/// The URL of this server for clients on this machine.
-fn own_url(address: SocketAddr) -> String {
-    match address.ip().is_unspecified() {
-        true => format!("http://127.0.0.1:{}", address.port()),
-        false => format!("http://{address}"),
-    }
+/// The URL of this server for clients on its own machine.
+fn local_url(listening: SocketAddr) -> String {
+    let ip = match listening.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    format!("http://{}", SocketAddr::new(ip, listening.port()))
 }
 
 fn announcement(ready: &Ready) -> String {
-    let Ready { url, data_dir, api_key } = ready;
+    let Ready { url, open_port, data_dir, api_key } = ready;
     let mut text = format!(
         "Greenroom {} is ready at {url}\n  data       {}\n  endpoints  {url}/models/MODEL_ID/production/predict",
         env!("CARGO_PKG_VERSION"),
         data_dir.display(),
     );
+    if let Some(port) = open_port {
+        text.push_str(&format!(
+            "\n  network    from other machines at http://ADDRESS:{port}, with any address of this one"
+        ));
+    }
     if let Some(key) = api_key {
         let file = first_start::key_file(data_dir);
         text.push_str(&format!("\n  admin key  {key} (shown this once; kept in {})", file.display()));
@@ -147,4 +166,27 @@ fn unusable(error: impl std::error::Error) -> Failure {
         cause = deeper.source();
     }
     Failure::new(Kind::Failed, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_on_every_address_is_reached_on_its_own_machine() {
+        let url = |listening: &str| local_url(listening.parse().expect("an address"));
+        assert_eq!(url("0.0.0.0:8000"), "http://127.0.0.1:8000");
+        assert_eq!(url("[::]:8000"), "http://[::1]:8000");
+        assert_eq!(url("10.0.0.5:8000"), "http://10.0.0.5:8000");
+        assert_eq!(url("[fd00::5]:80"), "http://[fd00::5]:80");
+    }
+
+    #[test]
+    fn clients_on_other_machines_hear_how_to_come() {
+        let ready =
+            |open_port| Ready { url: "http://127.0.0.1:8000".into(), open_port, data_dir: "/d".into(), api_key: None };
+        let open = announcement(&ready(Some(8000)));
+        assert!(open.contains("from other machines at http://ADDRESS:8000"), "{open}");
+        assert!(!announcement(&ready(None)).contains("other machines"));
+    }
 }
