@@ -161,7 +161,7 @@ mod tests {
         let path = folder.path().join("server-secret");
         fs::remove_file(&path).expect("it was there");
         for _ in 0..2 {
-            let failure = start(folder.path(), None).await.err().expect("refused");
+            let failure = start(folder.path(), None).await.expect_err("refused");
             assert!(failure.message.contains("server-secret is missing"), "{}", failure.message);
             assert!(failure.hint.expect("a remedy").starts_with("restore it from a backup"));
             assert!(!path.exists());
@@ -171,7 +171,7 @@ mod tests {
     #[tokio::test]
     async fn a_preset_key_that_is_none_leaves_nothing_behind() {
         let folder = tempfile::tempdir().expect("a folder");
-        let failure = start(folder.path(), Some("hunter2")).await.err().expect("refused");
+        let failure = start(folder.path(), Some("hunter2")).await.expect_err("refused");
         assert_eq!(failure.kind, Kind::Usage);
         assert!(!failure.message.contains("hunter2"), "{}", failure.message);
         assert!(!key_file(folder.path()).exists());
