@@ -1,6 +1,9 @@
 //! The unpacked app: the archive's files, the config that was pushed with it, and the folders where the format wants them.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs, io,
+    path::{Component, Path},
+};
 
 use api::truss_config::TrussConfig;
 
@@ -27,6 +30,9 @@ impl Local {
         move_folder(&app, &config.bundled_packages_dir, &folder.join(PACKAGES))?;
         if config.data_dir.trim_matches('/') != DATA_FOLDER {
             move_folder(&app, &config.data_dir, &app.join(DATA_FOLDER))?;
+        }
+        for root in [&app, &folder.join(PACKAGES)] {
+            check_links(root, 0)?;
         }
         // The model's `data_dir` exists whether or not it brought any data.
         fs::create_dir_all(app.join(DATA_FOLDER)).map_err(BuildError::Machine)?;
@@ -75,6 +81,12 @@ fn move_folder(app: &Path, name: &str, target: &Path) -> Result<(), BuildError> 
     if source == app || !source.is_dir() {
         return Ok(());
     }
+    if !is_without_links(app, name.trim_matches('/').as_ref()) {
+        return Err(BuildError::Invalid {
+            message: format!("{name} leads through a symbolic link, or out of the archive"),
+            hint: Some("name the folder itself".into()),
+        });
+    }
     if target.exists() {
         return Err(BuildError::Invalid {
             message: format!(
@@ -85,6 +97,58 @@ fn move_folder(app: &Path, name: &str, target: &Path) -> Result<(), BuildError> 
         });
     }
     fs::rename(&source, target).map_err(BuildError::Machine)
+}
+
+/// Refuses links that lead out of their root. The archive's links were judged where they lay in it, and a folder that moved up
+/// has fewer folders above it. `depth` is how far below its root a folder lies.
+///
+/// As in the archive, `..` may only stand in front: there it starts from a real folder, so text alone decides.
+fn check_links(folder: &Path, depth: usize) -> Result<(), BuildError> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(BuildError::Machine)?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(BuildError::Machine)?;
+        let kind = entry.file_type().map_err(BuildError::Machine)?;
+        if kind.is_dir() {
+            check_links(&entry.path(), depth + 1)?;
+        } else if kind.is_symlink() {
+            let target = fs::read_link(entry.path()).map_err(BuildError::Machine)?;
+            if !stays_inside(&target, depth) {
+                let name = entry.file_name();
+                return Err(BuildError::Invalid {
+                    message: format!("the link {} -> {} leads out of its folder", name.display(), target.display()),
+                    hint: Some(
+                        "data_dir and bundled_packages_dir are moved: their links may only lead to what moves along"
+                            .into(),
+                    ),
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a link's target, for a link in a folder `depth` below its root, is below that root.
+fn stays_inside(target: &Path, depth: usize) -> bool {
+    let ups = target.components().take_while(|part| matches!(part, Component::ParentDir | Component::CurDir));
+    let ups = ups.filter(|part| matches!(part, Component::ParentDir)).count();
+    let all = target.components().filter(|part| matches!(part, Component::ParentDir)).count();
+    !target.is_absolute() && ups == all && ups <= depth
+}
+
+/// Whether `path`, below `root`, goes down only, and nothing on its way that is there is a symbolic link.
+pub(super) fn is_without_links(root: &Path, path: &Path) -> bool {
+    let mut place = root.to_owned();
+    let mut parts = [Component::CurDir].into_iter().chain(path.components());
+    parts.all(|part| {
+        place.push(part);
+        let goes_down = matches!(part, Component::Normal(_) | Component::CurDir);
+        // A path that ends in a dot would be looked at behind the link.
+        let place: std::path::PathBuf = place.components().collect();
+        goes_down && !place.is_symlink()
+    })
 }
 
 /// The pushed config wins over the archive's, in its author's own words where they are known.

@@ -6,10 +6,11 @@ use std::{
 };
 
 use api::truss_config::ExternalDataItem;
+use nix::libc::O_NOFOLLOW;
 use sha2::{Digest, Sha256};
 use tokio::{fs, io::AsyncWriteExt};
 
-use super::{Local, command::Say};
+use super::{Local, app::is_without_links, command::Say};
 use crate::BuildError;
 
 /// How long a connection may take, and how long it may be silent.
@@ -57,12 +58,22 @@ impl Local {
         {
             return Err(Failure::Theirs("local_data_path leads out of the data folder".into()));
         }
+        if !is_without_links(data, item.local_data_path.as_ref()) {
+            return Err(Failure::Theirs("local_data_path leads through a symbolic link of the archive".into()));
+        }
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).await.map_err(Failure::Ours)?;
         }
         let response = client.get(&item.url).send().await.and_then(reqwest::Response::error_for_status);
         let mut response = response.map_err(|error| Failure::Theirs(described(error)))?;
-        let mut file = fs::File::create(&path).await.map_err(Failure::Ours)?;
+        let file = fs::OpenOptions::new().write(true).create_new(true).custom_flags(O_NOFOLLOW).open(&path).await;
+        let mut file = file.map_err(|error| match error.kind() {
+            std::io::ErrorKind::AlreadyExists => Failure::Theirs(format!(
+                "data/{} is there already, from the archive or another item",
+                item.local_data_path
+            )),
+            _ => Failure::Ours(error),
+        })?;
         let (mut received, mut told) = (0_u64, 0);
         let limit = self.settings.download_bytes;
         let mut hasher = Sha256::new();

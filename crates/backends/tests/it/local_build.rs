@@ -11,7 +11,7 @@ use std::{
 
 use api::internal::replica::{Level, LogLine};
 use backends::{
-    Artifact, Backend, BuildError, BuildOutput,
+    Artifact, Backend, BuildError, BuildOutput, BuildRequest,
     local::{Local, PythonChoice},
 };
 
@@ -286,6 +286,62 @@ async fn external_data_is_downloaded_within_limits() {
     assert!(message.contains("external_data[0]") && message.contains("404"), "{message}");
     let (message, _) = fails(&bench, &local, &item("weights", "  sha256: abc\n"), &[]).await;
     assert!(message.contains("SHA-256"), "{message}");
+}
+
+/// Replaces a request's archive by one with a link, which our own packing would replace by what it stands for.
+fn archive_with_link(request: &BuildRequest, config: &str, link: &str, target: &str) {
+    let mut tar = Vec::new();
+    let mut entry = |name: &str, kind: u8, target: &str, data: &str| {
+        let mut header = [0_u8; 512];
+        let mut put = |at: usize, text: &str| header[at..at + text.len()].copy_from_slice(text.as_bytes());
+        put(0, name);
+        put(100, "0000644");
+        put(124, &format!("{:011o}", data.len()));
+        put(136, "00000000000");
+        put(148, "        ");
+        put(157, target);
+        put(257, "ustar\x0000");
+        header[156] = kind;
+        let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+        header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        tar.extend(header);
+        tar.extend(data.as_bytes());
+        tar.resize(tar.len().next_multiple_of(512), 0);
+    };
+    entry("config.yaml", b'0', "", config);
+    entry("real/sub/file", b'0', "", "");
+    entry(link, b'2', target, "");
+    tar.resize(tar.len() + 1024, 0);
+    fs::write(&request.archive, tar).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_link_that_moved_up_leads_out_and_nothing_is_downloaded_through_one() {
+    let bench = Bench::new();
+    let local = bench.local();
+    let check = async |more: &str, link: &str, target: &str, expected: &str| {
+        let config = with_server(more);
+        let request = bench.request(&config, &[]);
+        archive_with_link(&request, &config, link, target);
+        let failed = local.build(request, Lines::new()).await;
+        assert!(
+            matches!(&failed, Err(BuildError::Invalid { message, .. }) if message.contains(expected)),
+            "{link} -> {target}: {failed:?}"
+        );
+    };
+    check("data_dir: a/b/data\n", "a/b/data/l", "../../../x", "leads out of its folder").await;
+    check("bundled_packages_dir: a/b\n", "a/b/l", "../x", "leads out of its folder").await;
+    check("data_dir: a/sub\n", "a", "real", "leads through a symbolic link").await;
+    let download = |path: &str| format!("external_data:\n- url: http://127.0.0.1:9/x\n  local_data_path: {path}\n");
+    check(&download("l/x"), "data/l", "../sub", "through a symbolic link").await;
+    check(&download("x"), "data", ".", "through a symbolic link").await;
+    check(&download("x"), "data/x", "y", "through a symbolic link").await;
+    // What stays inside may be a link.
+    let config = with_server("data_dir: a/b\n");
+    let request = bench.request(&config, &[]);
+    archive_with_link(&request, &config, "a/b/c/l", "../x");
+    let artifact = local.build(request, Lines::new()).await.unwrap();
+    assert!(app(&bench, &artifact).join("data/c/l").is_symlink());
 }
 
 #[tokio::test(flavor = "multi_thread")]
