@@ -33,7 +33,6 @@ pub(crate) fn walk<R: Read>(
     let mut walk = Walk { source, limits, place: Place::AtStart, seen: BTreeMap::new() };
     let mut listing = Listing { compression, entries: Vec::new(), total_bytes: 0 };
     while let Some(raw) = walk.next_entry()? {
-        let padding = raw.size.next_multiple_of(BLOCK_BYTES) - raw.size;
         let size = raw.size;
         if let Some(entry) = walk.admit(raw)? {
             walk.check_limits(&entry, &listing)?;
@@ -51,7 +50,7 @@ pub(crate) fn walk<R: Read>(
             if missing > 0 {
                 return Err(Error::Truncated(walk.place));
             }
-            walk.skip(padding)?;
+            walk.skip(size.next_multiple_of(BLOCK_BYTES) - size)?;
             walk.place = Place::After(entry.path.clone());
             listing.entries.push(entry);
         }

@@ -249,6 +249,12 @@ fn a_size_that_lies_is_stopped_at_the_header() {
     header.set_cksum();
     let result = inspect(&header.as_bytes()[..], &Limits::default());
     assert!(matches!(&result, Err(Error::TooLarge { path, .. }) if path == "huge"), "{result:?}");
+
+    let mut tar = Vec::new();
+    append(&mut tar, &item(EntryType::XHeader, "pax", "", &format!("29 size={}\n", u64::MAX)));
+    append(&mut tar, &file("huge", "x"));
+    let result = inspect(&tar[..], &Limits::default());
+    assert!(matches!(&result, Err(Error::TooLarge { path, .. }) if path == "huge"), "{result:?}");
 }
 
 #[test]
