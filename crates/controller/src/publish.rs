@@ -76,7 +76,7 @@ impl Publish {
             status: lifecycle::status(&deployment.lifecycle, &counts),
             endpoints: replicas.iter().filter_map(endpoint).collect(),
             slots_per_replica: template::slots_per_replica(deployment, &entry.config),
-            limits: template::request_limits(&entry.config, &self.shared.settings),
+            limits: template::request_limits(&self.shared.settings),
         }
     }
 }

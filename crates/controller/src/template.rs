@@ -64,12 +64,12 @@ pub(crate) fn slots_per_replica(deployment: &Deployment, config: &TrussConfig) -
     }
 }
 
-/// Limits of one request.
-pub(crate) fn request_limits(config: &TrussConfig, settings: &Settings) -> RequestLimits {
+/// Limits of one request. How long a generator may be silent, the replica knows and sees to: other bodies may be.
+pub(crate) fn request_limits(settings: &Settings) -> RequestLimits {
     RequestLimits {
         queue_ms: settings.request_timeout_ms(),
         first_byte_ms: settings.request_timeout_ms(),
-        idle_ms: streaming_read_timeout_ms(config),
+        idle_ms: settings.request_timeout_ms(),
         max_body_bytes: settings.max_body_bytes,
         max_queued: settings.max_queued,
     }
@@ -91,4 +91,15 @@ fn limits(deployment: &Deployment, config: &TrussConfig, settings: &Settings) ->
         None => (config.resources.memory.bytes(), config.resources.cpu.millicpu()),
     };
     Limits { memory_bytes: Some(memory_bytes), millicpu: Some(millicpu), open_files: settings.open_files }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_may_be_silent_for_as_long_as_a_request_may_take() {
+        let settings = Settings::new("work");
+        assert_eq!(request_limits(&settings).idle_ms, settings.request_timeout_ms());
+    }
 }
