@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{TestApp, pushed, redacted};
+use crate::support::{TestApp, model_archive, pushed, redacted};
 
 #[tokio::test]
 async fn production_is_there_from_the_start() {
@@ -114,6 +114,19 @@ async fn a_push_to_an_environment_is_served_there_once_it_has_been_active() {
     let made = audit["items"].as_array().unwrap().iter().filter(|item| item["event_type"] == "ENVIRONMENT_CREATED");
     let names: Vec<_> = made.map(|item| item["event_data"]["environment_name"].as_str().unwrap()).collect();
     assert_eq!(names, ["canary", "staging"]);
+}
+
+#[tokio::test]
+async fn a_new_model_may_bring_an_environment_of_its_own() {
+    let app = TestApp::start().await;
+    let deployment = json!({ "config": {}, "environment_name": "staging", "create_environment_if_missing": true });
+    let source = json!({ "name": "iris", "deployment": deployment, "s3_key": app.upload(model_archive()).await });
+    let one = pushed(app.post("/v1/models", json!({ "source": source })).await.ok());
+    app.make_active(&one).await;
+    let staging = app.get(&one.model_path("/environments/staging")).await.ok();
+    assert_eq!(staging["current_deployment"]["id"], one.deployment);
+    let production = app.get(&one.model_path("/environments/production")).await.ok();
+    assert_eq!(production["current_deployment"], Value::Null);
 }
 
 #[tokio::test]
