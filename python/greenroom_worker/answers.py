@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterable, Optional, Tuple
+from typing import Any, Iterable, Tuple
 
 from . import bodies, errors, jsonlog
 from .arena import UNIT, Outgoing
@@ -10,6 +10,7 @@ from .protocol import (
     ABORT,
     CHUNK,
     END,
+    ERROR_500,
     ERROR_700,
     HEAD,
     HEADER,
@@ -17,7 +18,6 @@ from .protocol import (
     RESPONSE,
     SHARED,
     TIMED,
-    decode_meta,
     encode,
     encode_meta,
 )
@@ -47,9 +47,13 @@ class Answers:
         return self.whole(identifier, 200, flags, body)
 
     def error(self, identifier: int, error: BaseException) -> bytes:
-        """The answer to a request that failed."""
-        status, flags, body = errors.answer(error)
-        return self.whole(identifier, status, flags, body)
+        """The answer to a request that failed, whatever the error is like."""
+        try:
+            status, flags, body = errors.answer(error)
+            return self.whole(identifier, status, flags, body)
+        except BaseException:  # a status that is no number, a detail that no encoder takes, a `__str__` that raises
+            jsonlog.logger.exception("The error cannot be sent as it is")
+            return self.whole(identifier, 500, ERROR_500, errors.UNSPEAKABLE)
 
     def response(self, identifier: int, response: Any, body: bytes) -> bytes:
         """A response object with a whole body."""
@@ -84,20 +88,6 @@ class Answers:
 
 def _flags(status: int) -> int:
     return HEADERS | (ERROR_700 if status >= 300 else 0)
-
-
-def enter_context(meta: bytes) -> None:
-    """Makes log lines carry the ids of the request."""
-    request_id: Optional[str] = None
-    chain_request_id: Optional[str] = None
-    if meta:
-        for name, value in decode_meta(meta):
-            if name == b"x-baseten-request-id":
-                request_id = value.decode("latin-1")
-            elif name == b"x-baseten-chain-request-id":
-                chain_request_id = value.decode("latin-1")
-    jsonlog.request_id.set(request_id)
-    jsonlog.chain_request_id.set(chain_request_id)
 
 
 def method_or_raise(methods: Any, name: str) -> Any:

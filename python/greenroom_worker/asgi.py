@@ -45,12 +45,20 @@ def scope_of(kind: str, meta: bytes) -> Dict[str, Any]:
     return scope
 
 
+class ClientLeft(OSError):
+    """Raised where a model writes to a client who has left; starlette expects an `OSError`."""
+
+
 class Departure:
     """Whether the client is still there. Set from the thread that reads the socket, asked from any."""
 
     def __init__(self) -> None:
         self.happened = threading.Event()
         self._waiting: List[Tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+
+    def explains(self, error: BaseException) -> bool:
+        """Whether an error is how the worker stops a task, not something that the model raised."""
+        return isinstance(error, GeneratorExit) or (isinstance(error, asyncio.CancelledError) and self.happened.is_set())
 
     def set(self) -> None:
         """The client has left."""
@@ -90,11 +98,17 @@ def is_response(value: Any) -> bool:
     return starlette is not None and isinstance(value, starlette.Response)
 
 
+def take_background(response: Any) -> Any:
+    """The work that a response has for the time after it, or nothing. The response forgets it."""
+    background, response.background = getattr(response, "background", None), None
+    return background
+
+
 def whole_body(response: Any) -> Any:
-    """The body of a response that has one and nothing else to do; otherwise nothing."""
+    """The body of a response that has one; otherwise nothing."""
     starlette = sys.modules["starlette.responses"]
     complete = not isinstance(response, (starlette.StreamingResponse, starlette.FileResponse))
-    return bytes(response.body) if complete and response.background is None else None
+    return bytes(response.body) if complete else None
 
 
 async def run_response(
@@ -103,7 +117,7 @@ async def run_response(
     start: Callable[[int, Headers], None],
     write: Callable[[bytes], Awaitable[None]],
 ) -> None:
-    """Lets a response send itself. Returns when it has, its background work included."""
+    """Lets a response send itself. Returns when it has."""
 
     async def receive() -> Message:
         await departure.wait()

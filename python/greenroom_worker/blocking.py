@@ -13,11 +13,12 @@ from collections import deque
 from time import perf_counter
 from typing import Any, AsyncGenerator, Callable, Deque, Generator, Iterator, List, Set
 
-from . import asgi, bodies, jsonlog
-from .answers import Answers, enter_context, method_or_raise
+from . import asgi, bodies
+from .answers import Answers, method_or_raise
 from .arena import Incoming, Outgoing
-from .contract import Method
-from .errors import from_model, shortened
+from .contract import Method, Shape
+from .errors import from_model, report
+from .jsonlog import request_meta
 from .loader import Loaded
 from .protocol import BINARY, CANCEL, FREE, GATHER, OPERATIONS, PAUSE, REQUEST, RESUME, SHARED, WEBSOCKET, Frame, Reader
 
@@ -36,10 +37,6 @@ def suits(loaded: Loaded, predict_concurrency: int) -> bool:
     return predict_concurrency == 1 and offered == {"predict"} and not asynchronous
 
 
-class ClientLeft(OSError):
-    """Raised inside a response object that writes to a client who has left; starlette expects an `OSError`."""
-
-
 class Blocking:
     """The loop over the data socket."""
 
@@ -50,6 +47,8 @@ class Blocking:
         self._answers = Answers(outgoing)
         self._loaded = loaded
         self._predict: Method = loaded.methods["predict"]
+        self._parses = self._predict.takes_inputs
+        self._is_simple = self._predict.shape is Shape.INPUTS
         self._reader = Reader()
         self._waiting: Deque[Frame] = deque()
         self._written: List[bytes] = []
@@ -82,17 +81,20 @@ class Blocking:
             self._is_open = False
             return
         for frame in self._reader.feed(data):
-            kind = frame.kind
+            identifier, kind = frame[0], frame[1]
             if kind == REQUEST:
+                # What crossed the answer to the last request with this id was not meant for this one.
+                self._cancelled.discard(identifier)
+                self._paused.discard(identifier)
                 self._waiting.append(frame)
             elif kind == CANCEL:
-                self._cancelled.add(frame.id)
+                self._cancelled.add(identifier)
             elif kind == FREE:
-                self._outgoing.free(frame.body)
+                self._outgoing.free(frame[5])
             elif kind == PAUSE:
-                self._paused.add(frame.id)
+                self._paused.add(identifier)
             elif kind == RESUME:
-                self._paused.discard(frame.id)
+                self._paused.discard(identifier)
 
     def _flush(self) -> None:
         if self._written:
@@ -104,40 +106,40 @@ class Blocking:
                 self._is_open = False
 
     def _serve(self, frame: Frame) -> None:
-        identifier = frame.id
+        identifier, _, flags, operation, meta, body = frame
         if identifier in self._cancelled:
             self._written.append(self._answers.abort(identifier))
-        else:
-            enter_context(frame.meta)
-            try:
-                self._predict_one(frame)
-            except Exception as error:
-                self._written.append(self._answers.error(identifier, error))
-        self._cancelled.discard(identifier)
-        self._paused.discard(identifier)
+            return
+        request_meta.set(meta)
+        try:
+            if flags & SHARED:
+                body = self._incoming.read(body)
+            self._answer(identifier, flags, operation, meta, body)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # `SystemExit`, a panic in Rust: one request must not end the others
+            self._written.append(self._answers.error(identifier, error))
 
-    def _predict_one(self, frame: Frame) -> None:
-        identifier, _, flags, operation, meta, body = frame
+    def _answer(self, identifier: int, flags: int, operation: int, meta: bytes, body: bytes) -> None:
+        is_binary = bool(flags & BINARY)
         if operation == WEBSOCKET:
             reason = b"WebSocket is not implemented on this deployment."
             self._written.append(self._answers.end(identifier, 1003, reason))
             return
         if operation != 0:
             # The body is looked at first: what is wrong with it is answered before what the model lacks.
-            bodies.parse(self._body(frame), bool(flags & BINARY), None)
+            bodies.parse(body, is_binary, None)
             method_or_raise(self._loaded.methods, OPERATIONS[operation])
         predict = self._predict
-        if flags & SHARED:
-            body = self._body(frame)
-        is_binary = bool(flags & BINARY)
-        inputs = None
-        if predict.shape is not predict.shape.REQUEST:
-            inputs = bodies.parse(body, is_binary, predict.input_type)
-        request = asgi.make_request(meta, body, asgi.Departure()) if predict.takes_request else None
+        inputs = bodies.parse(body, is_binary, predict.input_type) if self._parses else None
         try:
-            result = predict.call(*predict.arguments(inputs, request))
-        except (Exception, SystemExit) as error:
-            raise from_model(error, self._loaded.file_name) from None  # type: ignore[arg-type]
+            if self._is_simple:
+                result = predict.call(inputs)
+            else:
+                request = asgi.make_request(meta, body, asgi.Departure()) if predict.takes_request else None
+                result = predict.call(*predict.arguments(inputs, request))
+        except BaseException as error:
+            raise from_model(error, self._loaded.file_name) from None
         if type(result) not in bodies.PLAIN:
             if inspect.isgenerator(result) or inspect.isasyncgen(result):
                 self._send_stream(identifier, flags, result)
@@ -147,15 +149,12 @@ class Blocking:
                 return
         self._written.append(self._answers.result(identifier, result, is_binary))
 
-    def _body(self, frame: Frame) -> bytes:
-        return self._incoming.read(frame.body) if frame.flags & SHARED else frame.body
-
     def _send_stream(self, identifier: int, flags: int, stream: Any) -> None:
         chunks: Iterator[Any] = stream if inspect.isgenerator(stream) else self._drive(stream)
         if flags & GATHER:
             try:
                 text = bodies.gathered(list(chunks))
-            except Exception as error:
+            except BaseException as error:
                 raise from_model(error, self._loaded.file_name) from None
             self._written.append(self._answers.result(identifier, text, bool(flags & BINARY)))
             return
@@ -171,14 +170,10 @@ class Blocking:
             else:
                 last = self._answers.end(identifier)
             stream_close(chunks)
-        except Exception as error:
+        except BaseException as error:
             # What was sent stays sent: the client sees a stream that ends, the author sees why in the log.
             last = self._answers.end(identifier)
-            jsonlog.logger.error(
-                "Exception while generating streamed response: %s",
-                error,
-                exc_info=shortened(error, self._loaded.file_name),
-            )
+            report("generating streamed response", error, self._loaded.file_name)
         self._written.append(last)
 
     def _is_wanted(self, identifier: int) -> bool:
@@ -203,10 +198,22 @@ class Blocking:
             loop.close()
 
     def _send_response(self, identifier: int, response: Any) -> None:
+        background = asgi.take_background(response)
         body = asgi.whole_body(response)
-        if body is not None:
+        if body is None:
+            is_complete = self._run_response(identifier, response)
+        else:
             self._written.append(self._answers.response(identifier, response, body))
-            return
+            is_complete = True
+        if background is not None and is_complete:
+            self._flush()
+            try:
+                asyncio.run(background())
+            except BaseException as error:
+                report("doing background work", error, self._loaded.file_name)
+
+    def _run_response(self, identifier: int, response: Any) -> bool:
+        """Lets a response send itself; whether it got to its end."""
         departure = asgi.Departure()
 
         def start(status: int, headers: asgi.Headers) -> None:
@@ -218,18 +225,17 @@ class Blocking:
             self._flush()
             if not self._is_wanted(identifier):
                 departure.set()
-                raise ClientLeft()
+                raise asgi.ClientLeft()
 
-        last = self._answers.end(identifier)
         try:
             asyncio.run(asgi.run_response(response, departure, start, write))
-        except Exception as error:
-            last = self._answers.abort(identifier)
+        except BaseException as error:
             if identifier not in self._cancelled:
-                jsonlog.logger.error(
-                    "Exception while sending a response: %s", error, exc_info=shortened(error, self._loaded.file_name)
-                )
-        self._written.append(last)
+                report("sending a response", error, self._loaded.file_name)
+            self._written.append(self._answers.abort(identifier))
+            return False
+        self._written.append(self._answers.end(identifier))
+        return True
 
 
 def stream_close(chunks: Any) -> None:

@@ -25,9 +25,24 @@ def parse(body: bytes, is_binary: bool, input_type: Optional[type]) -> Any:
     if input_type is not None:
         return _validate_json(body, input_type)
     try:
-        return json.loads(body)
+        return _from_json(body)
     except ValueError as error:
         raise InputError(f"Invalid JSON payload: {error}") from error
+
+
+_scan = json.JSONDecoder().scan_once
+
+
+def _from_json(body: bytes) -> Any:
+    """What `json.loads` makes of a body, which is asked only where the short way does not get through."""
+    try:
+        text = body.decode()
+        value, end = _scan(text, 0)
+        if end == len(text):
+            return value
+    except (ValueError, StopIteration):
+        pass  # another encoding, white space in front, or no JSON at all
+    return json.loads(body)
 
 
 def validate(inputs: Any, input_type: Any) -> Any:
@@ -78,8 +93,30 @@ def _json_default(value: Any) -> Any:
     raise TypeError(f"Object of type {value.__class__.__name__} is not JSON serializable")
 
 
-to_json = json.JSONEncoder(default=_json_default).encode
-"""JSON text with the standard separators."""
+_standard = json.JSONEncoder(default=_json_default).encode
+
+
+def _make_quick() -> Any:
+    """The encoder in C that the standard one makes anew for each text, without its search for cycles; nothing where there is none."""
+    try:
+        from json.encoder import c_make_encoder, encode_basestring_ascii
+
+        return c_make_encoder(None, _json_default, encode_basestring_ascii, None, ": ", ", ", False, False, True)
+    except (ImportError, TypeError):
+        return None
+
+
+_quick = _make_quick()
+
+
+def to_json(value: Any) -> str:
+    """JSON text with the standard separators."""
+    if _quick is not None:
+        try:
+            return "".join(_quick(value, 0))
+        except Exception:
+            pass  # the standard encoder says what is wrong, cycles included
+    return _standard(value)
 
 
 def render(result: Any, is_binary: bool) -> Tuple[int, bytes]:
@@ -88,7 +125,9 @@ def render(result: Any, is_binary: bool) -> Tuple[int, bytes]:
         if _is_model(result):
             result = result.model_dump(mode="python") if hasattr(result, "model_dump") else result.dict()
         return BINARY, result if isinstance(result, bytes) else binary.pack(result)
-    if _is_model(result):
+    if type(result) in PLAIN:
+        text = to_json(result)
+    elif _is_model(result):
         text = result.model_dump_json() if hasattr(result, "model_dump_json") else result.json()
     else:
         text = to_json(result)
@@ -96,8 +135,6 @@ def render(result: Any, is_binary: bool) -> Tuple[int, bytes]:
 
 
 def _is_model(value: Any) -> bool:
-    if type(value) in PLAIN:
-        return False
     pydantic = sys.modules.get("pydantic")
     return pydantic is not None and isinstance(value, pydantic.BaseModel)
 

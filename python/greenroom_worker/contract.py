@@ -37,6 +37,11 @@ class Method(NamedTuple):
         """Whether a request object has to be made for it."""
         return self.shape in (Shape.REQUEST, Shape.INPUTS_AND_REQUEST)
 
+    @property
+    def takes_inputs(self) -> bool:
+        """Whether a body is looked at for it; also where it takes nothing, so that what is no input is refused."""
+        return self.shape is not Shape.REQUEST
+
     def arguments(self, inputs: Any, request: Any) -> tuple:
         """The arguments to call it with."""
         if self.shape is Shape.INPUTS:

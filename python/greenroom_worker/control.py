@@ -14,7 +14,7 @@ import threading
 from typing import Any, Callable, Dict, Optional
 
 from . import jsonlog
-from .errors import shortened
+from .errors import report
 from .loader import Loaded
 
 
@@ -70,13 +70,9 @@ class Questions:
             return None
         try:
             healthy = bool(self._complete(method.call()))
-        except Exception as error:
+        except BaseException as error:
             healthy = False
-            jsonlog.logger.error(
-                "Exception while checking if model is healthy: %s",
-                error,
-                exc_info=shortened(error, self._loaded.file_name),
-            )
+            report("checking if model is healthy", error, self._loaded.file_name)
         if not healthy:
             jsonlog.logger.warning("Health check failed.")
         return healthy
@@ -89,12 +85,8 @@ class Questions:
         jsonlog.logger.info("Executing model.setup_environment with environment: %s", environment)
         try:
             self._complete(method.call(environment))
-        except Exception as error:
-            jsonlog.logger.error(
-                "Exception while setting up environment: %s",
-                error,
-                exc_info=shortened(error, self._loaded.file_name),
-            )
+        except BaseException as error:
+            report("setting up environment", error, self._loaded.file_name)
         self._environment = environment
 
 

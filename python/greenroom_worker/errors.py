@@ -12,6 +12,9 @@ from .protocol import ERROR_500, ERROR_600, ERROR_700
 
 MODEL_ERROR = "Internal Server Error (in model/chainlet)."
 
+UNSPEAKABLE = b'{"error":"Unhandled exception"}'
+"""The body for an error that no answer can be made of."""
+
 
 class InputError(ValueError):
     """The body is not what the model takes."""
@@ -52,11 +55,14 @@ def answer(error: BaseException) -> Tuple[int, int, bytes]:
 
 
 def _body(detail: Any) -> bytes:
-    return json.dumps({"error": detail}, separators=(",", ":"), ensure_ascii=False, default=str).encode()
+    text = json.dumps({"error": detail}, separators=(",", ":"), ensure_ascii=False, default=str)
+    return text.encode(errors="backslashreplace")  # what UTF-8 cannot say becomes an escape that JSON knows
 
 
-def from_model(error: Exception, model_file: str) -> Exception:
-    """Logs what model code raised and gives the error to answer with."""
+def from_model(error: BaseException, model_file: str) -> Exception:
+    """Logs what model code raised and gives the error to answer with. Lets an interrupt through."""
+    if isinstance(error, KeyboardInterrupt):
+        raise error
     if _is_http_exception(error):
         jsonlog.logger.error("Model raised HTTPException", exc_info=shortened(error, model_file))
         return Answer(error.status_code, error.detail)  # type: ignore[attr-defined]
@@ -64,7 +70,14 @@ def from_model(error: Exception, model_file: str) -> Exception:
     return ModelError()
 
 
-def _is_http_exception(error: Exception) -> bool:
+def report(doing: str, error: BaseException, model_file: str) -> None:
+    """Logs what model code raised where no answer can tell of it. Lets an interrupt through."""
+    if isinstance(error, KeyboardInterrupt):
+        raise error
+    jsonlog.logger.error("Exception while %s: %s", doing, error, exc_info=shortened(error, model_file))
+
+
+def _is_http_exception(error: BaseException) -> bool:
     starlette = sys.modules.get("starlette.exceptions")
     return starlette is not None and isinstance(error, starlette.HTTPException)
 

@@ -11,11 +11,12 @@ import inspect
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, AsyncIterator, Callable, Dict, List, Optional
 
-from . import asgi, bodies, jsonlog
-from .answers import Answers, enter_context, method_or_raise, refuse_stream
+from . import asgi, bodies
+from .answers import Answers, method_or_raise, refuse_stream
 from .arena import Incoming, Outgoing
 from .contract import Method
-from .errors import from_model, shortened
+from .errors import from_model, report
+from .jsonlog import request_meta
 from .loader import Loaded
 from .protocol import (
     BINARY,
@@ -44,10 +45,7 @@ class Exchange:
     """One request that is being answered."""
 
     def __init__(self, frame: Frame, body: bytes) -> None:
-        self.id = frame.id
-        self.flags = frame.flags
-        self.operation = frame.detail
-        self.meta = frame.meta
+        self.id, _, self.flags, self.operation, self.meta, _ = frame
         self.body = body
         self.departure = asgi.Departure()
         self.may_send = asyncio.Event()
@@ -55,6 +53,7 @@ class Exchange:
         self.has_begun = False
         self.task: Optional[asyncio.Task] = None
         self.session: Optional[Session] = None
+        self.background: Any = None
 
     @property
     def is_binary(self) -> bool:
@@ -92,33 +91,33 @@ class Evented(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Starts, steers and cancels exchanges."""
         for frame in self._reader.feed(data):
-            kind = frame.kind
+            identifier, kind, flags, _, _, body = frame
             if kind == REQUEST:
-                body = self._incoming.read(frame.body) if frame.flags & SHARED else frame.body
-                exchange = Exchange(frame, body)
-                self._exchanges[frame.id] = exchange
+                exchange = Exchange(frame, self._incoming.read(body) if flags & SHARED else body)
+                self._exchanges[identifier] = exchange
                 if exchange.operation == WEBSOCKET:
-                    exchange.session = Session(exchange.id, self.write, exchange.may_send)
+                    exchange.session = Session(identifier, self.write, exchange.may_send, exchange.departure)
                 exchange.task = self._loop.create_task(self._serve(exchange))
             elif kind == FREE:
-                self._outgoing.free(frame.body)
+                self._outgoing.free(body)
             else:
-                exchange_or_none = self._exchanges.get(frame.id)
+                exchange_or_none = self._exchanges.get(identifier)
                 if exchange_or_none is not None:
                     self._steer(exchange_or_none, frame)
 
     @staticmethod
     def _steer(exchange: Exchange, frame: Frame) -> None:
-        if frame.kind == CANCEL:
+        kind = frame[1]
+        if kind == CANCEL:
             exchange.departure.set()
             # A task that has not begun would not even get to say that it is over.
             if exchange.task is not None and exchange.has_begun:
                 exchange.task.cancel()
-        elif frame.kind == PAUSE:
+        elif kind == PAUSE:
             exchange.may_send.clear()
-        elif frame.kind == RESUME:
+        elif kind == RESUME:
             exchange.may_send.set()
-        elif frame.kind in (TEXT, BINARY_MESSAGE, CLOSE) and exchange.session is not None:
+        elif kind in (TEXT, BINARY_MESSAGE, CLOSE) and exchange.session is not None:
             exchange.session.received(frame)
 
     def write(self, data: bytes) -> None:
@@ -135,18 +134,27 @@ class Evented(asyncio.Protocol):
 
     async def _serve(self, exchange: Exchange) -> None:
         exchange.has_begun = True
-        enter_context(exchange.meta)
+        request_meta.set(exchange.meta)
         last = self._answers.abort(exchange.id)
         try:
             if not exchange.departure.happened.is_set():
                 last = await self._answer(exchange)
-        except asyncio.CancelledError:
-            pass  # the client has left, and the replica waits for nothing but this frame
-        except Exception as error:
-            last = self._answers.error(exchange.id, error)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # `SystemExit`, a panic in Rust: one request must not end the others
+            # A client who has left leaves the replica waiting for nothing but the last frame.
+            if not exchange.departure.explains(error):
+                last = self._answers.error(exchange.id, error)
         finally:
             self._exchanges.pop(exchange.id, None)
             self.write(last)
+        if exchange.background is not None:
+            try:
+                await exchange.background()
+            except BaseException as error:
+                if exchange.departure.explains(error):
+                    raise
+                report("doing background work", error, self._loaded.file_name)
 
     async def _answer(self, exchange: Exchange) -> bytes:
         """Answers a request but for the last frame, which it returns."""
@@ -157,7 +165,7 @@ class Evented(asyncio.Protocol):
         method = methods.get(name)
         first = methods.get("preprocess", method) if name == "predict" else method
         inputs = None
-        if first is None or method is None or first.shape is not first.shape.REQUEST:
+        if first is None or method is None or first.takes_inputs:
             inputs = bodies.parse(exchange.body, exchange.is_binary, first.input_type if first else None)
         method = method_or_raise(methods, name)
         steps = (first, method, methods.get("postprocess")) if name == "predict" else (method,)
@@ -165,26 +173,26 @@ class Evented(asyncio.Protocol):
         if any(step is not None and step.takes_request for step in steps):
             request = asgi.make_request(exchange.meta, exchange.body, exchange.departure)
         if name != "predict":
-            return await self._deliver(exchange, await self._call(method, inputs, request))
+            return await self._deliver(exchange, await self._call(exchange, method, inputs, request))
         return await self._predict(exchange, inputs, request)
 
     async def _predict(self, exchange: Exchange, inputs: Any, request: Any) -> bytes:
         methods = self._loaded.methods
         if "preprocess" in methods:
-            inputs = await self._call(methods["preprocess"], inputs, request)
+            inputs = await self._call(exchange, methods["preprocess"], inputs, request)
         postprocess = methods.get("postprocess")
         async with self._slots:
-            result = await self._call(methods["predict"], inputs, request)
+            result = await self._call(exchange, methods["predict"], inputs, request)
             if postprocess is None:
                 if type(result) not in bodies.PLAIN:
                     return await self._deliver(exchange, result)
             elif _is_stream(result) or asgi.is_response(result):
                 raise refuse_stream(self._loaded.file_name)
         if postprocess is not None:
-            return await self._deliver(exchange, await self._call(postprocess, result, request))
+            return await self._deliver(exchange, await self._call(exchange, postprocess, result, request))
         return self._answers.result(exchange.id, result, exchange.is_binary)
 
-    async def _call(self, method: Method, inputs: Any, request: Any) -> Any:
+    async def _call(self, exchange: Exchange, method: Method, inputs: Any, request: Any) -> Any:
         try:
             arguments = method.arguments(inputs, request)
             if method.is_async:
@@ -192,8 +200,12 @@ class Evented(asyncio.Protocol):
             if method.is_generator:
                 return method.call(*arguments)
             return await self._in_thread(method.call, *arguments)
-        except (Exception, SystemExit) as error:
-            raise from_model(error, self._loaded.file_name) from None  # type: ignore[arg-type]
+        except BaseException as error:
+            raise self._blame(exchange, error) from None
+
+    def _blame(self, exchange: Exchange, error: BaseException) -> BaseException:
+        """The error to answer with where model code ended with this one."""
+        return error if exchange.departure.explains(error) else from_model(error, self._loaded.file_name)
 
     async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Runs a function in a thread. A cancelled caller still waits for it: the thread cannot be stopped."""
@@ -221,8 +233,8 @@ class Evented(asyncio.Protocol):
         if exchange.flags & GATHER:
             try:
                 text = bodies.gathered([chunk async for chunk in chunks])
-            except Exception as error:
-                raise from_model(error, self._loaded.file_name) from None
+            except BaseException as error:
+                raise self._blame(exchange, error) from None
             return self._answers.result(exchange.id, text, exchange.is_binary)
         self.write(self._answers.stream_head(exchange.id))
         try:
@@ -230,13 +242,11 @@ class Evented(asyncio.Protocol):
                 self.write(self._answers.chunk(exchange.id, bodies.chunk_bytes(chunk)))
                 await asyncio.sleep(0)  # a generator that never waits would keep its chunks, and everyone else, waiting
                 await exchange.may_send.wait()
-        except Exception as error:
+        except BaseException as error:
+            if exchange.departure.explains(error):
+                raise
             # What was sent stays sent: the client sees a stream that ends, the author sees why in the log.
-            jsonlog.logger.error(
-                "Exception while generating streamed response: %s",
-                error,
-                exc_info=shortened(error, self._loaded.file_name),
-            )
+            report("generating streamed response", error, self._loaded.file_name)
         finally:
             await chunks.aclose()
         return self._answers.end(exchange.id)
@@ -254,8 +264,10 @@ class Evented(asyncio.Protocol):
             await self._in_thread(stream.close)
 
     async def _send_response(self, exchange: Exchange, response: Any) -> bytes:
+        background = asgi.take_background(response)
         body = asgi.whole_body(response)
         if body is not None:
+            exchange.background = background
             return self._answers.response(exchange.id, response, body)
 
         def start(status: int, headers: asgi.Headers) -> None:
@@ -263,15 +275,17 @@ class Evented(asyncio.Protocol):
 
         async def write(chunk: bytes) -> None:
             self.write(self._answers.chunk(exchange.id, chunk))
+            await asyncio.sleep(0)  # as for streams
             await exchange.may_send.wait()
 
         try:
             await asgi.run_response(response, exchange.departure, start, write)
-        except Exception as error:
-            jsonlog.logger.error(
-                "Exception while sending a response: %s", error, exc_info=shortened(error, self._loaded.file_name)
-            )
+        except BaseException as error:
+            if exchange.departure.explains(error):
+                raise
+            report("sending a response", error, self._loaded.file_name)
             return self._answers.abort(exchange.id)
+        exchange.background = background  # after the last frame, outside of the slots of `predict`
         return self._answers.end(exchange.id)
 
 

@@ -6,10 +6,13 @@ import contextvars
 import json
 import logging
 import sys
-from typing import Optional
 
-request_id: contextvars.ContextVar[Optional[str]] = contextvars.ContextVar("request_id", default=None)
-chain_request_id: contextvars.ContextVar[Optional[str]] = contextvars.ContextVar("chain_request_id", default=None)
+from .protocol import decode_meta
+
+request_meta: contextvars.ContextVar[bytes] = contextvars.ContextVar("request_meta", default=b"")
+"""The meta of the request that is being answered. Its ids are looked for only when there is a line to carry them."""
+
+_IDS = {b"x-baseten-request-id": "request_id", b"x-baseten-chain-request-id": "chain_request_id"}
 
 logger = logging.getLogger("greenroom")
 """What the worker itself has to say to the model's author."""
@@ -29,10 +32,9 @@ class JsonFormatter(logging.Formatter):
             line["exc_info"] = self.formatException(record.exc_info)
         if record.stack_info:
             line["stack_info"] = record.stack_info
-        for name, variable in (("request_id", request_id), ("chain_request_id", chain_request_id)):
-            value = variable.get()
-            if value:
-                line[name] = value
+        for name, value in decode_meta(request_meta.get()):
+            if name in _IDS and value:
+                line[_IDS[name]] = value.decode("latin-1")
         return json.dumps(line, ensure_ascii=False)
 
 

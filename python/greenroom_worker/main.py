@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
+import gc
 import inspect
 import json
 import os
@@ -41,6 +42,8 @@ def main() -> None:
     concurrency = setup["predict_concurrency"]
     is_blocking = blocking.suits(loaded, concurrency)
     questions = Questions(loaded, setup["environment"], complete_on(None if is_blocking else loop.get()))
+    gc.collect()
+    gc.freeze()  # what the model loaded stays: no collection need look at it again
     channel.send(_introduction(loaded, described))
     channel.serve(questions)
     if is_blocking:

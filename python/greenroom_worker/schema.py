@@ -7,6 +7,7 @@ import inspect
 import typing
 from typing import Any, Dict, Optional, Tuple
 
+from . import jsonlog
 from .contract import Method, is_pydantic, resolve_annotation
 
 _STREAMS = (collections.abc.Iterator, collections.abc.AsyncIterator)
@@ -30,7 +31,11 @@ def schema(methods: Dict[str, Method]) -> Optional[Dict[str, Any]]:
 def _json_schema(kind: Any) -> Any:
     if kind is None:
         return None
-    return kind.model_json_schema() if hasattr(kind, "model_json_schema") else kind.schema()
+    try:
+        return kind.model_json_schema() if hasattr(kind, "model_json_schema") else kind.schema()
+    except Exception as error:  # the model's own types may raise anything while they are described
+        jsonlog.logger.warning("`%s` has no JSON schema: %s", kind.__name__, error)
+        return None
 
 
 def _output(method: Method) -> Tuple[Any, Optional[bool]]:

@@ -21,10 +21,18 @@ NOT_IMPLEMENTED = "WebSocket is not implemented on this deployment."
 class Session:
     """One websocket, already accepted by the replica."""
 
-    def __init__(self, identifier: int, write: Callable[[bytes], None], may_send: asyncio.Event) -> None:
+    def __init__(
+        self,
+        identifier: int,
+        write: Callable[[bytes], None],
+        may_send: asyncio.Event,
+        departure: asgi.Departure,
+    ) -> None:
         self._id = identifier
         self._write = write
         self._may_send = may_send
+        self._departure = departure
+        self._is_gone = False
         self._messages: asyncio.Queue = asyncio.Queue()
         self._unread = 0
         self._has_connected = False
@@ -32,16 +40,19 @@ class Session:
 
     def received(self, frame: Frame) -> None:
         """Takes what the client sent."""
-        if frame.kind == CLOSE:
-            reason = frame.body.decode(errors="replace")
-            self._messages.put_nowait((0, {"type": "websocket.disconnect", "code": frame.detail, "reason": reason}))
+        _, kind, _, code, _, body = frame
+        if kind == CLOSE:
+            self._is_gone = True
+            self._may_send.set()  # nobody is slow any more
+            reason = body.decode(errors="replace")
+            self._messages.put_nowait((0, {"type": "websocket.disconnect", "code": code, "reason": reason}))
             return
         message: Dict[str, Any] = {"type": "websocket.receive"}
-        if frame.kind == TEXT:
-            message["text"] = frame.body.decode()
+        if kind == TEXT:
+            message["text"] = body.decode()
         else:
-            message["bytes"] = frame.body
-        size = len(frame.body)
+            message["bytes"] = body
+        size = len(body)
         if self._unread <= UNREAD_LIMIT < self._unread + size:
             self._write(encode(self._id, PAUSE))
         self._unread += size
@@ -58,9 +69,11 @@ class Session:
         await websocket.accept()
         try:
             await method.call(websocket)
-        except WebSocketDisconnect as left:
+        except (WebSocketDisconnect, asgi.ClientLeft) as left:
             jsonlog.logger.info("Client terminated websocket connection: `%s`.", left)
-        except Exception as error:
+        except BaseException as error:
+            if self._departure.explains(error):
+                raise
             from_model(error, model_file)
             return self._end(SERVER_ERROR, MODEL_ERROR)
         return self._end(NORMAL, "")
@@ -81,11 +94,14 @@ class Session:
 
     async def _send(self, message: asgi.Message) -> None:
         if message["type"] == "websocket.send":
+            if self._is_gone:
+                raise asgi.ClientLeft("the client has left")
             text = message.get("text")
             if text is not None:
                 self._write(encode(self._id, TEXT, body=text.encode()))
             else:
                 self._write(encode(self._id, BINARY_MESSAGE, body=message["bytes"]))
+            await asyncio.sleep(0)  # a model that never waits would keep its messages, and everyone else, waiting
             await self._may_send.wait()
         elif message["type"] == "websocket.close" and self._close is None:
             self._close = (message.get("code", NORMAL), message.get("reason") or "")

@@ -8,3 +8,4 @@ mod sandbox;
 mod server;
 mod support;
 mod websocket;
+mod worker;
