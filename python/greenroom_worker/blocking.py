@@ -201,11 +201,11 @@ class Blocking:
         background = asgi.take_background(response)
         body = asgi.whole_body(response)
         if body is None:
-            is_complete = self._run_response(identifier, response)
+            is_good = self._run_response(identifier, response)
         else:
             self._written.append(self._answers.response(identifier, response, body))
-            is_complete = True
-        if background is not None and is_complete:
+            is_good = True
+        if background is not None and is_good:
             self._flush()
             try:
                 asyncio.run(background())
@@ -213,7 +213,7 @@ class Blocking:
                 report("doing background work", error, self._loaded.file_name)
 
     def _run_response(self, identifier: int, response: Any) -> bool:
-        """Lets a response send itself; whether it got to its end."""
+        """Lets a response send itself. False when it failed; a client who leaves is no failure."""
         departure = asgi.Departure()
 
         def start(status: int, headers: asgi.Headers) -> None:
@@ -230,10 +230,11 @@ class Blocking:
         try:
             asyncio.run(asgi.run_response(response, departure, start, write))
         except BaseException as error:
-            if identifier not in self._cancelled:
+            has_failed = identifier not in self._cancelled
+            if has_failed:
                 report("sending a response", error, self._loaded.file_name)
             self._written.append(self._answers.abort(identifier))
-            return False
+            return not has_failed
         self._written.append(self._answers.end(identifier))
         return True
 

@@ -139,7 +139,7 @@ class Evented(asyncio.Protocol):
         try:
             if not exchange.departure.happened.is_set():
                 last = await self._answer(exchange)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException as error:  # `SystemExit`, a panic in Rust: one request must not end the others
             # A client who has left leaves the replica waiting for nothing but the last frame.
@@ -149,6 +149,7 @@ class Evented(asyncio.Protocol):
             self._exchanges.pop(exchange.id, None)
             self.write(last)
         if exchange.background is not None:
+            # Nobody waits for it, and it takes no slot. It is done for a client who has left, too.
             try:
                 await exchange.background()
             except BaseException as error:
@@ -264,10 +265,9 @@ class Evented(asyncio.Protocol):
             await self._in_thread(stream.close)
 
     async def _send_response(self, exchange: Exchange, response: Any) -> bytes:
-        background = asgi.take_background(response)
+        exchange.background = asgi.take_background(response)
         body = asgi.whole_body(response)
         if body is not None:
-            exchange.background = background
             return self._answers.response(exchange.id, response, body)
 
         def start(status: int, headers: asgi.Headers) -> None:
@@ -283,9 +283,9 @@ class Evented(asyncio.Protocol):
         except BaseException as error:
             if exchange.departure.explains(error):
                 raise
+            exchange.background = None
             report("sending a response", error, self._loaded.file_name)
             return self._answers.abort(exchange.id)
-        exchange.background = background  # after the last frame, outside of the slots of `predict`
         return self._answers.end(exchange.id)
 
 

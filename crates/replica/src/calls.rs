@@ -201,7 +201,7 @@ impl Call {
     }
 
     /// The next message of a websocket; none when the worker is done with it without a word.
-    pub async fn message(&mut self) -> Result<Option<Message>, CallError> {
+    pub async fn message(&self) -> Result<Option<Message>, CallError> {
         let frame = poll_fn(|context| self.poll_frame(context)).await?;
         Ok(frame.map(|frame| match frame.kind {
             Kind::Text => Message::Text(frame.body),
@@ -210,7 +210,8 @@ impl Call {
         }))
     }
 
-    /// Sends a message of a websocket, when the model is ready for more.
+    /// Sends a message of a websocket, when the model is ready for more; a close at once. May wait beside [`Call::message`],
+    /// in the same task.
     pub async fn send(&self, message: Message) -> Result<(), CallError> {
         poll_fn(|context| {
             let mut calls = self.channel.calls.borrow_mut();
@@ -218,7 +219,7 @@ impl Call {
             if entry.is_over {
                 return Poll::Ready(Err(entry.failure.unwrap_or(CallError::Aborted)));
             }
-            if entry.is_paused {
+            if entry.is_paused && !matches!(message, Message::Close(..)) {
                 entry.wait(context);
                 return Poll::Pending;
             }
@@ -233,13 +234,14 @@ impl Call {
         Ok(())
     }
 
-    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Frame>, CallError>> {
+    fn poll_frame(&self, context: &mut Context<'_>) -> Poll<Result<Option<Frame>, CallError>> {
         let mut calls = self.channel.calls.borrow_mut();
         let entry = calls.entry(self.id);
         if let Some(frame) = entry.chunks.pop_front() {
             entry.unread -= frame.body.len();
             if entry.is_held && entry.unread <= UNREAD_LIMIT / 2 && !entry.is_over {
                 entry.is_held = false;
+                entry.last_chunk = Instant::now(); // it was we who kept the model waiting
                 self.channel.send(self.id, Kind::Resume, 0, 0, b"", b"");
             }
             return Poll::Ready(Ok(Some(frame)));

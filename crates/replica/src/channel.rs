@@ -273,8 +273,8 @@ impl Channel {
             let now = ticks.tick().await;
             for entry in self.calls.borrow_mut().live() {
                 let is_late = entry.deadline.is_some_and(|deadline| now >= deadline);
-                let is_silent =
-                    entry.is_timed && entry.chunks.is_empty() && now >= entry.last_chunk + self.deadlines.chunk;
+                let is_awaited = entry.is_timed && !entry.is_held && entry.chunks.is_empty();
+                let is_silent = is_awaited && now >= entry.last_chunk + self.deadlines.chunk;
                 if (is_late || is_silent) && !entry.is_over && entry.failure.is_none() {
                     entry.failure = Some(CallError::TimedOut);
                     entry.wake();

@@ -1,9 +1,12 @@
 //! `/v1/websocket`: the handshake, then messages between the client and the model.
 
-use std::future::Future;
+use std::{future::Future, time::Duration};
 
 use bytes::Bytes;
-use futures::{SinkExt as _, StreamExt as _};
+use futures::{
+    SinkExt as _, StreamExt as _,
+    stream::{SplitSink, SplitStream},
+};
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
@@ -25,6 +28,17 @@ use crate::{
 
 /// The largest message, either way.
 const MESSAGE_LIMIT: usize = 100 << 20;
+
+/// How long each side has to take leave when the other has closed.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+const NORMAL: u16 = 1000;
+
+/// Stands for a close without a code.
+const NO_CODE: u16 = 1005;
+
+/// Stands for a connection that ended without a close.
+const LOST: u16 = 1006;
 
 /// Close code for a failure on our side.
 const SERVER_ERROR: u16 = 1011;
@@ -62,51 +76,81 @@ pub async fn open(
     answer
 }
 
+/// Which side ended the conversation, with code and reason.
+enum End {
+    Client(u16, Bytes),
+    Model(u16, Bytes),
+    /// A message of the client was over the limit.
+    TooBig,
+}
+
 /// Carries messages until one side closes. A client that leaves takes its call with it.
-async fn converse(mut socket: Socket, mut call: Call) {
-    loop {
-        tokio::select! {
-            message = call.message() => {
-                let (code, reason) = match message {
-                    Ok(Some(Message::Text(text))) => {
-                        let Ok(text) = Utf8Bytes::try_from(text) else { continue };
-                        if socket.send(tungstenite::Message::Text(text)).await.is_err() { return }
-                        continue;
-                    }
-                    Ok(Some(Message::Binary(bytes))) => {
-                        if socket.send(tungstenite::Message::Binary(bytes)).await.is_err() { return }
-                        continue;
-                    }
-                    Ok(Some(Message::Close(code, reason))) => (code, reason),
-                    Ok(None) => (1000, Bytes::new()),
-                    Err(_) => (SERVER_ERROR, Bytes::from_static(b"the model process is gone")),
-                };
-                close(&mut socket, code, &reason).await;
-                return;
+async fn converse(socket: Socket, call: Call) {
+    let (mut to_client, mut from_client) = socket.split();
+    // Each way waits for its own reader alone: two sides that both send before they read would otherwise wait for ever.
+    let end = tokio::select! {
+        end = carry_to_model(&mut from_client, &call) => end,
+        end = carry_to_client(&call, &mut to_client) => end,
+    };
+    let mut socket = from_client.reunite(to_client).expect("both are halves of this socket");
+    let farewell = async {
+        match end {
+            End::Model(code, reason) => close(&mut socket, code, &reason).await,
+            End::Client(code, reason) => {
+                tokio::join!(dismiss(&call, code, reason), read_out(&mut socket));
             }
-            received = socket.next() => {
-                let message = match received {
-                    Some(Ok(tungstenite::Message::Text(text))) => Message::Text(text.into()),
-                    Some(Ok(tungstenite::Message::Binary(bytes))) => Message::Binary(bytes),
-                    Some(Ok(tungstenite::Message::Close(frame))) => {
-                        let (code, reason) = frame.map_or((1005, Bytes::new()), |frame| (frame.code.into(), frame.reason.into()));
-                        Message::Close(code, reason)
-                    }
-                    Some(Ok(_)) => continue,
-                    Some(Err(tungstenite::Error::Capacity(_))) => {
-                        close(&mut socket, CloseCode::Size.into(), b"the message is too big").await;
-                        Message::Close(CloseCode::Size.into(), Bytes::new())
-                    }
-                    Some(Err(_)) | None => Message::Close(1006, Bytes::new()),
-                };
-                let is_last = matches!(message, Message::Close(..));
-                if call.send(message).await.is_err() || is_last {
-                    // The model hears of the close and ends by itself; what it still says has no reader.
-                    while let Ok(Some(_)) = call.message().await {}
-                    return;
-                }
+            End::TooBig => {
+                let code = CloseCode::Size.into();
+                tokio::join!(dismiss(&call, code, Bytes::new()), close(&mut socket, code, b"the message is too big"));
             }
         }
+    };
+    // Whoever does not take leave in time is left.
+    let _ = tokio::time::timeout(FAREWELL, farewell).await;
+}
+
+async fn carry_to_model(client: &mut SplitStream<Socket>, call: &Call) -> End {
+    loop {
+        let message = match client.next().await {
+            Some(Ok(tungstenite::Message::Text(text))) => Message::Text(text.into()),
+            Some(Ok(tungstenite::Message::Binary(bytes))) => Message::Binary(bytes),
+            Some(Ok(tungstenite::Message::Close(Some(frame)))) => {
+                return End::Client(frame.code.into(), frame.reason.into());
+            }
+            Some(Ok(tungstenite::Message::Close(None))) => return End::Client(NO_CODE, Bytes::new()),
+            Some(Ok(_)) => continue,
+            Some(Err(tungstenite::Error::Capacity(_))) => return End::TooBig,
+            Some(Err(_)) | None => return End::Client(LOST, Bytes::new()),
+        };
+        if call.send(message).await.is_err() {
+            // The call is over, and what it said last tells how.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+async fn carry_to_client(call: &Call, client: &mut SplitSink<Socket, tungstenite::Message>) -> End {
+    loop {
+        let message = match call.message().await {
+            Ok(Some(Message::Text(text))) => match Utf8Bytes::try_from(text) {
+                Ok(text) => tungstenite::Message::Text(text),
+                Err(_) => continue,
+            },
+            Ok(Some(Message::Binary(bytes))) => tungstenite::Message::Binary(bytes),
+            Ok(Some(Message::Close(code, reason))) => return End::Model(code, reason),
+            Ok(None) => return End::Model(NORMAL, Bytes::new()),
+            Err(_) => return End::Model(SERVER_ERROR, Bytes::from_static(b"the model process is gone")),
+        };
+        if client.send(message).await.is_err() {
+            return End::Client(LOST, Bytes::new());
+        }
+    }
+}
+
+/// Tells the model that its client is gone and waits for its end. What it still says has no reader.
+async fn dismiss(call: &Call, code: u16, reason: Bytes) {
+    if call.send(Message::Close(code, reason)).await.is_ok() {
+        while let Ok(Some(_)) = call.message().await {}
     }
 }
 
@@ -115,6 +159,11 @@ async fn close(socket: &mut Socket, code: u16, reason: &[u8]) {
     let reason = String::from_utf8_lossy(reason);
     let frame = CloseFrame { code: code.into(), reason: reason.as_ref().into() };
     if socket.close(Some(frame)).await.is_ok() {
-        while let Some(Ok(_)) = socket.next().await {}
+        read_out(socket).await;
     }
+}
+
+/// Reads to the end; the reply to a close goes out on the way.
+async fn read_out(socket: &mut Socket) {
+    while let Some(Ok(_)) = socket.next().await {}
 }

@@ -370,6 +370,97 @@ async fn a_slow_reader_makes_the_model_wait() {
 }
 
 #[tokio::test]
+async fn a_stream_goes_on_when_its_slow_reader_does() {
+    let source = r#"
+from time import sleep
+class Model:
+    def predict(self, inputs):
+        for number in range(60):
+            print("made", number)
+            if number > 40:
+                sleep(0.2)
+            yield "x" * 100000
+"#;
+    let mut draft = Draft::model(source);
+    draft.spec.streaming_read_timeout_ms = 600;
+    let replica = draft.ready().await;
+    let answer = replica.send(request("POST", "/v1/models/model:predict", "1")).await;
+    replica.log_line("made 11").await;
+    // a slow reader: slower than the model may be
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert!(!replica.says("made 41"), "the model was held");
+    assert_eq!(answer.into_body().collect().await.unwrap().to_bytes().len(), 6_000_000);
+}
+
+#[tokio::test]
+async fn background_work_is_done_after_the_response() {
+    let source = r#"
+import asyncio, threading
+from starlette.background import BackgroundTask
+from starlette.responses import Response, StreamingResponse
+class Model:
+    def predict(self, inputs):
+        async def work():
+            await asyncio.sleep(0.3)
+            print("worked for", inputs)
+        async def pieces():
+            yield b"whole"
+        kinds = {"whole": Response, "stream": lambda _, **others: StreamingResponse(pieces(), **others)}
+        return kinds[inputs](b"whole", background=BackgroundTask(work), headers={"content-length": "5"})
+"#;
+    for source in [source.to_owned(), source.replace("def predict", "async def predict")] {
+        let replica = Draft::model(&source).ready().await;
+        for kind in ["whole", "stream"] {
+            assert_eq!(replica.predict(json!(kind)).await, (200, "whole".into()));
+            assert!(!replica.says(&format!("worked for {kind}")), "nobody waits for it");
+            replica.log_line(&format!("worked for {kind}")).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_event_loop_outlives_what_requests_raise() {
+    let source = r#"
+import asyncio
+class Panic(BaseException): pass
+class Model:
+    async def predict(self, inputs):
+        kinds = {"panic": Panic, "cancel": asyncio.CancelledError, "exit": SystemExit}
+        if inputs in kinds:
+            raise kinds[inputs]("no")
+        return inputs
+"#;
+    for source in
+        [source.to_owned(), source.replace("async def", "def") + "    async def completions(self, inputs): pass\n"]
+    {
+        let replica = Draft::model(&source).ready().await;
+        for kind in ["panic", "cancel", "exit"] {
+            let expected = (500, "{\"error\":\"Internal Server Error (in model/chainlet).\"}".into());
+            assert_eq!(replica.predict(json!(kind)).await, expected);
+        }
+        replica.log_line("Panic: no").await;
+        assert_eq!(replica.predicted(json!("well")).await, json!("well"));
+    }
+}
+
+#[tokio::test]
+async fn a_type_without_a_schema_is_served_all_the_same() {
+    let source = r#"
+from typing import Any, Callable, Optional
+from pydantic import BaseModel
+class Input(BaseModel):
+    text: str
+    then: Optional[Callable[[], Any]] = None
+class Model:
+    def predict(self, inputs: Input):
+        return inputs.text
+"#;
+    let replica = Draft::model(source).ready().await;
+    assert_eq!(replica.predicted(json!({"text": "a"})).await, json!("a"));
+    replica.log_line("`Input` has no JSON schema").await;
+}
+
+#[tokio::test]
 async fn response_objects_pass_through() {
     let source = r#"
 from starlette.responses import Response, StreamingResponse

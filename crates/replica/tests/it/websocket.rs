@@ -103,6 +103,83 @@ async fn a_model_without_websocket_says_so() {
     assert_eq!(close.reason.as_str(), "WebSocket is not implemented on this deployment.");
 }
 
+#[tokio::test]
+async fn a_model_that_only_talks_stops_when_its_client_has_left() {
+    let source = r#"
+import fastapi
+class Model:
+    async def websocket(self, websocket: fastapi.WebSocket):
+        try:
+            while True:
+                await websocket.send_text("x" * 1000)
+        finally:
+            print("stopped")
+"#;
+    let replica = Draft::model(source).ready().await;
+    let mut socket = open(&replica).await;
+    next(&mut socket).await;
+    socket.send(Message::Close(None)).await.unwrap();
+    replica.log_line("stopped").await;
+    // The close is answered: the client sees no broken connection.
+    while let Some(message) = socket.next().await {
+        message.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_model_that_ignores_a_close_is_cancelled_in_time() {
+    let source = r#"
+import asyncio
+import fastapi
+class Model:
+    async def websocket(self, websocket: fastapi.WebSocket):
+        try:
+            await asyncio.sleep(600)
+        finally:
+            print("cancelled")
+"#;
+    let replica = Draft::model(source).ready().await;
+    drop(open(&replica).await);
+    replica.log_line("cancelled").await;
+}
+
+#[tokio::test]
+async fn a_model_and_a_client_may_both_send_before_they_read() {
+    let source = r#"
+import fastapi
+class Model:
+    async def websocket(self, websocket: fastapi.WebSocket):
+        for number in range(80):
+            await websocket.send_bytes(b"x" * 100_000)
+        size = 0
+        for number in range(80):
+            size += len(await websocket.receive_bytes())
+        await websocket.send_text(str(size))
+"#;
+    let replica = Draft::model(source).ready().await;
+    let (mut sender, mut receiver) = open(&replica).await.split();
+    let sent = async {
+        for _ in 0..80 {
+            sender.send(Message::binary(vec![0; 100_000])).await.unwrap();
+        }
+    };
+    let received = async {
+        // Reads when the model's first messages have filled all there is between the two.
+        replica.in_flight().await;
+        let mut size = 0;
+        loop {
+            match receiver.next().await.unwrap().unwrap() {
+                Message::Binary(bytes) => size += bytes.len(),
+                Message::Text(text) => return (size, text.to_string()),
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    let both = futures::future::join(sent, received);
+    let ((), received) = tokio::time::timeout(PATIENCE, both).await.expect("neither waits for the other");
+    assert_eq!(received, (8_000_000, "8000000".into()));
+}
+
 const SERVER: &str = r#"
 import base64, hashlib, http.server, os
 class Handler(http.server.BaseHTTPRequestHandler):
