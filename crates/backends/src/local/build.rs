@@ -17,6 +17,7 @@ use super::{
     app::{self, APP, PACKAGES},
     command::{Say, run},
     environment::Plan,
+    fence::Fence,
     handover,
     place::{Claim, Place, Work},
     python::Interpreter,
@@ -85,12 +86,21 @@ impl Local {
         let adds_offered = config.docker_server.is_none();
         let has_commands = !config.build_commands.is_empty();
         let plan = Plan::new(python.clone(), wanted, adds_offered, has_commands, config.build.no_cache, key);
-        self.make_environment(&plan, &app, say).await?;
+        let environment = self.environment(&plan.key()).folder;
+        let fence = self.fence(folder, &app, &environment, python, say).await?;
+        self.hand_over(folder).await?;
+        let held = self.make_environment(&plan, &app, fence.as_ref(), say).await?;
         self.download(config.external_data.as_deref().unwrap_or_default(), &app.join("data"), say).await?;
-        let environment = plan.key();
-        self.run_commands(config, &app, &self.environment(&environment).folder, say).await?;
-        self.hand_over(folder, &environment, has_commands).await?;
-        let build = serde_json::to_vec(&Build { environment }).expect("a build is plain data");
+        self.hand_over(folder).await?;
+        let _held = if has_commands {
+            self.run_commands(config, &app, &environment, fence.as_ref(), say).await?;
+            self.finish_environment(&plan, held).await?;
+            None
+        } else {
+            Some(held)
+        };
+        self.hand_over(folder).await?;
+        let build = serde_json::to_vec(&Build { environment: plan.key() }).expect("a build is plain data");
         work.finish(&build).map_err(BuildError::Machine)
     }
 
@@ -100,6 +110,7 @@ impl Local {
         config: &TrussConfig,
         app: &Path,
         environment: &Path,
+        fence: Option<&Arc<Fence>>,
         say: &Say,
     ) -> Result<(), BuildError> {
         for (index, line) in config.build_commands.iter().enumerate() {
@@ -109,6 +120,7 @@ impl Local {
             command.envs(config.allowed_environment_variables());
             command.env("PATH", self.path_with(&environment.join("bin")).map_err(BuildError::Machine)?);
             command.env("VIRTUAL_ENV", environment).env("UV_CACHE_DIR", self.settings.cache.join("uv"));
+            fence.map_or(Ok(()), |fence| fence.put_around(&mut command, app)).map_err(BuildError::Machine)?;
             let finished = run(command, say).await.map_err(BuildError::Machine)?;
             if !finished.status.success() {
                 let reason = reason(&finished.last_lines);
@@ -121,17 +133,15 @@ impl Local {
         Ok(())
     }
 
-    /// Gives what was built to the user that models run as. Commands may have changed the environment.
-    async fn hand_over(&self, folder: &Path, environment: &str, has_commands: bool) -> Result<(), BuildError> {
+    /// Gives the unpacked app to the user that builds and models run as.
+    async fn hand_over(&self, folder: &Path) -> Result<(), BuildError> {
         let Some(user) = self.settings.model_user else {
             return Ok(());
         };
         let folders = [folder.join(APP), folder.join(PACKAGES)];
-        let environment = has_commands.then(|| self.environment(environment).folder);
         let given = blocking(move || {
             let mut there = folders.iter().filter(|folder| folder.exists());
-            there.try_for_each(|folder| handover::give(folder, user))?;
-            environment.map_or(Ok(()), |environment| handover::open(&environment))
+            there.try_for_each(|folder| handover::give(folder, user))
         });
         given.await.map_err(BuildError::Machine)
     }

@@ -16,7 +16,7 @@ pub(super) fn open(folder: &Path) -> io::Result<()> {
         if wanted == metadata.mode() || metadata.is_symlink() {
             return Ok(());
         }
-        fs::set_permissions(path, Permissions::from_mode(wanted & 0o7777))
+        fs::set_permissions(path, Permissions::from_mode(wanted & 0o777))
     })
 }
 
@@ -24,6 +24,17 @@ pub(super) fn open(folder: &Path) -> io::Result<()> {
 pub(super) fn give(folder: &Path, user: u32) -> io::Result<()> {
     open(folder)?;
     each(folder, &|path, _| lchown(path, Some(user), Some(user)))
+}
+
+/// Takes a folder with all below it back from a user: readable to all from now on, and nobody's to change.
+pub(super) fn take_back(folder: &Path) -> io::Result<()> {
+    each(folder, &|path, _| lchown(path, Some(0), Some(0)))?;
+    open(folder)?;
+    each(folder, &|path, metadata| match metadata.mode() {
+        _ if metadata.is_symlink() => Ok(()),
+        mode if mode & 0o022 == 0 => Ok(()),
+        mode => fs::set_permissions(path, Permissions::from_mode(mode & 0o755)),
+    })
 }
 
 /// Does something to a folder and all below it. Links are not followed.

@@ -11,6 +11,7 @@ mod command;
 mod download;
 mod ending;
 mod environment;
+mod fence;
 mod handover;
 mod log;
 mod place;

@@ -4,7 +4,7 @@
 
 use std::{
     fs::{self, File, TryLockError},
-    io,
+    io::{self, Write},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::{Duration, UNIX_EPOCH},
@@ -36,6 +36,11 @@ pub(super) enum Claim {
 pub(super) struct Work {
     _lock: File,
     marker: PathBuf,
+}
+
+/// Keeps a finished place from being removed.
+pub(super) struct Hold {
+    _lock: File,
 }
 
 impl Place {
@@ -82,6 +87,18 @@ impl Place {
         Ok(Claim::Mine(Work { _lock: lock, marker: self.folder.join(self.marker) }))
     }
 
+    /// Keeps the place from being removed. None where it is not finished, or has just been removed.
+    pub async fn hold(&self) -> io::Result<Option<Hold>> {
+        loop {
+            let lock = File::create(&self.lock)?;
+            match lock.try_lock_shared() {
+                Ok(()) if self.is_current(&lock) => return Ok(self.finished().map(|_| Hold { _lock: lock })),
+                Ok(()) | Err(TryLockError::WouldBlock) => tokio::time::sleep(POLL).await,
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+        }
+    }
+
     /// Says that the place was needed just now.
     pub fn touch(&self, now: Timestamp) -> io::Result<()> {
         let time = UNIX_EPOCH + Duration::from_millis(now.0);
@@ -119,12 +136,14 @@ impl Place {
                 Err(TryLockError::WouldBlock) => return Ok(None),
                 Err(TryLockError::Error(error)) => return Err(error),
             }
-            let is_same =
-                fs::metadata(&self.lock).is_ok_and(|now| file.metadata().is_ok_and(|then| now.ino() == then.ino()));
-            if is_same {
+            if self.is_current(&file) {
                 return Ok(Some(file));
             }
         }
+    }
+
+    fn is_current(&self, lock: &File) -> bool {
+        fs::metadata(&self.lock).is_ok_and(|now| lock.metadata().is_ok_and(|then| now.ino() == then.ino()))
     }
 }
 
@@ -132,8 +151,17 @@ impl Work {
     /// The work is done: from now on the place counts, with this in its marker.
     pub fn finish(self, content: &[u8]) -> io::Result<()> {
         let temporary = self.marker.with_extension("new");
-        fs::write(&temporary, content)?;
+        replace(&temporary, content)?;
         File::open(&temporary)?.sync_all()?;
         fs::rename(&temporary, &self.marker)
     }
+}
+
+/// Writes a file anew. What is there, a link of somebody's code perhaps, is not written through.
+pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    File::options().write(true).create_new(true).open(path)?.write_all(content)
 }

@@ -4,6 +4,7 @@ use std::{
     ffi::OsStr,
     io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use tokio::process::Command;
@@ -11,6 +12,7 @@ use tokio::process::Command;
 use super::{
     Local,
     command::{Finished, Say, run},
+    fence::Fence,
     make_private_folder,
     place::{Claim, Place},
     python::find_program,
@@ -80,6 +82,7 @@ impl Local {
         &self,
         arguments: impl IntoIterator<Item = &'a OsStr> + Clone,
         folder: &Path,
+        fence: Option<&Arc<Fence>>,
         say: &Say,
     ) -> Result<Finished, BuildError> {
         let uv = self.uv(say).await?;
@@ -92,14 +95,15 @@ impl Local {
                 // Under its present and its earlier name.
                 command.env("UV_SYSTEM_CERTS", "true").env("UV_NATIVE_TLS", "true");
             }
-            command
+            fence.map_or(Ok(()), |fence| fence.put_around(&mut command, folder)).map_err(BuildError::Machine)?;
+            Ok(command)
         };
-        let first = run(command(&[]), say).await.map_err(BuildError::Machine)?;
+        let first = run(command(&[])?, say).await.map_err(BuildError::Machine)?;
         if first.status.success() || !is_network_trouble(&first.last_lines) {
             return Ok(first);
         }
         say.warning("The package index cannot be reached; trying with the packages that are here already");
-        let second = run(command(&["--offline"]), say).await.map_err(BuildError::Machine)?;
+        let second = run(command(&["--offline"])?, say).await.map_err(BuildError::Machine)?;
         if second.status.success() {
             return Ok(second);
         }

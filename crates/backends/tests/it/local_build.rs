@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{Read, Write},
     net::TcpListener,
+    os::unix::fs::PermissionsExt,
     path::PathBuf,
     sync::Arc,
     time::Instant,
@@ -253,6 +254,10 @@ async fn build_commands_run_in_the_app_with_the_environments_python() {
     let (message, hint) = fails(&bench, &local, &config, &[]).await;
     assert!(message.contains("build_commands[0] failed") && message.contains('7'), "{message}");
     assert!(hint.contains("so sorry"), "{hint}");
+    let environments = bench.path().join("local/environments");
+    let finished =
+        names(environments.clone()).iter().filter(|key| environments.join(key).join("greenroom.json").exists()).count();
+    assert_eq!(finished, 1, "an environment counts when all commands that change it have succeeded");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -377,7 +382,10 @@ async fn a_build_that_is_dropped_in_the_middle_is_made_again() {
     let config = with_server(
         "build_commands:\n- echo begun; test -e $MARK || exec cat /dev/zero > /dev/null\n- echo done > done\n",
     );
-    let mark = bench.path().join("mark");
+    // Where a build behind a fence can see it.
+    let marks = tempfile::tempdir().unwrap();
+    fs::set_permissions(marks.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let mark = marks.path().join("mark");
     let config = format!("{config}environment_variables: {{MARK: {}}}\n", mark.display());
     let request = bench.request(&config, &[]);
     let trip = Arc::new(Trip(tokio::sync::Notify::new(), "begun"));
@@ -388,4 +396,69 @@ async fn a_build_that_is_dropped_in_the_middle_is_made_again() {
     fs::write(&mark, "").unwrap();
     let artifact = local.build(request, Lines::new()).await.unwrap();
     assert!(app(&bench, &artifact).join("done").is_file());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_build_of_roots_server_runs_sees_nothing_of_the_server() {
+    let bench = Bench::new();
+    if bench.settings().model_user.is_none() {
+        return;
+    }
+    let local = bench.local();
+    let secret = bench.path().join("local/server-secret");
+    fs::write(&secret, "s3cret").unwrap();
+    let server = std::process::id();
+    let setup = format!(
+        "import os, setuptools\ntry: found = open({secret:?}).read()\nexcept OSError as e: found = type(e).__name__\n\
+         setuptools.setup(name='mine', version='1', description=f'uid {{os.getuid()}} {{found}}')\n"
+    );
+    let config = with_server(&format!(
+        "requirements: [./mine]\nbuild_commands:\n- id -u > who\n- cat {secret} > leak || true\n\
+         - test ! -e /proc/{server}/root/bin || echo sees > processes\n- pip --version > version\n\
+         - ln -s {secret} $VIRTUAL_ENV/greenroom.new\n- touch $VIRTUAL_ENV/changed\n",
+        secret = secret.display()
+    ));
+    let request = bench.request(&config, &[("mine/setup.py", &setup)]);
+    let lines = Lines::new();
+    let built = local.build(request, lines.clone()).await;
+    let artifact = built.unwrap_or_else(|error| panic!("{error}: {:?}", lines.messages()));
+    assert!(!lines.warnings().iter().any(|line| line.contains("fenced")), "{:?}", lines.warnings());
+    let text = |name: &str| fs::read_to_string(app(&bench, &artifact).join(name)).unwrap_or_default();
+    assert_eq!((text("who").as_str(), text("leak").as_str(), text("processes").as_str()), ("60000\n", "", ""));
+    assert!(text("version").starts_with("pip "), "{:?}", text("version"));
+    assert_eq!(fs::read_to_string(&secret).unwrap(), "s3cret");
+
+    let environments = bench.path().join("local/environments");
+    let environment = environments.join(&names(environments.clone())[0]);
+    let what = ["-name", "METADATA", "-path", "*mine*", "-exec", "cat", "{}", "+"];
+    let found = std::process::Command::new("find").arg(&environment).args(what).output().unwrap();
+    let metadata = String::from_utf8_lossy(&found.stdout);
+    assert!(metadata.contains("uid 60000 FileNotFoundError"), "{metadata}");
+    let owner = std::os::unix::fs::MetadataExt::uid(&fs::metadata(environment.join("changed")).unwrap());
+    assert_eq!(owner, 0, "a finished environment is nobody's to change");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_environment_is_kept_while_a_long_build_needs_it() {
+    let bench = Bench::new();
+    let mut settings = bench.settings();
+    settings.garbage_age_ms = 0;
+    let local = Local::open(settings).unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let config = with_server(&format!(
+        "external_data:\n- url: http://{}/x\n  local_data_path: x\n",
+        listener.local_addr().unwrap()
+    ));
+    let request = bench.request(&config, &[]);
+    let collect = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        local.collect_garbage(&std::collections::BTreeSet::new()).await.unwrap();
+        let answer = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 1\r\n\r\nx";
+        tokio::io::AsyncWriteExt::write_all(&mut stream, answer).await.unwrap();
+        tokio::io::AsyncReadExt::read(&mut stream, &mut [0; 1024]).await.unwrap();
+    };
+    let (built, ()) = tokio::join!(local.build(request, Lines::new()), collect);
+    let artifact = built.unwrap();
+    assert!(app(&bench, &artifact).join("data/x").is_file());
+    assert_eq!(names(bench.path().join("local/environments")).len(), 1);
 }
