@@ -388,7 +388,7 @@ class Model:
     let replica = draft.ready().await;
     let answer = replica.send(request("POST", "/v1/models/model:predict", "1")).await;
     replica.log_line("made 11").await;
-    // a slow reader: slower than the model may be
+    // A reader that is slower than a model may be: time is what the test is about.
     tokio::time::sleep(Duration::from_millis(1500)).await;
     assert!(!replica.says("made 59"), "the model was held");
     assert_eq!(answer.into_body().collect().await.unwrap().to_bytes().len(), 6_000_000);
