@@ -190,6 +190,10 @@ impl Channel {
                 while let Some(frame) = decode(&mut input).map_err(io::Error::other)? {
                     self.receive(frame);
                 }
+                // What we have to say to the worker, a pause above all, must not wait until it falls silent.
+                if !self.outbox.borrow().is_empty() {
+                    tokio::task::yield_now().await;
+                }
             }
         }
         .await;
