@@ -7,6 +7,7 @@ pub mod deployment;
 pub mod invariants;
 pub mod lifecycle;
 pub mod placement;
+pub mod promotion;
 pub mod replica_set;
 #[cfg(feature = "sim")]
 pub mod sim;
