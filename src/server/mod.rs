@@ -52,7 +52,11 @@ pub async fn run(settings: config::Server, printer: Printer) -> Result {
     let url = url.unwrap_or_else(|| store::sqlite_url(&settings.data_dir.join("greenroom.db")));
     let store = Store::open(&store::Options { url, secret_key: secret.key.clone() }).await.map_err(unusable)?;
     let secret = secret.keep(&store).await?;
-    let blobs = Blobs::open(&rooms::location(&settings)).map_err(unusable)?;
+    let blobs = Blobs::open_checked(&rooms::location(&settings)).await.map_err(|error| {
+        unusable(error).hint(
+            "look at `blobs` in the configuration; a bucket has to exist, and its key may write, read, list and delete",
+        )
+    })?;
     let listener = bind(&settings.listen).await?;
     let address = listener.local_addr().map_err(while_doing("cannot listen"))?;
     let new_key = first_start::admin_key(&store, &settings.data_dir, settings.api_key.as_deref(), clock()).await?;

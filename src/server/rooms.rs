@@ -5,7 +5,7 @@ use planner::{
     placement::{self, InstanceType},
     time::Clock,
 };
-use store::Location;
+use store::{Bucket, Location};
 
 use crate::{
     config::{self, BlobStore},
@@ -16,13 +16,13 @@ use crate::{
 pub fn location(settings: &config::Server) -> Location {
     match &settings.blobs {
         BlobStore::Folder => Location::Folder(settings.data_dir.join("blobs")),
-        BlobStore::S3 { bucket, region, endpoint, access_key_id, secret_access_key } => Location::S3 {
+        BlobStore::S3 { bucket, region, endpoint, access_key_id, secret_access_key } => Location::S3(Bucket {
             endpoint: endpoint.clone(),
             region: region.clone(),
-            bucket: bucket.clone(),
+            name: bucket.clone(),
             access_key_id: access_key_id.clone(),
             secret_access_key: secret_access_key.as_str().into(),
-        },
+        }),
     }
 }
 

@@ -5,14 +5,15 @@ use std::{ops::Range, path::PathBuf, sync::Arc};
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt, stream::BoxStream};
 use object_store::{
-    GetOptions, GetRange, ObjectStore, ObjectStoreExt, aws::AmazonS3Builder, buffered::BufWriter,
-    local::LocalFileSystem, path::Path,
+    GetOptions, GetRange, ObjectStore, ObjectStoreExt, buffered::BufWriter, local::LocalFileSystem, path::Path,
 };
 use planner::Timestamp;
-use secrecy::{ExposeSecret, SecretString};
 use tokio::io::AsyncWriteExt;
 
-use crate::error::{BoxError, Error};
+use crate::{
+    bucket::{self, Bucket},
+    error::{BoxError, Error},
+};
 
 /// Where blobs are kept.
 #[derive(Debug, Clone)]
@@ -20,18 +21,7 @@ pub enum Location {
     /// In a folder, made if absent. Every blob is on disk before it is acknowledged.
     Folder(PathBuf),
     /// In a bucket.
-    S3 {
-        /// The service's address; none means Amazon's own for the region.
-        endpoint: Option<String>,
-        /// The region.
-        region: String,
-        /// The bucket, which exists.
-        bucket: String,
-        /// The public half of the credentials.
-        access_key_id: String,
-        /// The other half.
-        secret_access_key: SecretString,
-    },
+    S3(Bucket),
 }
 
 /// The blob store. A cheap handle.
@@ -76,21 +66,16 @@ impl Blobs {
                 let objects = Arc::new(objects.with_fsync(true).with_automatic_cleanup(true));
                 Ok(Blobs { objects, folder: Some(folder.clone()) })
             }
-            Location::S3 { endpoint, region, bucket, access_key_id, secret_access_key } => {
-                let mut builder = AmazonS3Builder::new()
-                    .with_region(region)
-                    .with_bucket_name(bucket)
-                    .with_access_key_id(access_key_id)
-                    .with_secret_access_key(secret_access_key.expose_secret());
-                if let Some(endpoint) = endpoint {
-                    builder = builder.with_endpoint(endpoint).with_allow_http(endpoint.starts_with("http://"));
-                }
-                let url = endpoint.clone().unwrap_or_else(|| format!("s3://{bucket}"));
-                let objects =
-                    builder.build().map_err(|error| Error::Configuration { url, reason: error.to_string() })?;
-                Ok(Blobs { objects: Arc::new(objects), folder: None })
-            }
+            Location::S3(bucket) => Ok(Blobs { objects: Arc::new(bucket.client()?), folder: None }),
         }
+    }
+
+    /// Opens a blob store that has shown that it does all that will be asked of it. Takes seconds where a service does not answer.
+    pub async fn open_checked(location: &Location) -> Result<Blobs, Error> {
+        if let Location::S3(bucket) = location {
+            bucket.check().await?;
+        }
+        Self::open(location)
     }
 
     /// Writes a blob from a stream, in place of any of the same key. Its size. When the stream fails, or is longer than
@@ -246,5 +231,5 @@ fn failed(key: &str) -> impl FnOnce(object_store::Error) -> Error + '_ {
 }
 
 fn unavailable(source: impl Into<BoxError>) -> Error {
-    Error::Unavailable { what: "blob store", source: source.into() }
+    Error::Unavailable { what: "blob store", source: bucket::words(source.into().as_ref()).into() }
 }

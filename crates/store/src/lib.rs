@@ -6,6 +6,7 @@
 
 mod audit;
 mod blobs;
+mod bucket;
 mod changes;
 mod cipher;
 mod columns;
@@ -24,6 +25,7 @@ mod secrets;
 
 pub use audit::AuditQuery;
 pub use blobs::{BlobInfo, BlobReader, Blobs, Location};
+pub use bucket::Bucket;
 pub use changes::{Changes, Topic};
 pub use cipher::SecretKey;
 pub use database::{Options, Store, sqlite_url};

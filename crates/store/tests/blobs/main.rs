@@ -7,9 +7,9 @@ use std::path::Path;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
-use place::Place;
+use place::{Place, bucket_at, s3};
 use planner::Timestamp;
-use store::{Blobs, Error};
+use store::{Blobs, Bucket, Error, Location};
 
 macro_rules! on_every_place {
     ($($case:ident),+ $(,)?) => {
@@ -153,4 +153,23 @@ async fn a_refused_write_to_a_folder_leaves_no_file() {
     let large = stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from(vec![0; 1 << 20]))).take(30);
     assert!(place.blobs.put("large", large, 25 << 20).await.is_err());
     assert_eq!(files(place.path()), 0);
+}
+
+#[tokio::test]
+async fn a_bucket_that_cannot_be_used_is_told_when_it_is_opened_and_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let endpoint = s3::serve(folder.path(), "archives").await;
+    let good = bucket_at(endpoint, "archives");
+    Blobs::open_checked(&Location::S3(good.clone())).await.unwrap();
+    assert_eq!(files(&folder.path().join("archives")), 0, "the check leaves nothing behind");
+
+    let refusal =
+        async |bucket: Bucket| Blobs::open_checked(&Location::S3(bucket)).await.err().expect("refused").to_string();
+    let missing = refusal(Bucket { name: "elsewhere".into(), ..good.clone() }).await;
+    assert!(missing.contains("s3://elsewhere of http://127.0.0.1") && missing.contains("NoSuchBucket"), "{missing}");
+    let wrong = refusal(Bucket { secret_access_key: "wr0ng".into(), ..good.clone() }).await;
+    assert!(wrong.contains("cannot list the bucket: SignatureDoesNotMatch"), "{wrong}");
+    assert!(!wrong.contains("wr0ng"), "{wrong}");
+    let nobody = refusal(Bucket { endpoint: Some("http://127.0.0.1:1".into()), ..good }).await;
+    assert!(nobody.contains("Connection refused"), "{nobody}");
 }
