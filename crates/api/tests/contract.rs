@@ -25,7 +25,13 @@ use api::v1::{
     models::{CreateModelRequest, CreatedModelDeployment, Model, ModelTombstone, Models},
     organizations::OrganizationInfo,
     pagination::PaginationResponse,
-    promotion::{PromotionSettings, RollingDeployConfig},
+    promotion::{
+        InProgressPromotion, InProgressPromotionStatus, PromotionSettings, RollingDeployConfig, UpdatePromotionSettings,
+    },
+    promotions::{
+        CancelPromotionResponse, CancelPromotionStatus, PromoteRequest, PromoteToEnvironmentRequest, RollbackRequest,
+        SignalPromotionResponse,
+    },
     regions::{Region, Regions},
     secrets::{Secret, SecretTombstone, Secrets, UpsertSecretRequest},
     teams::{Team, Teams},
@@ -368,11 +374,43 @@ fn other_requests_are_read() {
 }
 
 #[test]
+fn requests_to_promote_are_read() {
+    assert_eq!(reads::<PromoteRequest>("PromoteRequest", json!({})), PromoteRequest::default());
+    let promote: PromoteRequest = reads(
+        "PromoteRequest",
+        json!({"scale_down_previous_production": false, "environment_settings_update": null,
+            "promotion_settings_override": {"rolling_deploy_config": {"max_surge_percent": 50}}}),
+    );
+    assert!(promote.preserve_env_instance_type && !promote.scale_down_previous_production);
+    let to_staging: PromoteToEnvironmentRequest =
+        reads("PromoteToEnvironmentRequest", json!({"deployment_id": "abc1234", "preserve_env_instance_type": false}));
+    assert!(to_staging.scale_down_previous_deployment && !to_staging.preserve_env_instance_type);
+    assert_eq!(serde_json::from_value::<RollbackRequest>(json!({})).unwrap(), RollbackRequest { immediate: true });
+}
+
+#[test]
+fn answers_about_promotions_validate() {
+    let progress = InProgressPromotion {
+        status: InProgressPromotionStatus::RampingUp,
+        percent_traffic_to_new_version: 40,
+        error_message: None,
+        rolling_deploy: Some(true),
+    };
+    answers("InProgressPromotion", progress);
+    let canceled = CancelPromotionResponse { status: CancelPromotionStatus::RampingDown, message: "m".into() };
+    answers("CancelPromotionResponse", canceled);
+    answers("SignalPromotionResponse", SignalPromotionResponse { success: true });
+}
+
+#[test]
 fn a_setting_that_does_not_exist_is_refused_by_name() {
     let error =
         serde_json::from_value::<UpdateAutoscalingSettings>(json!({"max_replicas": 2})).unwrap_err().to_string();
     assert!(error.contains("unknown field `max_replicas`"), "{error}");
     serde_json::from_value::<UpdateEnvironmentRequest>(json!({"colour": 2})).unwrap_err();
+    serde_json::from_value::<UpdatePromotionSettings>(json!({"colour": 2})).unwrap_err();
+    serde_json::from_value::<UpdatePromotionSettings>(json!({"rolling_deploy_config": {"colour": 2}})).unwrap_err();
+    serde_json::from_value::<PromoteRequest>(json!({"colour": 2})).unwrap_err();
     serde_json::from_value::<UpdateDeploymentRequest>(json!({"colour": 2})).unwrap_err();
 }
 

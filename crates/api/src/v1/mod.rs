@@ -16,6 +16,7 @@ pub mod models;
 pub mod organizations;
 pub mod pagination;
 pub mod promotion;
+pub mod promotions;
 pub mod regions;
 pub mod secrets;
 pub mod teams;

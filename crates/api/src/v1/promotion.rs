@@ -84,7 +84,7 @@ pub enum RollingDeployStrategy {
 
 /// A change of promotion settings. Absent and null fields stay as they are.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct UpdatePromotionSettings {
     /// Whether a promotion always makes a copy of the deployment.
     pub redeploy_on_promotion: Option<bool>,
@@ -102,7 +102,7 @@ pub struct UpdatePromotionSettings {
 
 /// A change of the steps of a rolling promotion. Absent and null fields stay as they are.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct UpdateRollingDeployConfig {
     /// What a step replaces.
     pub rolling_deploy_strategy: Option<RollingDeployStrategy>,
