@@ -272,6 +272,13 @@ fn refused(error: store::Error) -> S3Error {
         store::Error::TooLarge { limit_bytes } => {
             s3_error!(EntityTooLarge, "The object is larger than the {} bytes allowed.", limit_bytes)
         }
-        other => S3Error::internal_error(other),
+        store::Error::Unavailable { what, source } => {
+            tracing::warn!(error = %source, "the {what} failed in the middle of an upload or download");
+            s3_error!(ServiceUnavailable, "The server cannot reach its store of archives: try again later.")
+        }
+        other => {
+            tracing::error!(error = %other, "an upload or download failed");
+            S3Error::internal_error(other)
+        }
     }
 }

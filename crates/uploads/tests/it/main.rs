@@ -34,6 +34,14 @@ async fn an_object_that_was_put_can_be_claimed_and_is_then_out_of_reach() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_outage_of_the_store_is_told_as_one_that_passes() {
+    let server = Server::start(Limits::default()).await;
+    server.lose_blobs();
+    let script = "print(refusal(lambda: s3.put_object(Bucket=bucket, Key=key, Body=b'an archive')))";
+    assert_eq!(server.boto3(&server.credentials(), script).await, "ServiceUnavailable");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_large_file_comes_in_parts_side_by_side() {
     let server = Server::start(Limits::default()).await;
     server

@@ -24,7 +24,7 @@ pub struct Server {
     pub blobs: Blobs,
     pub issuer: Issuer,
     address: SocketAddr,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// Signatures are checked against the machine's clock, so tests cannot bring a time of their own.
@@ -53,7 +53,7 @@ impl Server {
                 });
             }
         });
-        Self { blobs, issuer, address, _folder: folder }
+        Self { blobs, issuer, address, folder }
     }
 
     pub fn url(&self) -> String {
@@ -67,6 +67,13 @@ impl Server {
     /// Runs a script with `s3`, a boto3 client with these credentials, and answers with what it printed.
     pub async fn boto3(&self, credentials: &Credentials, script: &str) -> String {
         boto3::run(&self.url(), credentials, script).await
+    }
+
+    /// Takes the blobs' folder away, as an outage of their store would.
+    pub fn lose_blobs(&self) {
+        let blobs = self.folder.path().join("blobs");
+        std::fs::remove_dir_all(&blobs).unwrap();
+        std::fs::write(blobs, "not a folder").unwrap();
     }
 
     pub async fn write(&self, key: &str, content: &'static [u8]) {
