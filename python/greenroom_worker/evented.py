@@ -211,7 +211,15 @@ class Evented(asyncio.Protocol):
     async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Runs a function in a thread. A cancelled caller still waits for it: the thread cannot be stopped."""
         context = contextvars.copy_context()
-        work = self._loop.run_in_executor(self._threads, lambda: context.run(function, *arguments))
+
+        def run() -> Any:
+            try:
+                return context.run(function, *arguments)
+            except StopIteration as error:
+                # Before Python 3.12 a future that should hold one is never done. Coroutines that raise one end in these words.
+                raise RuntimeError("the model raised StopIteration") from error
+
+        work = self._loop.run_in_executor(self._threads, run)
         try:
             return await asyncio.shield(work)
         except asyncio.CancelledError:

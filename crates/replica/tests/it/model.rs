@@ -427,7 +427,7 @@ import asyncio
 class Panic(BaseException): pass
 class Model:
     async def predict(self, inputs):
-        kinds = {"panic": Panic, "cancel": asyncio.CancelledError, "exit": SystemExit}
+        kinds = {"panic": Panic, "cancel": asyncio.CancelledError, "exit": SystemExit, "stop": StopIteration}
         if inputs in kinds:
             raise kinds[inputs]("no")
         return inputs
@@ -436,11 +436,12 @@ class Model:
         [source.to_owned(), source.replace("async def", "def") + "    async def completions(self, inputs): pass\n"]
     {
         let replica = Draft::model(&source).ready().await;
-        for kind in ["panic", "cancel", "exit"] {
+        for kind in ["panic", "cancel", "exit", "stop"] {
             let expected = (500, "{\"error\":\"Internal Server Error (in model/chainlet).\"}".into());
             assert_eq!(replica.predict(json!(kind)).await, expected);
         }
         replica.log_line("Panic: no").await;
+        replica.log_line("StopIteration: no").await;
         assert_eq!(replica.predicted(json!("well")).await, json!("well"));
     }
 }
