@@ -32,7 +32,7 @@ async fn archives_in_a_bucket_serve_like_those_in_a_folder_and_outlast_the_serve
     assert!(!server.data_dir().join("blobs").exists(), "nothing is kept in the data folder");
 
     server.terminate();
-    assert!(server.wait().await);
+    assert_eq!(server.wait().await, Some(0));
     server.restart();
     let again = server.push(&hello);
     assert_eq!(again["model"]["id"], pushed["model"]["id"]);

@@ -64,12 +64,12 @@ impl Server {
         signal("-TERM", self.child.id());
     }
 
-    /// Waits for the server's end, and whether it was a good one.
-    pub async fn wait(&mut self) -> bool {
+    /// Waits for the server's end. Its exit code; none where a signal has ended it.
+    pub async fn wait(&mut self) -> Option<i32> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().expect("it can be asked") {
-                return status.success();
+                return status.code();
             }
             assert!(Instant::now() < deadline, "the server does not end");
             // polls for a condition

@@ -67,7 +67,7 @@ async fn a_graceful_end_lets_a_stream_finish() {
     .await;
     assert_eq!(pieces.next().await.expect("a piece").expect("whole"), "1\n");
     assert!(pieces.next().await.is_none(), "the stream ends well");
-    assert!(server.wait().await, "so does the server");
+    assert_eq!(server.wait().await, Some(0), "so does the server");
     assert_eq!(server.offspring(), Vec::<u32>::new(), "and nothing is left behind");
 }
 

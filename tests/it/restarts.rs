@@ -102,3 +102,32 @@ async fn a_model_that_dies_is_started_again() {
     assert!(died.0 >= 500, "{died:?}");
     serves_again(&server, &endpoint(&pushed)).await;
 }
+
+#[tokio::test]
+async fn a_second_signal_ends_a_draining_server_at_once_and_the_next_one_takes_its_replica_back() {
+    let mut server = Server::start();
+    let class = "import asyncio\nclass Model:\n    async def predict(self, x):\n        if x == 'hang':\n            print('hanging')\n            await asyncio.Event().wait()\n        return x\n";
+    let pushed = server.push(model("model_name: m", class).path());
+    let before = replicas(&server);
+    let hanging = server.request(reqwest::Method::POST, &endpoint(&pushed)).json(&"hang").send();
+    let hanging = tokio::spawn(hanging);
+    eventually("the model hangs", || async {
+        server.greenroom(&["logs", "m"]).stdout.contains("hanging").then_some(())
+    })
+    .await;
+
+    server.terminate();
+    eventually("nobody new is let in", || async {
+        let answered = reqwest::Client::new().get(format!("{}/healthz", server.url)).send().await;
+        answered.is_err().then_some(())
+    })
+    .await;
+    assert!(!hanging.is_finished(), "it waits for the request under way");
+    server.terminate();
+    assert_eq!(server.wait().await, Some(130));
+    assert!(hanging.await.expect("asked").is_err(), "no answer is made up");
+
+    server.restart();
+    serves_again(&server, &endpoint(&pushed)).await;
+    assert_eq!(before, replicas(&server), "the same replica");
+}
