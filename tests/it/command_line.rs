@@ -49,6 +49,29 @@ fn every_shell_gets_a_completion_script() {
 }
 
 #[test]
+fn bash_completes_verbs_flags_and_values() {
+    let script = offline(&["completions", "bash"]).stdout;
+    // What bash does at a press of the tabulator: it calls the registered function with the words so far.
+    let check = |line: &str, expected: &str| {
+        let words: Vec<&str> = line.split(' ').collect();
+        let (last, before) = (words[words.len() - 1], words[words.len() - 2]);
+        let press = format!(
+            "{script}\nCOMP_WORDS=({})\nCOMP_CWORD={}\n_greenroom greenroom '{last}' '{before}'\necho ${{COMPREPLY[*]}}",
+            words.iter().map(|word| format!("'{word}' ")).collect::<String>(),
+            words.len() - 1
+        );
+        let mut bash = std::process::Command::new("bash");
+        bash.args(["--norc", "-c", &press]);
+        let ran = run(bash, b"");
+        assert_eq!((ran.stdout.trim(), ran.stderr.as_str()), (expected, ""), "{line}");
+    };
+    check("greenroom dea", "deactivate");
+    check("greenroom push --deployment-n", "--deployment-name");
+    check("greenroom environments c", "create");
+    check("greenroom completions z", "zsh");
+}
+
+#[test]
 fn failures_before_any_server_answers_have_codes_and_hints() {
     check("no-such-verb", &offline(&["pusch"]).shown());
     check("no-key", &offline(&["models"]).shown());
