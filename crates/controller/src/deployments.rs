@@ -170,6 +170,7 @@ impl Deployments {
             replicas: &for_planner,
             load: load_since(memory.last, load),
             settings: &deployment.autoscaling,
+            hold: None,
             deploy_timeout_ms: deployment.deploy_timeout_ms,
         };
         let decision = deployment::decide(now, &state, &seen);
@@ -214,6 +215,7 @@ impl Deployments {
                         status: None,
                         seen_at: None,
                         log_cursor: 0,
+                        environment: None,
                     };
                     store.add_replica(&replica).await?;
                 }

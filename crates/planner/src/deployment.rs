@@ -6,6 +6,7 @@ use std::fmt;
 use crate::{
     Decision, Timestamp, autoscale,
     lifecycle::{self, Lifecycle, Observed, Run},
+    promotion::Hold,
     replica_set::{self, Action, Replica},
 };
 
@@ -31,8 +32,17 @@ pub struct Seen<'a> {
     pub load: autoscale::Load,
     /// How it scales.
     pub settings: &'a autoscale::Settings,
+    /// Bounds that a promotion sets, in place of the settings' minimum and maximum.
+    pub hold: Option<Hold>,
     /// How long a first start may take.
     pub deploy_timeout_ms: u64,
+}
+
+impl Seen<'_> {
+    /// The minimum and the maximum that are in force.
+    pub fn bounds(&self) -> Hold {
+        self.hold.unwrap_or(Hold { min: self.settings.min_replica, max: self.settings.max_replica })
+    }
 }
 
 /// Why a deployment is as it is: the most telling of its parts' reasons.
@@ -66,7 +76,9 @@ pub fn explain(lifecycle: &Lifecycle, observed: &Observed, starts: &replica_set:
 /// Says what should happen to a deployment now.
 pub fn decide(now: Timestamp, state: &State, seen: &Seen<'_>) -> Decision<State, Vec<Action>, Why> {
     let lesson = replica_set::learn(now, seen.replicas, &state.starts);
-    let scaling = autoscale::decide(now, state.target, seen.load, &state.scaling, seen.settings);
+    let bounds = seen.bounds();
+    let settings = autoscale::Settings { min_replica: bounds.min, max_replica: bounds.max, ..seen.settings.clone() };
+    let scaling = autoscale::decide(now, state.target, seen.load, &state.scaling, &settings);
     let run = lifecycle::decide(
         now,
         &state.lifecycle,
@@ -75,7 +87,8 @@ pub fn decide(now: Timestamp, state: &State, seen: &Seen<'_>) -> Decision<State,
             failures: lesson.memory.failures,
             failure: lesson.failure,
             demand: scaling.output,
-            first_replicas: seen.settings.min_replica.max(1),
+            first_replicas: bounds.min.max(1),
+            is_held_back: bounds.max == 0,
             deploy_timeout_ms: seen.deploy_timeout_ms,
         },
     );

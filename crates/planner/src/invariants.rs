@@ -59,7 +59,7 @@ fn keeps_bounds(after: &State, seen: &Seen<'_>) -> bool {
         _ if !may_run => 0..=0,
         Run::Idle | Run::AtZero { .. } | Run::Failed { .. } => 0..=0,
         Run::Starting { .. } | Run::Serving { .. } | Run::Waking { .. } => {
-            seen.settings.min_replica.max(1)..=seen.settings.max_replica.max(1)
+            seen.bounds().min.max(1)..=seen.bounds().max.max(1)
         }
     };
     bounds.contains(&after.target)
@@ -67,7 +67,8 @@ fn keeps_bounds(after: &State, seen: &Seen<'_>) -> bool {
 
 fn keeps_callers(after: &State, seen: &Seen<'_>) -> bool {
     let is_at_zero = matches!(after.lifecycle.run, Run::AtZero { .. });
-    !(is_at_zero && (seen.load.queued > 0 || seen.load.in_flight > 0))
+    let is_held_back = seen.bounds().max == 0;
+    !(is_at_zero && !is_held_back && (seen.load.queued > 0 || seen.load.in_flight > 0))
 }
 
 fn keeps_ends(before: &State, after: &State) -> bool {

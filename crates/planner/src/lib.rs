@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod autoscale;
+pub mod capacity;
 pub mod deployment;
 pub mod invariants;
 pub mod lifecycle;

@@ -26,6 +26,8 @@ pub struct Picture<'a> {
     pub demand: u32,
     /// Replicas of a first start: at least one, and the settings' minimum.
     pub first_replicas: u32,
+    /// Whether a promotion wants no replica of it, whatever the load.
+    pub is_held_back: bool,
     /// How long a first start may take.
     pub deploy_timeout_ms: u64,
 }
@@ -41,6 +43,8 @@ pub enum Why {
     BuildStopped,
     /// Rest is wanted.
     Resting,
+    /// A promotion wants no replica of it.
+    HeldBack,
     /// The first replicas are being started.
     FirstStart,
     /// It has been ready, and follows the load.
@@ -63,6 +67,7 @@ impl Why {
         match self {
             Why::FollowingLoad | Why::NotReady | Why::NoTraffic => true,
             Why::WaitingForBuild | Why::BuildFailed | Why::BuildStopped | Why::Resting => false,
+            Why::HeldBack => false,
             Why::FirstStart | Why::Waking | Why::WakeFails | Why::GivenUp => false,
         }
     }
@@ -75,6 +80,7 @@ impl fmt::Display for Why {
             Why::BuildFailed => "the build failed",
             Why::BuildStopped => "the build was stopped",
             Why::Resting => "it is deactivated",
+            Why::HeldBack => "a promotion needs its room",
             Why::FirstStart => "waiting for the first replica to be ready",
             Why::FollowingLoad => "following the load",
             Why::NotReady => "waiting for a replica to be ready again",
@@ -130,6 +136,11 @@ pub fn decide(now: Timestamp, lifecycle: &Lifecycle, picture: &Picture<'_>) -> D
 fn advance(now: Timestamp, run: &Run, picture: &Picture<'_>) -> Decision<Run, u32, Why> {
     let is_ready = picture.observed.ready > 0;
     match run {
+        Run::Idle | Run::Starting { .. } if picture.is_held_back => settle(Run::Idle, 0, Why::HeldBack),
+        Run::Serving { .. } | Run::Waking { .. } | Run::AtZero { .. } if picture.is_held_back => {
+            let since = if let Run::AtZero { since } = run { *since } else { now };
+            settle(Run::AtZero { since }, 0, Why::HeldBack)
+        }
         Run::Idle => begin(now, picture),
         Run::Starting { .. } if is_ready => serve(now, picture.first_replicas),
         Run::Starting { since } => {

@@ -4,8 +4,26 @@
 //! The order is law: the candidate is ready, then traffic moves, then the previous side drains, then it shrinks. A share counts as
 //! moved only when the gateways have it ([`Seen::published_percent`]).
 
+mod back;
+mod canary;
+mod commands;
+mod decide;
+mod in_place;
+mod plan;
+mod rolling;
+mod state;
+mod targets;
+mod why;
+
 use serde::{Deserialize, Serialize};
 
+pub use self::{
+    commands::Refusal,
+    decide::decide,
+    plan::{PlanStep, plan, replicas_beside},
+    state::{Memory, Phase, Resume, State, Status},
+    why::Why,
+};
 use crate::autoscale;
 
 /// How a promotion goes: the environment's settings as they were when it began.

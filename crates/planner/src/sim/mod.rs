@@ -307,8 +307,13 @@ impl World {
             finished: std::mem::take(&mut self.finished),
             woken: std::mem::take(&mut self.woken),
         };
-        let seen =
-            Seen { replicas: &replicas, load, settings: &self.settings, deploy_timeout_ms: self.deploy_timeout_ms };
+        let seen = Seen {
+            replicas: &replicas,
+            load,
+            settings: &self.settings,
+            hold: None,
+            deploy_timeout_ms: self.deploy_timeout_ms,
+        };
         let decision = deployment::decide(now, &self.state, &seen);
         if let Some(rule) = broken_rule(now, &self.state, &seen, &decision) {
             return Err(format!("broken: {rule}\nbefore {:?}\nseen {seen:?}\ndecided {decision:?}", self.state));

@@ -1,0 +1,204 @@
+//! What still fits on the machines, and so whether a promotion's two sides can run beside each other.
+
+use std::{collections::BTreeMap, fmt};
+
+use crate::placement::InstanceType;
+
+/// What replicas may use together. What is not said is unbounded.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Capacity {
+    /// Processor time, in thousandths of a CPU.
+    pub millicpu: Option<u64>,
+    /// Memory, in MiB.
+    pub memory_mib: Option<u64>,
+    /// GPUs by kind; there is none of a kind that is not named.
+    pub gpus: Option<BTreeMap<String, u32>>,
+}
+
+/// What replicas use.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Amount {
+    /// Processor time, in thousandths of a CPU.
+    pub millicpu: u64,
+    /// Memory, in MiB.
+    pub memory_mib: u64,
+    /// GPUs by kind.
+    pub gpus: BTreeMap<String, u32>,
+}
+
+impl Amount {
+    /// What one replica on such a machine uses.
+    pub fn of(instance_type: &InstanceType) -> Self {
+        let gpus = instance_type.gpu_type.iter().map(|kind| (kind.clone(), instance_type.gpu_count));
+        let gpus = gpus.filter(|(_, count)| *count > 0).collect();
+        Self { millicpu: instance_type.millicpu, memory_mib: instance_type.memory_mib, gpus }
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn plus(mut self, other: &Amount) -> Self {
+        self.millicpu = self.millicpu.saturating_add(other.millicpu);
+        self.memory_mib = self.memory_mib.saturating_add(other.memory_mib);
+        for (kind, count) in &other.gpus {
+            let sum = self.gpus.entry(kind.clone()).or_default();
+            *sum = sum.saturating_add(*count);
+        }
+        self
+    }
+
+    /// What is left without the other.
+    #[must_use]
+    pub fn minus(mut self, other: &Amount) -> Self {
+        self.millicpu = self.millicpu.saturating_sub(other.millicpu);
+        self.memory_mib = self.memory_mib.saturating_sub(other.memory_mib);
+        for (kind, count) in &other.gpus {
+            if let Some(sum) = self.gpus.get_mut(kind) {
+                *sum = sum.saturating_sub(*count);
+            }
+        }
+        self
+    }
+
+    /// So many of it.
+    #[must_use]
+    pub fn times(mut self, count: u32) -> Self {
+        self.millicpu = self.millicpu.saturating_mul(u64::from(count));
+        self.memory_mib = self.memory_mib.saturating_mul(u64::from(count));
+        for sum in self.gpus.values_mut() {
+            *sum = sum.saturating_mul(count);
+        }
+        self
+    }
+}
+
+/// Whether a candidate fits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fit {
+    /// Beside the previous deployment.
+    Beside,
+    /// Only where the previous deployment is now.
+    InPlace {
+        /// What is missing for both, in words.
+        reason: String,
+    },
+    /// Not at all.
+    No {
+        /// What is missing, in words.
+        reason: String,
+    },
+}
+
+/// What runs out first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shortage {
+    /// What, with its unit.
+    what: String,
+    needed: u64,
+    free: u64,
+}
+
+impl fmt::Display for Shortage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} needed, {} free", self.needed, self.what, self.free)
+    }
+}
+
+/// What is missing for `asked` on top of `used`; none when it fits.
+pub fn shortage(capacity: &Capacity, used: &Amount, asked: &Amount) -> Option<Shortage> {
+    let lacks = |what: &str, limit: Option<u64>, used: u64, needed: u64| {
+        let free = limit?.saturating_sub(used);
+        (needed > free).then(|| Shortage { what: what.into(), needed, free })
+    };
+    lacks("millicpu", capacity.millicpu, used.millicpu, asked.millicpu)
+        .or_else(|| lacks("MiB of memory", capacity.memory_mib, used.memory_mib, asked.memory_mib))
+        .or_else(|| {
+            let limits = capacity.gpus.as_ref()?;
+            asked.gpus.iter().find_map(|(kind, count)| {
+                let limit = limits.get(kind).copied().unwrap_or(0);
+                let used = used.gpus.get(kind).copied().unwrap_or(0);
+                lacks(&format!("{kind} GPUs"), Some(u64::from(limit)), u64::from(used), u64::from(*count))
+            })
+        })
+}
+
+/// How many more replicas of this size fit; [`u32::MAX`] when nothing bounds them.
+pub fn room_for(capacity: &Capacity, used: &Amount, each: &Amount) -> u32 {
+    let (mut fits, mut too_many) = (0_u32, u32::MAX);
+    while fits + 1 < too_many {
+        let middle = fits + (too_many - fits) / 2;
+        match shortage(capacity, used, &each.clone().times(middle)) {
+            None => fits = middle,
+            Some(_) => too_many = middle,
+        }
+    }
+    if fits + 1 == u32::MAX { u32::MAX } else { fits }
+}
+
+/// What a candidate needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Need {
+    /// More replicas than there are now, while both sides run; see [`crate::promotion::replicas_beside`].
+    pub beside: u32,
+    /// Replicas when it runs alone.
+    pub alone: u32,
+}
+
+/// Whether a candidate fits, when `used` is used by all and `previous` of that by the deployment that it replaces.
+pub fn fit(capacity: &Capacity, used: &Amount, previous: &Amount, each: &Amount, need: Need) -> Fit {
+    let Some(beside) = shortage(capacity, used, &each.clone().times(need.beside)) else {
+        return Fit::Beside;
+    };
+    let others = used.clone().minus(previous);
+    match shortage(capacity, &others, &each.clone().times(need.alone)) {
+        None => Fit::InPlace { reason: format!("no room beside the previous deployment: {beside}") },
+        Some(alone) => Fit::No { reason: format!("no room, not even without the previous deployment: {alone}") },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn amount(millicpu: u64, gpus: u32) -> Amount {
+        Amount { millicpu, memory_mib: 1_024, gpus: BTreeMap::from([("H100".to_owned(), gpus)]) }
+    }
+
+    fn eight_gpus() -> Capacity {
+        Capacity { gpus: Some(BTreeMap::from([("H100".to_owned(), 8)])), ..Capacity::default() }
+    }
+
+    #[test]
+    fn without_bounds_everything_fits() {
+        assert_eq!(room_for(&Capacity::default(), &amount(1, 1), &amount(1_000, 8)), u32::MAX);
+    }
+
+    #[test]
+    fn the_scarcest_thing_bounds_the_room() {
+        let capacity = Capacity { millicpu: Some(10_000), ..eight_gpus() };
+        assert_eq!(room_for(&capacity, &amount(1_000, 2), &amount(1_000, 2)), 3);
+        assert_eq!(room_for(&capacity, &amount(8_000, 0), &amount(1_000, 1)), 2);
+        assert_eq!(room_for(&capacity, &amount(20_000, 9), &amount(1_000, 1)), 0);
+    }
+
+    #[test]
+    fn a_kind_of_gpu_that_is_not_there_never_fits() {
+        let other = Amount { gpus: BTreeMap::from([("B200".to_owned(), 1)]), ..Amount::default() };
+        assert_eq!(room_for(&eight_gpus(), &Amount::default(), &other), 0);
+        assert_eq!(
+            shortage(&eight_gpus(), &Amount::default(), &other).map(|it| it.to_string()).as_deref(),
+            Some("1 B200 GPUs needed, 0 free")
+        );
+    }
+
+    #[test]
+    fn a_candidate_fits_beside_or_in_place_or_not_at_all() {
+        let need = Need { beside: 1, alone: 2 };
+        let fits =
+            |each: u32, others: u32| fit(&eight_gpus(), &amount(0, 4 + others), &amount(0, 4), &amount(0, each), need);
+        assert_eq!(fits(2, 0), Fit::Beside);
+        let reason = "no room beside the previous deployment: 2 H100 GPUs needed, 1 free".to_owned();
+        assert_eq!(fits(2, 3), Fit::InPlace { reason });
+        let reason = "no room, not even without the previous deployment: 8 H100 GPUs needed, 7 free".to_owned();
+        assert_eq!(fits(4, 1), Fit::No { reason });
+    }
+}

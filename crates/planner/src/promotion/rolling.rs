@@ -1,0 +1,114 @@
+//! Replica by replica: how many each side has, and what share follows from it. Behaviour 3.8.
+
+use super::{
+    Mode, Phase, Settings, State, Step, Why,
+    decide::{Turn, Verdict},
+};
+
+/// Replicas of one step.
+pub(super) fn step_replicas(step: Step, total: u32) -> u32 {
+    let (Step::Surge(percent) | Step::Unavailable(percent)) = step;
+    percent_of(total, percent).max(1)
+}
+
+/// Replicas of the candidate before the first shift. One that runs already keeps what fits into a step.
+pub(super) fn first_requested(settings: &Settings, total: u32, running: u32) -> u32 {
+    match settings.mode {
+        Mode::Rolling { step: step @ Step::Surge(_), .. } => running.clamp(1, step_replicas(step, total)),
+        Mode::Rolling { step: Step::Unavailable(_), .. } | Mode::Immediate | Mode::Canary { .. } => 1,
+    }
+}
+
+/// Replicas that the sides may lack together while traffic moves.
+pub(super) fn tolerated(settings: &Settings, total: u32) -> u32 {
+    match settings.mode {
+        Mode::Rolling { step: step @ Step::Unavailable(_), .. } => step_replicas(step, total),
+        Mode::Rolling { step: Step::Surge(_), .. } | Mode::Immediate | Mode::Canary { .. } => 0,
+    }
+}
+
+/// A percentage of replicas, rounded up.
+pub(super) fn percent_of(replicas: u32, percent: u32) -> u32 {
+    let exact = u64::from(replicas) * u64::from(percent);
+    u32::try_from(exact.div_ceil(100)).unwrap_or(u32::MAX)
+}
+
+/// The previous side before the first shift: as many as the load asks for, and the overhead.
+pub(super) fn with_overhead(state: State, overhead_percent: u32) -> State {
+    let overhead = percent_of(state.total, overhead_percent);
+    State { overhead, allowed: state.total.saturating_add(overhead), ..state }
+}
+
+/// Splits what is added or removed by the present share.
+pub(super) fn split(state: State, total: u32) -> State {
+    let grows = total >= state.total;
+    let change = total.abs_diff(state.total);
+    let for_candidate = (u64::from(change) * u64::from(state.percent) + 50) / 100;
+    let for_candidate = u32::try_from(for_candidate).unwrap_or(change);
+    let for_previous = change - for_candidate;
+    let moved = |replicas: u32, by: u32| match grows {
+        true => replicas.saturating_add(by),
+        false => replicas.saturating_sub(by).max(1),
+    };
+    let requested = moved(state.requested, for_candidate);
+    let allowed = moved(state.allowed, for_previous);
+    State { total, requested, allowed, counted: state.counted.min(requested), ..state }
+}
+
+/// Gives the candidate the share that its ready replicas are of all.
+pub(super) fn shift(turn: &Turn<'_>, state: State) -> State {
+    let counted = turn.seen.candidate.ready.min(state.requested);
+    let all = u64::from(counted) + u64::from(state.allowed);
+    let percent = (u64::from(counted) * 100 + all / 2) / all.max(1);
+    let percent = u8::try_from(percent.clamp(1, 99)).unwrap_or(99);
+    State { counted, percent, phase: Phase::Holding { since: None }, ..state }
+}
+
+/// Watches a share that has been shifted.
+pub(super) fn hold(turn: &Turn<'_>, state: State, stabilization_ms: u64) -> Verdict {
+    let Phase::Holding { since } = state.phase else {
+        return turn.stay(state, Why::RollingForward);
+    };
+    let percent = state.percent;
+    if !turn.is_published(&state) {
+        return turn.stay(state, Why::WaitingForGateways { percent });
+    }
+    let since = since.unwrap_or(turn.now);
+    let state = state.into_phase(Phase::Holding { since: Some(since) });
+    if turn.now.since(since) < stabilization_ms {
+        return turn.wait_until(since.plus(stabilization_ms), state, Why::Stabilizing { percent });
+    }
+    turn.stay(State { progress_at: Some(turn.now), phase: Phase::Growing, ..state }, Why::Stabilizing { percent })
+}
+
+/// Shrinks the previous side by what the candidate carries, asks for more of the candidate, and shifts when it has come.
+pub(super) fn grow(turn: &Turn<'_>, state: State, step: Step) -> Verdict {
+    let ready = turn.seen.candidate.ready.min(state.requested);
+    if state.counted >= state.total && ready >= state.total {
+        return turn.stay(turn.swap(state), Why::WaitingForGateways { percent: 100 });
+    }
+    if ready > state.counted {
+        return turn.stay(shift(turn, state), Why::WaitingForGateways { percent: 0 });
+    }
+    let state = if turn.is_published(&state) { resized(state, ready, step) } else { state };
+    let why = Why::WaitingForCandidate { ready, needed: (state.counted + 1).max(state.total.min(state.counted + 1)) };
+    turn.stay(state, why)
+}
+
+/// The next batch: what the previous side no longer needs, and what the candidate may have.
+fn resized(state: State, ready: u32, step: Step) -> State {
+    let size = step_replicas(step, state.total);
+    let carried = ready.min(state.counted);
+    let whole = state.total.saturating_add(state.overhead);
+    let (kept, ahead) = match step {
+        Step::Surge(_) => (whole, size),
+        Step::Unavailable(_) => (whole.saturating_sub(size), 0),
+    };
+    let allowed = state.allowed.min(kept.saturating_sub(carried).max(1));
+    let requested = match step {
+        // The last replica of the candidate may come while one of the previous side is still up: neither goes below one.
+        Step::Unavailable(_) if allowed <= 1 => state.total,
+        Step::Surge(_) | Step::Unavailable(_) => state.total.min((whole + ahead).saturating_sub(allowed)),
+    };
+    State { allowed, requested: state.requested.max(requested), ..state }
+}
