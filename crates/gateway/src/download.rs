@@ -3,7 +3,7 @@
 
 use std::{
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::{admission::Permit, connection::Connection, upload::Patience};
+use crate::{admission::Permit, connection::Connection, link::Call, upload::Patience};
 
 /// Any error of a body: its text goes to the log, its effect is a cut connection.
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -103,11 +103,47 @@ impl Body for Download {
     }
 }
 
+/// An answer as it arrives in pieces over a link. Dropped before its end, it tells the replica to stop.
+pub(crate) struct Relay {
+    /// None once all has come, or nothing more will.
+    exchange: Option<(Permit, Call)>,
+    patience: Patience,
+}
+
+impl Relay {
+    pub(crate) fn new(permit: Permit, call: Call, patience: Duration) -> Self {
+        Self { exchange: Some((permit, call)), patience: Patience::new(patience) }
+    }
+}
+
+impl Body for Relay {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let Some((_, call)) = &self.exchange else {
+            return Poll::Ready(None);
+        };
+        let frame = match call.poll_piece(context) {
+            Poll::Ready(piece) => piece.map(|piece| piece.map(Frame::data).map_err(BoxError::from)),
+            Poll::Pending => {
+                ready!(self.patience.poll_spent(context));
+                Some(Err(WentSilent(self.patience.limit()).into()))
+            }
+        };
+        self.patience.relax();
+        if !matches!(frame, Some(Ok(_))) {
+            self.exchange = None;
+        }
+        Poll::Ready(frame)
+    }
+}
+
 /// The body of whatever answers: the gateway itself, a replica, or the fallback.
-#[derive(Debug)]
 pub(crate) enum Payload<B> {
     Whole(Option<Bytes>),
     Replica(Download),
+    Link(Relay),
     Fallback(B),
 }
 
@@ -123,6 +159,7 @@ where
         match &mut *self {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Replica(body) => Pin::new(body).poll_frame(context),
+            Self::Link(body) => Pin::new(body).poll_frame(context),
             Self::Fallback(body) => Pin::new(body).poll_frame(context).map_err(Into::into),
         }
     }
@@ -131,6 +168,7 @@ where
         match self {
             Self::Whole(bytes) => bytes.is_none(),
             Self::Replica(body) => body.is_end_stream(),
+            Self::Link(body) => body.is_end_stream(),
             Self::Fallback(body) => body.is_end_stream(),
         }
     }
@@ -139,6 +177,7 @@ where
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             Self::Replica(body) => body.size_hint(),
+            Self::Link(body) => body.size_hint(),
             Self::Fallback(body) => body.size_hint(),
         }
     }

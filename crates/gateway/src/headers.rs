@@ -1,5 +1,6 @@
 //! What changes in a message's headers on the way through. All else passes as it came, trace headers (W3C) among it.
 
+use api::internal::{frame::put_meta, link};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Uri, Version,
     header::{self, Entry},
@@ -14,6 +15,9 @@ const ATTEMPTS: HeaderName = HeaderName::from_static("x-baseten-model-prediction
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// Room for an ordinary head.
+const META_BYTES: usize = 512;
 
 /// Headers that speak of one connection only, besides those that `Connection` names.
 const HOP_BY_HOP: [HeaderName; 6] = [
@@ -58,6 +62,23 @@ pub(crate) fn to_replica(head: &mut request::Parts, target: PathAndQuery, id: &H
     head.uri = Uri::from(target);
     head.version = Version::HTTP_11;
     head.extensions.clear();
+}
+
+/// A request's head as a frame's meta.
+pub(crate) fn to_meta<B>(request: &http::Request<B>) -> Vec<u8> {
+    let mut meta = Vec::with_capacity(META_BYTES);
+    let target = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
+    put_meta(&mut meta, link::METHOD.as_bytes(), request.method().as_str().as_bytes());
+    put_meta(&mut meta, link::TARGET.as_bytes(), target.as_bytes());
+    for (name, value) in request.headers() {
+        put_meta(&mut meta, name.as_str().as_bytes(), value.as_bytes());
+    }
+    meta
+}
+
+/// Whether a replica's answer says that many requests may share one connection.
+pub(crate) fn offers_link<B>(response: &http::Response<B>) -> bool {
+    response.headers().get(header::UPGRADE).is_some_and(|offered| offered == link::PROTOCOL)
 }
 
 /// Makes a replica's answer one for a client.

@@ -10,6 +10,7 @@ mod errors;
 mod gateway;
 mod headers;
 mod linger;
+mod link;
 mod proxy;
 mod replica;
 mod request_id;

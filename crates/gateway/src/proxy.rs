@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use api::internal::routes::RequestLimits;
-use http::{HeaderValue, Method, Request, Response, StatusCode, uri::PathAndQuery};
+use api::internal::{link::LONGEST_BODY, routes::RequestLimits};
+use http::{HeaderValue, Method, Request, Response, StatusCode, response, uri::PathAndQuery};
 use http_body::Body;
 use hyper::{
     body::Incoming,
@@ -20,9 +20,10 @@ use crate::{
     admission::{Closed, Deployment, NotAdmitted, Permit, Turn},
     auth,
     connection::{Connection, SendError},
-    download::{Download, Exchange, Payload},
+    download::{Download, Exchange, Payload, Relay},
     errors::{Allowed, Refusal},
     headers,
+    link::{Content, Link, Lost},
     request_id::RequestId,
     route::{self, Action, Addressed},
     serve::Tasks,
@@ -175,7 +176,14 @@ async fn forward<B>(
     headers::to_replica(&mut head, target, id, client);
     let body = Upload::new(body, limits.max_body_bytes, gateway.settings().body_timeout);
     let search = Search::new(gateway, deployment, limits, upgrade.is_some());
-    let (response, exchange, attempts) = send(search, Request::from_parts(head, body)).await?;
+    let (answer, attempts) = send(search, Request::from_parts(head, body)).await?;
+    let (response, exchange) = match answer {
+        Answer::Plain(response, exchange) => (response, exchange),
+        Answer::Linked(mut head, body) => {
+            headers::to_client(&mut head, attempts);
+            return Ok(Response::from_parts(head, body));
+        }
+    };
     let (mut head, body) = response.into_parts();
     let replica = &exchange.permit.replica().endpoint().replica_id;
     tracing::debug!(request.id = ?id, deployment.id = %deployment.id(), replica.id = %replica, status = %head.status, attempts, "answered");
@@ -192,12 +200,15 @@ async fn forward<B>(
     Ok(Response::from_parts(head, body))
 }
 
+/// What a replica answers, by the way it came.
+enum Answer<B> {
+    Plain(Response<Incoming>, Exchange),
+    Linked(response::Parts, Payload<B>),
+}
+
 /// Sends a request to one replica after another until one has taken it. Once a byte of it may have arrived, it is never
 /// repeated: the model may have begun to work.
-async fn send(
-    mut search: Search<'_>,
-    mut request: Request<Upload>,
-) -> Result<(Response<Incoming>, Exchange, u32), Refusal> {
+async fn send<B>(mut search: Search<'_>, mut request: Request<Upload>) -> Result<(Answer<B>, u32), Refusal> {
     let first_byte = Duration::from_millis(search.limits.first_byte_ms);
     let read_ahead = search.gateway.read_ahead();
     loop {
@@ -206,11 +217,27 @@ async fn send(
             permit = search.next() => permit?,
             refusal = request.body_mut().read_ahead(read_ahead) => return Err(refusal),
         };
+        if let Some(link) = search.link(&permit, &request) {
+            request.body_mut().complete().await?;
+            let (meta, body) = (headers::to_meta(&request), request.body().read_so_far());
+            match timeout(first_byte, link.call(&meta, &body)).await {
+                Ok(Ok((head, content))) => return Ok((search.linked(permit, head, content), search.attempts)),
+                Ok(Err(Lost::NotSent)) => permit.replica().forget_link(&link),
+                Ok(Err(lost @ Lost::Broken)) => return Err(search.broken(&permit, &lost)),
+                Err(_elapsed) => return Err(Refusal::NoAnswer(search.limits.first_byte_ms)),
+            }
+            continue;
+        }
         let Some((mut connection, is_new)) = search.connect(&permit).await else {
             continue;
         };
         match timeout(first_byte, connection.send(request)).await {
-            Ok(Ok(response)) => return Ok((response, Exchange { permit, connection }, search.attempts)),
+            Ok(Ok(response)) => {
+                if headers::offers_link(&response) {
+                    permit.replica().accept_link(search.gateway.settings().connect_timeout);
+                }
+                return Ok((Answer::Plain(response, Exchange { permit, connection }), search.attempts));
+            }
             Ok(Err(SendError::NotSent(unsent))) => {
                 if is_new {
                     search.set_aside(&permit, "it closed a new connection");
@@ -218,12 +245,7 @@ async fn send(
                 request = *unsent;
             }
             Ok(Err(SendError::Broken(error))) => {
-                return Err(Upload::refusal(&error).cloned().unwrap_or_else(|| {
-                    let replica = &permit.replica().endpoint().replica_id;
-                    tracing::warn!(replica.id = %replica, %error, "a replica broke off");
-                    search.deployment.call_attention();
-                    Refusal::Crashed
-                }));
+                return Err(Upload::refusal(&error).cloned().unwrap_or_else(|| search.broken(&permit, &error)));
             }
             Err(_elapsed) => return Err(Refusal::NoAnswer(search.limits.first_byte_ms)),
         }
@@ -278,6 +300,29 @@ impl<'a> Search<'a> {
                 None
             }
         }
+    }
+
+    /// The link to the permit's replica, when there is one and it can carry the request: all of it, in one frame.
+    fn link(&self, permit: &Permit, request: &Request<Upload>) -> Option<Arc<Link>> {
+        let is_small = request.body().size_hint().exact().is_some_and(|size| size <= LONGEST_BODY as u64);
+        (is_small && !self.is_upgrade && request.method() == Method::POST).then(|| permit.replica().link())?
+    }
+
+    fn linked<B>(&self, permit: Permit, head: response::Parts, content: Content) -> Answer<B> {
+        let body = match content {
+            Content::Whole(body) => Payload::Whole(Some(body)),
+            Content::Pieces(call) => {
+                Payload::Link(Relay::new(permit, call, Duration::from_millis(self.limits.idle_ms)))
+            }
+        };
+        Answer::Linked(head, body)
+    }
+
+    fn broken(&self, permit: &Permit, error: &(dyn std::error::Error + 'static)) -> Refusal {
+        let replica = &permit.replica().endpoint().replica_id;
+        tracing::warn!(replica.id = %replica, error, "a replica broke off");
+        self.deployment.call_attention();
+        Refusal::Crashed
     }
 
     fn set_aside(&self, permit: &Permit, why: &str) {

@@ -1,6 +1,7 @@
 //! One replica as the gateway knows it: how many slots are taken, whether it can be reached, and the connections to it.
 
 use std::{
+    path::PathBuf,
     sync::{
         Arc, Weak,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -8,17 +9,16 @@ use std::{
     time::Duration,
 };
 
-use api::internal::routes::Endpoint;
+use api::internal::routes::{Address, Endpoint};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::{admission::Deployment, connection::Connection};
+use crate::{admission::Deployment, connection::Connection, link::Link};
 
 const FIRST_PROBE: Duration = Duration::from_millis(10);
 const LAST_PROBE: Duration = Duration::from_secs(1);
 
 /// A replica. Kept from table to table while its endpoint stays the same.
-#[derive(Debug)]
 pub(crate) struct Replica {
     endpoint: Endpoint,
     in_flight: AtomicU32,
@@ -28,6 +28,18 @@ pub(crate) struct Replica {
     retired: AtomicBool,
     /// Connections without a request, the one used last at the end.
     idle: Mutex<Vec<Idle>>,
+    link: Mutex<LinkState>,
+}
+
+/// Whether requests can share one connection.
+#[derive(Default)]
+enum LinkState {
+    /// It has not been offered.
+    #[default]
+    None,
+    /// It has been offered, and is being opened or could not be.
+    Asked,
+    Open(Arc<Link>),
 }
 
 #[derive(Debug)]
@@ -44,6 +56,7 @@ impl Replica {
             unreachable: AtomicBool::new(false),
             retired: AtomicBool::new(false),
             idle: Mutex::default(),
+            link: Mutex::default(),
         }
     }
 
@@ -75,6 +88,7 @@ impl Replica {
     pub(crate) fn retire(&self) {
         self.retired.store(true, Ordering::SeqCst);
         self.idle.lock().clear();
+        self.close_link();
     }
 
     pub(crate) fn is_retired(&self) -> bool {
@@ -100,9 +114,44 @@ impl Replica {
         }
     }
 
-    /// Closes connections that nothing has used since `before`.
+    /// Closes connections that nothing has used since `before`, and the link if nothing has used it since the last time.
     pub(crate) fn close_idle(&self, before: Instant) {
         self.idle.lock().retain(|idle| idle.since >= before);
+        if self.link().is_some_and(|link| link.is_unused()) {
+            self.close_link();
+        }
+    }
+
+    /// The connection that many requests share, where there is one.
+    pub(crate) fn link(&self) -> Option<Arc<Link>> {
+        match &*self.link.lock() {
+            LinkState::Open(link) => Some(link.clone()),
+            LinkState::None | LinkState::Asked => None,
+        }
+    }
+
+    /// Takes up a replica's offer of a link, in the background.
+    pub(crate) fn accept_link(self: &Arc<Self>, connect_timeout: Duration) {
+        let Address::Unix(path) = &self.endpoint.address else { return };
+        let mut state = self.link.lock();
+        if matches!(*state, LinkState::None) {
+            *state = LinkState::Asked;
+            tokio::spawn(keep_link(Arc::downgrade(self), path.clone(), connect_timeout));
+        }
+    }
+
+    /// Uses a link no more that has ended.
+    pub(crate) fn forget_link(&self, ended: &Arc<Link>) {
+        let mut state = self.link.lock();
+        if matches!(&*state, LinkState::Open(link) if Arc::ptr_eq(link, ended)) {
+            *state = LinkState::None;
+        }
+    }
+
+    fn close_link(&self) {
+        if let LinkState::Open(link) = std::mem::take(&mut *self.link.lock()) {
+            link.close();
+        }
     }
 
     /// Gives it no more requests until connecting works, which is tried in the background, ever more slowly, while the
@@ -112,6 +161,34 @@ impl Replica {
         if !self.unreachable.swap(true, Ordering::SeqCst) {
             tokio::spawn(probe(Arc::downgrade(self), Arc::downgrade(deployment), connect_timeout));
         }
+    }
+}
+
+/// Opens a link and moves its bytes until it ends. A replica that offers a link and gives none is not asked again.
+async fn keep_link(replica: Weak<Replica>, path: PathBuf, connect_timeout: Duration) {
+    let (link, driver) = match Link::open(&path, connect_timeout).await {
+        Ok(opened) => opened,
+        Err(error) => return tracing::warn!(%error, path = %path.display(), "cannot open a link to a replica"),
+    };
+    let upgrade = || replica.upgrade().filter(|replica| !replica.is_retired());
+    let Some(replica) = upgrade() else { return };
+    *replica.link.lock() = LinkState::Open(link.clone());
+    drop(replica);
+    driver.run().await;
+    if let Some(replica) = upgrade() {
+        replica.forget_link(&link);
+    }
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        self.close_link();
+    }
+}
+
+impl std::fmt::Debug for Replica {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Replica").field(&self.endpoint.replica_id).finish()
     }
 }
 

@@ -1,6 +1,7 @@
 //! The body of a request on its way to a replica: counted against the limit, and not waited for without end.
 
 use std::{
+    borrow::Cow,
     collections::VecDeque,
     future::{Future, pending, poll_fn},
     pin::Pin,
@@ -98,18 +99,20 @@ pub(crate) struct Upload {
 }
 
 /// What was read before anybody wanted it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Ahead {
     frames: VecDeque<Frame<Bytes>>,
     bytes: u64,
     /// Taken from the budget.
     taken: u64,
-    budget: Arc<ReadAhead>,
+    budget: Option<Arc<ReadAhead>>,
 }
 
 impl Drop for Ahead {
     fn drop(&mut self) {
-        self.budget.give_back(self.taken);
+        if let Some(budget) = &self.budget {
+            budget.give_back(self.taken);
+        }
     }
 }
 
@@ -121,24 +124,52 @@ impl Upload {
     /// Reads while the request waits, as far as the budget allows, and returns only to refuse it. A connection shows that its
     /// client has gone only to those who read from it.
     pub(crate) async fn read_ahead(&mut self, budget: &Arc<ReadAhead>) -> Refusal {
-        let ahead = || Ahead { frames: VecDeque::new(), bytes: 0, taken: 0, budget: budget.clone() };
         while !self.incoming.is_end_stream() {
-            let frame = match poll_fn(|context| self.poll_incoming(context)).await {
-                Some(Ok(frame)) => frame,
-                Some(Err(refusal)) => return refusal,
-                None => break,
+            let bytes = match self.keep_next().await {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => break,
+                Err(refusal) => return refusal,
             };
-            let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
-            let ahead = self.ahead.get_or_insert_with(ahead);
-            ahead.frames.push_back(frame);
-            ahead.bytes += bytes;
             let taken = budget.take(bytes);
+            let ahead = self.ahead.get_or_insert_default();
+            ahead.budget.get_or_insert_with(|| budget.clone());
             ahead.taken += taken;
             if taken < bytes {
                 break;
             }
         }
         pending().await
+    }
+
+    /// Reads to the end, without a budget: for a body that is known to be small. What was read stays, to be sent.
+    pub(crate) async fn complete(&mut self) -> Result<(), Refusal> {
+        while !self.incoming.is_end_stream() && self.keep_next().await?.is_some() {}
+        Ok(())
+    }
+
+    /// What was read and not sent, in one piece.
+    pub(crate) fn read_so_far(&self) -> Cow<'_, [u8]> {
+        let frames = self.ahead.iter().flat_map(|ahead| &ahead.frames);
+        let mut data = frames.filter_map(Frame::data_ref);
+        match (data.next(), data.next()) {
+            (None, _) => Cow::Borrowed(&[]),
+            (Some(only), None) => Cow::Borrowed(only),
+            (Some(first), Some(second)) => {
+                Cow::Owned([first, second].into_iter().chain(data).flatten().copied().collect())
+            }
+        }
+    }
+
+    /// Reads one frame and keeps it. Gives its length; none at the end.
+    async fn keep_next(&mut self) -> Result<Option<u64>, Refusal> {
+        let Some(frame) = poll_fn(|context| self.poll_incoming(context)).await.transpose()? else {
+            return Ok(None);
+        };
+        let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+        let ahead = self.ahead.get_or_insert_default();
+        ahead.frames.push_back(frame);
+        ahead.bytes += bytes;
+        Ok(Some(bytes))
     }
 
     /// The refusal that ended a body, found among the causes of an error of the connection it was sent on.

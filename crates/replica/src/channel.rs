@@ -22,7 +22,7 @@ use tokio::{
 use crate::{
     arena::{Incoming, Lease},
     calls::{Answer, Call, CallError, Calls, Entry, UNREAD_LIMIT},
-    protocol::{Block, Frame, Kind, Operation, decode, encode, flag},
+    protocol::{Block, Frame, Kind, LONGEST_FRAME, Operation, decode, encode, flag},
 };
 
 /// How often deadlines are looked at.
@@ -187,7 +187,7 @@ impl Channel {
                 if reader.read_buf(&mut input).await? == 0 {
                     return Ok(());
                 }
-                while let Some(frame) = decode(&mut input).map_err(io::Error::other)? {
+                while let Some(frame) = decode(&mut input, LONGEST_FRAME).map_err(io::Error::other)? {
                     self.receive(frame);
                 }
                 // What we have to say to the worker, a pause above all, must not wait until it falls silent.

@@ -4,10 +4,13 @@ use std::{convert::Infallible, pin::pin, rc::Rc, time::Duration};
 
 use api::{
     error::{InferenceCode, InferenceError},
-    internal::replica::{Drain, Phase},
+    internal::{
+        link::{PATH, PROTOCOL},
+        replica::{Drain, Phase},
+    },
 };
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -19,6 +22,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     body::{Body, json, json_of},
+    link,
     program::Program,
     status::Board,
 };
@@ -53,7 +57,7 @@ pub async fn serve(listener: UnixListener, app: Rc<App>, closing: CancellationTo
                 continue;
             }
         };
-        connections.spawn_local(converse(stream, app.clone(), closing.clone()));
+        connections.spawn_local(converse(stream, app.clone(), closing.clone(), connections.clone()));
     }
     drop(listener);
     connections.close();
@@ -61,8 +65,8 @@ pub async fn serve(listener: UnixListener, app: Rc<App>, closing: CancellationTo
 }
 
 /// Serves one connection.
-async fn converse(stream: UnixStream, app: Rc<App>, closing: CancellationToken) {
-    let service = service_fn(|request| answer(&app, request));
+async fn converse(stream: UnixStream, app: Rc<App>, closing: CancellationToken, connections: TaskTracker) {
+    let service = service_fn(|request| answer(&app, request, &closing, &connections));
     let connection =
         http1::Builder::new().half_close(false).serve_connection(TokioIo::new(stream), service).with_upgrades();
     let mut connection = pin!(connection);
@@ -74,17 +78,34 @@ async fn converse(stream: UnixStream, app: Rc<App>, closing: CancellationToken) 
     let _ = connection.await;
 }
 
-async fn answer(app: &Rc<App>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
-    let own_route = request.uri().path().strip_prefix("/_greenroom/").map(str::to_owned);
-    Ok(match own_route {
-        Some(route) => own(app, &route, request).await,
-        None if app.board.is_draining() => inference_error(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the replica is shutting down",
-            InferenceCode::ModelUnavailable,
-        ),
-        None => app.program.answer(&app.board, request).await,
-    })
+async fn answer(
+    app: &Rc<App>,
+    request: Request<Incoming>,
+    closing: &CancellationToken,
+    connections: &TaskTracker,
+) -> Result<Response<Body>, Infallible> {
+    if let Some(route) = request.uri().path().strip_prefix("/_greenroom/").map(str::to_owned) {
+        return Ok(match &app.program {
+            Program::Truss(truss) if link::is_wanted(&request) && request.uri().path() == PATH => {
+                link::open(request, app, truss, closing.clone(), connections)
+            }
+            _ => own(app, &route, request).await,
+        });
+    }
+    let mut answer = match app.board.is_draining() {
+        true => shutting_down(),
+        false => app.program.answer(&app.board, request).await,
+    };
+    if matches!(app.program, Program::Truss(_)) && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+        answer.headers_mut().insert(header::UPGRADE, HeaderValue::from_static(PROTOCOL));
+    }
+    Ok(answer)
+}
+
+/// The answer to what comes too late.
+pub fn shutting_down() -> Response<Body> {
+    let text = "the replica is shutting down";
+    inference_error(StatusCode::SERVICE_UNAVAILABLE, text, InferenceCode::ModelUnavailable)
 }
 
 /// The replica's own routes.

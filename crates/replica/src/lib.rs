@@ -15,6 +15,7 @@ mod http;
 mod launch;
 mod life;
 mod limits;
+mod link;
 mod log;
 mod mounts;
 mod namespace;

@@ -10,9 +10,7 @@ use std::{
 use api::{error::InferenceCode, internal::replica::Phase};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
-use http_body::Body as _;
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 
 use crate::{
     arena::{Outgoing, UNIT},
@@ -25,6 +23,11 @@ use crate::{
     status::Board,
     websocket,
 };
+
+/// The body of a request, whichever way it came.
+pub trait Asked: http_body::Body<Data = Bytes> + Unpin + 'static {}
+
+impl<B: http_body::Body<Data = Bytes> + Unpin + 'static> Asked for B {}
 
 /// A model in our worker.
 pub struct Truss {
@@ -92,7 +95,7 @@ impl Truss {
     }
 
     /// Answers a request.
-    pub async fn answer(&self, board: &Rc<Board>, request: Request<Incoming>) -> Response<Body> {
+    pub async fn answer<B: Asked>(&self, board: &Rc<Board>, request: Request<B>) -> Response<Body> {
         let path = request.uri().path();
         let is_post = request.method() == Method::POST;
         if is_post && let Some(operation) = operation_of(path) {
@@ -131,7 +134,7 @@ impl Truss {
         }
     }
 
-    async fn call(&self, board: &Rc<Board>, operation: Operation, request: Request<Incoming>) -> Response<Body> {
+    async fn call<B: Asked>(&self, board: &Rc<Board>, operation: Operation, request: Request<B>) -> Response<Body> {
         let Some(model) = self.model.get() else {
             return not_ready();
         };
@@ -156,7 +159,7 @@ impl Truss {
         }
     }
 
-    async fn websocket(&self, board: &Rc<Board>, request: Request<Incoming>) -> Response<Body> {
+    async fn websocket<B: Asked>(&self, board: &Rc<Board>, request: Request<B>) -> Response<Body> {
         let Some(model) = self.model.get() else {
             return not_ready();
         };
@@ -172,7 +175,7 @@ impl Truss {
     }
 
     /// The body of a request; a large one goes straight into shared memory.
-    async fn read(&self, mut body: Incoming) -> Result<Payload, Box<Response<Body>>> {
+    async fn read(&self, mut body: impl Asked) -> Result<Payload, Box<Response<Body>>> {
         let announced = body.size_hint().lower();
         if announced > self.max_body_bytes {
             return Err(Box::new(too_large(announced, self.max_body_bytes)));

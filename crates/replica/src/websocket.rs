@@ -8,7 +8,6 @@ use futures::{
     stream::{SplitSink, SplitStream},
 };
 use http::{HeaderValue, Request, Response, StatusCode, header};
-use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::{
     WebSocketStream,
@@ -46,8 +45,8 @@ const SERVER_ERROR: u16 = 1011;
 type Socket = WebSocketStream<TokioIo<hyper::upgrade::Upgraded>>;
 
 /// Accepts the handshake and lets the two talk in the background.
-pub async fn open(
-    request: Request<Incoming>,
+pub async fn open<B: 'static>(
+    request: Request<B>,
     in_flight: InFlight,
     call: impl Future<Output = Result<Call, CallError>>,
 ) -> Response<Body> {

@@ -3,6 +3,7 @@
 
 mod errors;
 mod lifecycle;
+mod links;
 mod protocols;
 mod streaming;
 mod support;
