@@ -9,6 +9,8 @@ pub enum Topic {
     Deployments,
     /// Environments.
     Environments,
+    /// Promotions.
+    Promotions,
     /// Replicas.
     Replicas,
     /// API keys.
@@ -20,13 +22,21 @@ pub enum Topic {
 }
 
 impl Topic {
-    pub(crate) const ALL: [Topic; 6] =
-        [Topic::Deployments, Topic::Environments, Topic::Replicas, Topic::Keys, Topic::Secrets, Topic::Logs];
+    pub(crate) const ALL: [Topic; 7] = [
+        Topic::Deployments,
+        Topic::Environments,
+        Topic::Promotions,
+        Topic::Replicas,
+        Topic::Keys,
+        Topic::Secrets,
+        Topic::Logs,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Topic::Deployments => "deployments",
             Topic::Environments => "environments",
+            Topic::Promotions => "promotions",
             Topic::Replicas => "replicas",
             Topic::Keys => "keys",
             Topic::Secrets => "secrets",

@@ -58,7 +58,12 @@ pub(crate) trait Columns {
 
     /// An enum without data that is written as a bare word.
     fn word<T: DeserializeOwned>(&self, column: &str) -> Result<T, Error> {
-        serde_json::from_value(self.text(column)?.into()).map_err(|error| Error::damaged(column, error))
+        self.maybe_word(column)?.ok_or_else(|| Error::damaged(column, "it is null"))
+    }
+
+    fn maybe_word<T: DeserializeOwned>(&self, column: &str) -> Result<Option<T>, Error> {
+        let parse = |text: String| serde_json::from_value(text.into()).map_err(|error| Error::damaged(column, error));
+        self.maybe_text(column)?.map(parse).transpose()
     }
 }
 

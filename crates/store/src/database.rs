@@ -222,7 +222,10 @@ fn lock_beside(path: &str) -> Result<std::fs::File, Error> {
 }
 
 /// Every version of the tables, oldest first. Released ones never change.
-const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "start", include_str!("../migrations/0001_start.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (1, "start", include_str!("../migrations/0001_start.sql")),
+    (2, "promotions", include_str!("../migrations/0002_promotions.sql")),
+];
 
 async fn migrate(pool: &AnyPool, dialect: Dialect) -> Result<(), Error> {
     let known = MIGRATIONS.map(|(version, _, _)| version)[MIGRATIONS.len() - 1];

@@ -156,10 +156,25 @@ impl Store {
         Err(Error::conflict("deployment", id).into())
     }
 
-    /// Deletes a deployment; `InUse` while an environment serves it. Its replicas stay listed, for whoever stops replicas that
-    /// belong to nothing; its archive and log lines go with the next collection of garbage.
+    /// Deletes a deployment; `InUse` while an environment serves it, or a promotion uses it. Its replicas stay listed, for whoever
+    /// stops replicas that belong to nothing; its archive and log lines go with the next collection of garbage.
     pub async fn delete_deployment(&self, id: &DeploymentId, audit: Option<&AuditEvent>) -> Result<(), Error> {
         let mut write = self.write(TOPICS).await?;
+        let row = sqlx::query("SELECT model_id FROM deployments WHERE id = $1")
+            .bind(id.as_str())
+            .fetch_optional(write.on())
+            .await?;
+        let model: ModelId = row.ok_or_else(|| Error::not_found("deployment", id))?.id("model_id")?;
+        // No promotion of it begins meanwhile.
+        lock_model(&mut write, &model).await?;
+        let promotion =
+            sqlx::query("SELECT id FROM promotions WHERE ended_at IS NULL AND (candidate = $1 OR previous = $1)")
+                .bind(id.as_str())
+                .fetch_optional(write.on())
+                .await?;
+        if promotion.is_some() {
+            return Err(Error::InUse { kind: "deployment", id: id.to_string() });
+        }
         let deleted = sqlx::query("DELETE FROM deployments WHERE id = $1")
             .bind(id.as_str())
             .execute(write.on())
@@ -245,6 +260,24 @@ pub(crate) async fn push(write: &mut Write, new: &NewDeployment) -> Result<Deplo
     let deployment_id = deployment.id.clone();
     logs::insert(write, &[LogRecord { deployment_id, replica_id: None, component: Component::Deploy, line }]).await?;
     Ok(deployment)
+}
+
+/// Adds a deployment whose name its maker has chosen; `NameTaken` when it is taken. The model is locked.
+pub(crate) async fn insert(write: &mut Write, deployment: &Deployment) -> Result<(), Error> {
+    if name_exists(write, &deployment.model_id, &deployment.name).await? {
+        return Err(Error::NameTaken { kind: "deployment", name: deployment.name.clone() });
+    }
+    put(write, INSERT, deployment).await
+}
+
+/// A deployment of a model, read in a transaction; `NotFound` when it is another model's, too.
+pub(crate) async fn of_model(write: &mut Write, model: &ModelId, id: &DeploymentId) -> Result<Deployment, Error> {
+    let row = sqlx::query("SELECT * FROM deployments WHERE id = $1 AND model_id = $2")
+        .bind(id.as_str())
+        .bind(model.as_str())
+        .fetch_optional(write.on())
+        .await?;
+    deployment(&row.ok_or_else(|| Error::not_found("deployment", id))?)
 }
 
 async fn development(write: &mut Write, model: &ModelId) -> Result<Option<Deployment>, Error> {

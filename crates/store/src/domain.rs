@@ -1,5 +1,7 @@
 //! What is stored: facts and intent, never a status. Times are wall-clock milliseconds.
 
+mod promotion;
+
 use std::collections::BTreeMap;
 
 use api::{
@@ -9,6 +11,8 @@ use api::{
 use planner::{Timestamp, autoscale, lifecycle::Lifecycle, replica_set};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+pub use self::promotion::{Origin, Promotion};
 
 /// The environment that every model has from the start.
 pub const PRODUCTION: &str = "production";
@@ -218,6 +222,8 @@ pub struct Replica {
     pub seen_at: Option<Timestamp>,
     /// Where its log has been read to.
     pub log_cursor: u64,
+    /// The environment that it was last told it is in; none when it is in none.
+    pub environment: Option<String>,
 }
 
 /// A stored log line.

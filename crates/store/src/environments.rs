@@ -1,7 +1,7 @@
 //! Environments: stable endpoints that point at deployments.
 
 use api::id::{DeploymentId, ModelId};
-use planner::autoscale;
+use planner::Timestamp;
 use sqlx::any::AnyRow;
 
 use crate::{
@@ -10,10 +10,12 @@ use crate::{
     database::Write,
     deployments,
     domain::{AuditEvent, Environment},
+    promotions,
 };
 
 const TOPICS: &[Topic] = &[Topic::Environments];
-const STAGE_TOPICS: &[Topic] = &[Topic::Environments, Topic::Deployments];
+const SETTINGS_TOPICS: &[Topic] = &[Topic::Environments, Topic::Deployments];
+const END_TOPICS: &[Topic] = &[Topic::Environments, Topic::Promotions, Topic::Deployments, Topic::Replicas];
 
 impl Store {
     /// Makes an environment. `NameTaken` when the model has one of that name, `NotFound` when there is no such model.
@@ -52,7 +54,7 @@ impl Store {
         environment: &mut Environment,
         audit: Option<&AuditEvent>,
     ) -> Result<(), Error> {
-        let mut write = self.write(STAGE_TOPICS).await?;
+        let mut write = self.write(SETTINGS_TOPICS).await?;
         let saved = sqlx::query(
             "UPDATE environments SET current_deployment = $1, autoscaling = $2, promotion_settings = $3, generation = generation + 1
              WHERE model_id = $4 AND name = $5 AND generation = $6",
@@ -81,15 +83,16 @@ impl Store {
         Ok(())
     }
 
-    /// Deletes an environment. Its deployments stay, no push is on its way to it any more, and what it served goes to zero replicas
-    /// unless another environment serves it.
+    /// Deletes an environment. Its deployments stay, no push is on its way to it any more, a promotion into it ends as canceled,
+    /// and what it served goes to zero replicas unless another environment serves it.
     pub async fn delete_environment(
         &self,
         model: &ModelId,
         name: &str,
+        now: Timestamp,
         audit: Option<&AuditEvent>,
     ) -> Result<(), Error> {
-        let mut write = self.write(STAGE_TOPICS).await?;
+        let mut write = self.write(END_TOPICS).await?;
         deployments::lock_model(&mut write, model).await?;
         let row =
             sqlx::query("DELETE FROM environments WHERE model_id = $1 AND name = $2 RETURNING current_deployment")
@@ -107,8 +110,9 @@ impl Store {
         .bind(name)
         .execute(write.on())
         .await?;
+        promotions::end_with_environment(&mut write, model, name, now).await?;
         if let Some(served) = served {
-            retire(&mut write, &served).await?;
+            promotions::retire(&mut write, &served, now).await?;
         }
         audit::insert(&mut write, audit).await?;
         write.commit().await
@@ -118,7 +122,7 @@ impl Store {
     /// target any more, and the deployment that was there before goes to zero replicas unless another environment serves it.
     /// `NotFound` when the environment or the deployment is gone.
     pub async fn stage(&self, id: &DeploymentId, name: &str, audit: Option<&AuditEvent>) -> Result<(), Error> {
-        let mut write = self.write(STAGE_TOPICS).await?;
+        let mut write = self.write(END_TOPICS).await?;
         let row = sqlx::query("SELECT model_id FROM deployments WHERE id = $1")
             .bind(id.as_str())
             .fetch_optional(write.on())
@@ -151,33 +155,21 @@ impl Store {
             return Err(Error::not_found("deployment", id));
         }
         if let Some(previous) = before.current.filter(|previous| previous != id) {
-            retire(&mut write, &previous).await?;
+            promotions::retire(&mut write, &previous, audit.map_or(Timestamp(1), |event| event.at)).await?;
         }
         audit::insert(&mut write, audit).await?;
         write.commit().await
     }
 }
 
-/// Lets a deployment that no environment serves any more go to zero replicas, and stay there until somebody asks for it.
-async fn retire(write: &mut Write, id: &DeploymentId) -> Result<(), Error> {
-    let row = sqlx::query(
-        "SELECT autoscaling FROM deployments WHERE id = $1 AND id NOT IN (
-             SELECT current_deployment FROM environments WHERE current_deployment IS NOT NULL
-         )",
-    )
-    .bind(id.as_str())
-    .fetch_optional(write.on())
-    .await?;
-    let Some(row) = row else { return Ok(()) };
-    let resting = autoscale::Settings { min_replica: 0, ..row.json("autoscaling")? };
-    sqlx::query(
-        "UPDATE deployments SET autoscaling = $1, target_replicas = 0, generation = generation + 1 WHERE id = $2",
-    )
-    .bind(json(&resting))
-    .bind(id.as_str())
-    .execute(write.on())
-    .await?;
-    Ok(())
+/// The environment, read in a transaction that has locked its model.
+pub(crate) async fn locked(write: &mut Write, model: &ModelId, name: &str) -> Result<Environment, Error> {
+    let row = sqlx::query("SELECT * FROM environments WHERE model_id = $1 AND name = $2")
+        .bind(model.as_str())
+        .bind(name)
+        .fetch_optional(write.on())
+        .await?;
+    environment(&row.ok_or_else(|| Error::not_found("environment", name))?)
 }
 
 pub(crate) async fn insert(write: &mut Write, environment: &Environment) -> Result<(), Error> {

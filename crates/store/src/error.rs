@@ -37,6 +37,12 @@ pub enum Error {
         /// Its id or name.
         id: String,
     },
+    /// An environment points only at what has been active.
+    #[error("the deployment {id:?} has never been active: no environment can point at it")]
+    NeverActive {
+        /// Its id.
+        id: String,
+    },
     /// The database, or the blob store, does not answer; later it may.
     #[error("the {what} does not answer")]
     Unavailable {

@@ -20,6 +20,7 @@ mod leadership;
 mod logs;
 mod models;
 mod organization;
+mod promotions;
 mod replicas;
 mod secrets;
 
@@ -35,3 +36,4 @@ pub use leadership::Leadership;
 pub use logs::{InvalidPattern, LogQuery, Pattern};
 pub use models::ModelFilter;
 pub use organization::Installation;
+pub use promotions::{Candidate, CopyOf, NewPromotion};

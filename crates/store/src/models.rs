@@ -20,7 +20,7 @@ pub struct ModelFilter {
     pub name: Option<String>,
 }
 
-const TOPICS: &[Topic] = &[Topic::Deployments, Topic::Environments, Topic::Logs];
+const TOPICS: &[Topic] = &[Topic::Deployments, Topic::Environments, Topic::Promotions, Topic::Logs];
 
 impl Store {
     /// Makes a model with its production environment, its first deployment, that one's first log line, and an audit entry.
@@ -84,6 +84,7 @@ impl Store {
         let mut write = self.write(TOPICS).await?;
         deployments::lock_model(&mut write, id).await?;
         for sql in [
+            "DELETE FROM promotions WHERE model_id = $1",
             "DELETE FROM environments WHERE model_id = $1",
             "DELETE FROM deployments WHERE model_id = $1",
             "DELETE FROM models WHERE id = $1",

@@ -22,8 +22,8 @@ impl Store {
     pub async fn add_replica(&self, replica: &Replica) -> Result<(), Error> {
         let mut write = self.write(TOPICS).await?;
         let added = sqlx::query(
-            "INSERT INTO replicas (id, deployment_id, created_at, stopping_since, status, seen_at, log_cursor)
-             VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+            "INSERT INTO replicas (id, deployment_id, created_at, stopping_since, status, seen_at, log_cursor, environment)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
         )
         .bind(replica.id.as_str())
         .bind(replica.deployment_id.as_str())
@@ -32,6 +32,7 @@ impl Store {
         .bind(maybe_json(&replica.status))
         .bind(maybe_bigint(replica.seen_at))
         .bind(bigint(replica.log_cursor))
+        .bind(&replica.environment)
         .execute(write.on())
         .await?;
         if added.rows_affected() == 0 {
@@ -74,6 +75,17 @@ impl Store {
         write.commit().await
     }
 
+    /// Records that a replica has been told that it is in another environment, or in none. Unknown replicas change nothing.
+    pub async fn record_environment_told(&self, id: &ReplicaId, environment: Option<&str>) -> Result<(), Error> {
+        let mut write = self.write(TOPICS).await?;
+        sqlx::query("UPDATE replicas SET environment = $1 WHERE id = $2")
+            .bind(environment)
+            .bind(id.as_str())
+            .execute(write.on())
+            .await?;
+        write.commit().await
+    }
+
     /// Forgets a replica that is gone. Its log lines stay.
     pub async fn delete_replica(&self, id: &ReplicaId) -> Result<(), Error> {
         let mut write = self.write(TOPICS).await?;
@@ -110,5 +122,6 @@ fn replica(row: &AnyRow) -> Result<Replica, Error> {
         status: row.maybe_json("status")?,
         seen_at: row.maybe_time("seen_at")?,
         log_cursor: row.number("log_cursor")?,
+        environment: row.maybe_text("environment")?,
     })
 }

@@ -244,6 +244,7 @@ impl TestApp {
             status: Some(status),
             seen_at: Some(self.now()),
             log_cursor: 0,
+            environment: None,
         };
         self.store.add_replica(&replica).await.unwrap();
         id

@@ -51,10 +51,10 @@ pub async fn a_deleted_environment_is_nobodys_target(database: Database) {
     let mut push = push(&model, 2);
     push.target_environment = Some("staging".into());
     let aimed = store.add_deployment(&push, None).await.unwrap();
-    store.delete_environment(&model.id, "staging", None).await.unwrap();
+    store.delete_environment(&model.id, "staging", NOW, None).await.unwrap();
     assert_eq!(store.deployment(&aimed.id).await.unwrap().target_environment, None);
     assert!(matches!(store.environment(&model.id, "staging").await, Err(Error::NotFound { .. })));
-    assert!(matches!(store.delete_environment(&model.id, "staging", None).await, Err(Error::NotFound { .. })));
+    assert!(matches!(store.delete_environment(&model.id, "staging", NOW, None).await, Err(Error::NotFound { .. })));
     store.deployment(&first.id).await.unwrap();
 }
 
@@ -68,9 +68,9 @@ pub async fn a_deleted_environment_retires_what_no_other_serves(database: Databa
         store.stage(&first.id, name, None).await.unwrap();
     }
     let served = store.deployment(&first.id).await.unwrap();
-    store.delete_environment(&model.id, "staging", None).await.unwrap();
+    store.delete_environment(&model.id, "staging", NOW, None).await.unwrap();
     assert_eq!(store.deployment(&first.id).await.unwrap(), served, "canary serves it");
-    store.delete_environment(&model.id, "canary", None).await.unwrap();
+    store.delete_environment(&model.id, "canary", NOW, None).await.unwrap();
     assert_eq!(store.deployment(&first.id).await.unwrap().autoscaling.min_replica, 0);
 }
 

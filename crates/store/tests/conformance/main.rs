@@ -9,6 +9,7 @@ mod logs;
 mod models;
 mod opening;
 mod organization;
+mod promotions;
 mod replicas;
 mod secrets;
 #[path = "../support/mod.rs"]
@@ -73,9 +74,29 @@ on_every_store! {
         a_deleted_model_leaves_only_replicas_to_stop;
     opening:
         a_newer_database_is_refused,
+        an_older_database_is_brought_up_to_date,
         what_was_written_is_there_after_opening_again,
         writers_wake_those_who_wait;
     organization: the_first_start_makes_it_and_later_ones_do_not;
+    promotions:
+        one_that_is_begun_reads_back_until_it_ends,
+        of_several_that_begin_at_once_one_does,
+        a_candidate_is_one_once,
+        one_that_cannot_be_is_refused_and_changes_nothing,
+        a_copy_shares_the_build_and_starts_anew,
+        a_copy_of_what_is_being_built_is_built_and_published,
+        a_push_that_begins_makes_earlier_ones_give_way,
+        a_save_consumes_the_command_and_an_older_one_is_refused,
+        a_command_that_ends_is_not_taken_back_by_one_that_does_not,
+        success_moves_the_pointer_and_hands_the_settings_over,
+        what_becomes_of_the_previous_deployment_is_the_settings_choice,
+        cleaning_up_spares_what_others_count_on,
+        an_environment_points_only_at_what_has_been_active,
+        one_that_is_given_up_leaves_the_environment_as_it_was,
+        a_candidate_that_has_never_been_active_goes_on_starting,
+        a_deleted_environment_takes_its_promotion_along,
+        a_deployment_that_a_promotion_uses_is_not_deleted,
+        a_replica_remembers_what_it_was_told;
     replicas:
         an_id_is_used_once,
         news_of_a_replica_never_goes_back,

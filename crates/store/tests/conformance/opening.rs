@@ -11,12 +11,37 @@ pub async fn a_newer_database_is_refused(database: Database) {
     sqlx::any::install_default_drivers();
     let pool = sqlx::AnyPool::connect(&database.options().url).await.unwrap();
     let copy = "INSERT INTO _sqlx_migrations (version, description, installed_on, success, checksum, execution_time)
-                SELECT 999, 'later', installed_on, success, checksum, execution_time FROM _sqlx_migrations";
+                SELECT 999, 'later', installed_on, success, checksum, execution_time FROM _sqlx_migrations WHERE version = 1";
     sqlx::query(copy).execute(&pool).await.unwrap();
     pool.close().await;
     let refused = Store::open(&database.options()).await.err().unwrap();
     assert!(matches!(refused, Error::NewerDatabase { found: 999, .. }), "{refused:?}");
     assert!(refused.to_string().contains("use the newer program"), "{refused}");
+}
+
+pub async fn an_older_database_is_brought_up_to_date(database: Database) {
+    let store = database.open().await;
+    let (model, deployment) = with_model(&store).await;
+    let old = replica(1, &deployment);
+    store.add_replica(&old).await.unwrap();
+    drop(store);
+    // As the first release left it.
+    let pool = sqlx::AnyPool::connect(&database.options().url).await.unwrap();
+    for sql in [
+        "DROP TABLE promotions",
+        "ALTER TABLE replicas DROP COLUMN environment",
+        "DELETE FROM _sqlx_migrations WHERE version = 2",
+    ] {
+        sqlx::query(sql).execute(&pool).await.unwrap();
+    }
+    pool.close().await;
+
+    let store = database.open().await;
+    assert_eq!(store.replicas(None).await.unwrap(), [old]);
+    let candidate = store::Candidate::Existing(deployment.id);
+    let new = promotion(&model, store::domain::PRODUCTION, candidate, None);
+    let begun = store.begin_promotion(&new, None).await.unwrap();
+    assert_eq!(store.active_promotions().await.unwrap(), [begun]);
 }
 
 pub async fn what_was_written_is_there_after_opening_again(database: Database) {

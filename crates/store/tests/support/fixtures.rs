@@ -1,13 +1,16 @@
 //! Things to store.
 
 use api::id::{DeploymentId, ModelId, ReplicaId, TeamId, UserId};
-use planner::{Timestamp, autoscale};
+use planner::{
+    Timestamp, autoscale,
+    promotion::{Cleanup, Hold, Mode, Room, Seen, Settings, Side, State, Targets},
+};
 use serde_json::json;
 use store::{
-    Installation, NewDeployment, Store,
+    Candidate, Installation, NewDeployment, NewPromotion, Store,
     domain::{
         ApiKey, ApiKeyKind, Archive, AuditEvent, Deployment, DeploymentKind, Environment, KeyOwner, Model,
-        Organization, PRODUCTION, Replica, Team, User,
+        Organization, Origin, PRODUCTION, Replica, Team, User,
     },
 };
 
@@ -86,6 +89,43 @@ pub fn push(model: &Model, number: u128) -> NewDeployment {
     }
 }
 
+/// A person's promotion that begins now.
+pub fn promotion(
+    model: &Model,
+    environment: &str,
+    candidate: Candidate,
+    previous: Option<&DeploymentId>,
+) -> NewPromotion {
+    let settings = Settings {
+        mode: Mode::Immediate,
+        cleanup: Cleanup::ScaleToZero,
+        room: Room::Beside,
+        deploy_timeout_ms: 600_000,
+        min_ready_ms: 0,
+    };
+    let side = Side { ready: 0, alive: 0, wanted: 0, is_built: false, has_been_ready: false, failure: None };
+    let seen = Seen {
+        candidate: side,
+        previous: None,
+        load: autoscale::Load::default(),
+        autoscaling: &autoscale::Settings::default(),
+        published_percent: None,
+    };
+    NewPromotion {
+        model_id: model.id.clone(),
+        environment: environment.into(),
+        candidate,
+        previous: previous.cloned(),
+        origin: Origin::Person,
+        started_at: NOW,
+        state: State::begin(NOW, &settings, &seen),
+        settings,
+        targets: Targets { candidate: Hold { min: 1, max: 1 }, previous: None, candidate_percent: 0 },
+        why: "waiting for the candidate".into(),
+        requested_by: Some("adminkey".into()),
+    }
+}
+
 pub fn replica(number: u128, deployment: &Deployment) -> Replica {
     Replica {
         id: ReplicaId::from_entropy(number),
@@ -95,6 +135,7 @@ pub fn replica(number: u128, deployment: &Deployment) -> Replica {
         status: None,
         seen_at: None,
         log_cursor: 0,
+        environment: None,
     }
 }
 

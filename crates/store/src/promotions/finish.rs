@@ -1,0 +1,147 @@
+//! The end of a promotion, with all that follows from it, in one transaction.
+
+use api::id::{DeploymentId, ModelId};
+use planner::{
+    Timestamp, autoscale,
+    lifecycle::{Lifecycle, Run},
+    promotion::{Cleanup, Ending, Phase, State},
+};
+
+use super::{active, save};
+use crate::{
+    Error, Store, Topic, audit,
+    columns::{Columns, json},
+    database::Write,
+    deployments,
+    domain::{AuditEvent, Promotion},
+    environments, replicas,
+};
+
+const TOPICS: &[Topic] = &[Topic::Promotions, Topic::Environments, Topic::Deployments, Topic::Replicas];
+
+/// Whether somebody other than its owner counts on a deployment: an environment that serves it, a promotion that brings it.
+const IS_COUNTED_ON: &str = "SELECT current_deployment FROM environments WHERE current_deployment = $1
+                             UNION SELECT candidate FROM promotions WHERE candidate = $1 AND ended_at IS NULL";
+
+impl Store {
+    /// Ends a promotion whose state has come to its end. With success the environment points at the candidate, which takes the
+    /// environment's autoscaling, and the previous deployment is cleaned up as the promotion's settings say, unless another
+    /// environment serves it. Else the candidate goes to zero, unless an environment serves it, and the environment is as it was.
+    ///
+    /// `Conflict` when the promotion has changed or ended since it was read, `NeverActive` when the candidate has never been
+    /// active, `NotFound` when it or the environment is gone. On success `generation` has grown.
+    pub async fn finish_promotion(
+        &self,
+        promotion: &mut Promotion,
+        now: Timestamp,
+        audit: Option<&AuditEvent>,
+    ) -> Result<(), Error> {
+        let mut write = self.write(TOPICS).await?;
+        deployments::lock_model(&mut write, &promotion.model_id).await?;
+        let ended = Promotion { ended_at: Some(now), command: None, ..promotion.clone() };
+        save(&mut write, &ended).await?;
+        match promotion.state.ending() {
+            Some(Ending::Succeeded) => succeed(&mut write, promotion, now).await?,
+            Some(Ending::Failed { .. } | Ending::Canceled { .. }) | None => {
+                retire(&mut write, &promotion.candidate, now).await?;
+            }
+        }
+        audit::insert(&mut write, audit).await?;
+        write.commit().await?;
+        *promotion = Promotion { generation: ended.generation + 1, ..ended };
+        Ok(())
+    }
+}
+
+/// The pointer moves.
+async fn succeed(write: &mut Write, promotion: &Promotion, now: Timestamp) -> Result<(), Error> {
+    let candidate = deployments::of_model(write, &promotion.model_id, &promotion.candidate).await?;
+    if candidate.lifecycle.first_ready.is_none() {
+        return Err(Error::NeverActive { id: candidate.id.to_string() });
+    }
+    let environment = environments::locked(write, &promotion.model_id, &promotion.environment).await?;
+    sqlx::query(
+        "UPDATE environments SET current_deployment = $1, generation = generation + 1 WHERE model_id = $2 AND name = $3",
+    )
+    .bind(candidate.id.as_str())
+    .bind(promotion.model_id.as_str())
+    .bind(&promotion.environment)
+    .execute(write.on())
+    .await?;
+    sqlx::query("UPDATE deployments SET autoscaling = $1, generation = generation + 1 WHERE id = $2")
+        .bind(json(&environment.autoscaling))
+        .bind(candidate.id.as_str())
+        .execute(write.on())
+        .await?;
+    match (environment.current, promotion.settings.cleanup) {
+        (Some(previous), _) if previous == candidate.id => Ok(()),
+        (Some(previous), Cleanup::ScaleToZero) => retire(write, &previous, now).await,
+        (Some(previous), Cleanup::Deactivate) => deactivate(write, &previous).await,
+        (Some(_), Cleanup::Keep) | (None, _) => Ok(()),
+    }
+}
+
+/// Ends the promotion into an environment that goes away, and with it the hope of its candidate.
+pub(crate) async fn end_with_environment(
+    write: &mut Write,
+    model: &ModelId,
+    environment: &str,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let Some(promotion) = active(write, model, environment).await? else { return Ok(()) };
+    let reason = format!("environment {environment} was deleted");
+    let phase = Phase::Ended { at: now, ending: Ending::Canceled { reason: reason.clone() } };
+    let state = State { phase, ..promotion.state.clone() };
+    let ended = Promotion { state, ended_at: Some(now), command: None, why: reason, ..promotion };
+    save(write, &ended).await?;
+    retire(write, &ended.candidate, now).await
+}
+
+/// Lets a deployment that nobody counts on any more go to zero replicas, and stay there until somebody asks for it. One that has
+/// not been active in this run goes on starting: it may be asked for directly.
+pub(crate) async fn retire(write: &mut Write, id: &DeploymentId, now: Timestamp) -> Result<(), Error> {
+    if is_counted_on(write, id).await? {
+        return Ok(());
+    }
+    let row = sqlx::query("SELECT autoscaling, lifecycle FROM deployments WHERE id = $1")
+        .bind(id.as_str())
+        .fetch_optional(write.on())
+        .await?;
+    let Some(row) = row else { return Ok(()) };
+    let resting = autoscale::Settings { min_replica: 0, ..row.json("autoscaling")? };
+    sqlx::query(
+        "UPDATE deployments SET autoscaling = $1, target_replicas = 0, generation = generation + 1 WHERE id = $2",
+    )
+    .bind(json(&resting))
+    .bind(id.as_str())
+    .execute(write.on())
+    .await?;
+    let lifecycle: Lifecycle = row.json("lifecycle")?;
+    match lifecycle.run {
+        Run::Idle | Run::Starting { .. } | Run::Failed { .. } => Ok(()),
+        Run::Serving { .. } | Run::AtZero { .. } | Run::Waking { .. } => replicas::stop_all(write, id, now).await,
+    }
+}
+
+/// Lets a deployment that nobody counts on any more rest until somebody activates it.
+async fn deactivate(write: &mut Write, id: &DeploymentId) -> Result<(), Error> {
+    if is_counted_on(write, id).await? {
+        return Ok(());
+    }
+    let row = sqlx::query("SELECT lifecycle FROM deployments WHERE id = $1")
+        .bind(id.as_str())
+        .fetch_optional(write.on())
+        .await?;
+    let Some(row) = row else { return Ok(()) };
+    let lifecycle: Lifecycle = row.json("lifecycle")?;
+    sqlx::query("UPDATE deployments SET lifecycle = $1, generation = generation + 1 WHERE id = $2")
+        .bind(json(&lifecycle.deactivate()))
+        .bind(id.as_str())
+        .execute(write.on())
+        .await?;
+    Ok(())
+}
+
+async fn is_counted_on(write: &mut Write, id: &DeploymentId) -> Result<bool, Error> {
+    Ok(sqlx::query(IS_COUNTED_ON).bind(id.as_str()).fetch_optional(write.on()).await?.is_some())
+}
