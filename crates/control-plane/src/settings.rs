@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
-use planner::placement::InstanceType;
+use planner::{capacity::Capacity, placement::InstanceType};
 
 /// How the control plane behaves.
 #[derive(Debug, Clone)]
@@ -16,6 +16,10 @@ pub struct Settings {
     pub prices: BTreeMap<String, f64>,
     /// The most replicas that a deployment may ask for.
     pub replica_cap: u32,
+    /// What replicas may use together: a promotion whose two sides do not fit beside each other goes in place, or is refused.
+    pub capacity: Capacity,
+    /// How long a promotion's candidate must have been ready before it gets its first traffic.
+    pub min_ready: Duration,
     /// What an uploaded archive may contain.
     pub archive_limits: archive::Limits,
     /// The largest body of a request, in bytes. Archives do not come this way.
@@ -34,6 +38,8 @@ impl Settings {
             instance_types,
             prices: BTreeMap::new(),
             replica_cap: 100,
+            capacity: Capacity::default(),
+            min_ready: Duration::ZERO,
             archive_limits: archive::Limits::default(),
             max_body_bytes: 4 << 20,
             body_timeout: Duration::from_secs(60),

@@ -51,7 +51,8 @@ pub fn deployment(view: View) -> Deployment {
     }
 }
 
-fn status(status: Status) -> DeploymentStatus {
+/// A status.
+pub fn status(status: Status) -> DeploymentStatus {
     match status {
         Status::Building => DeploymentStatus::Building,
         Status::Deploying => DeploymentStatus::Deploying,
@@ -105,6 +106,10 @@ pub fn settings_change(change: SettingsChange) -> UpdateAutoscalingSettingsRespo
         SettingsChange::Queued => {
             (UpdateAutoscalingSettingsStatus::Queued, "the settings will be in force once the deployment is active")
         }
+        SettingsChange::QueuedBehindPromotion => (
+            UpdateAutoscalingSettingsStatus::Queued,
+            "the settings hold from the next promotion on: the one in progress goes on as it began",
+        ),
         SettingsChange::Unchanged => {
             (UpdateAutoscalingSettingsStatus::Unchanged, "nothing differs from the settings in force")
         }

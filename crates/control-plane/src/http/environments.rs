@@ -17,6 +17,7 @@ use super::{
     error::Error,
     extract::{InPath, JsonBody},
     paths::{OfEnvironment, OfModel},
+    promotions,
 };
 use crate::{
     ControlPlane,
@@ -140,8 +141,8 @@ fn wire(control_plane: &ControlPlane, view: View) -> Environment {
         created_at: convert::time(view.environment.created_at),
         model_id: view.environment.model_id.to_string(),
         current_deployment: view.current.map(convert::deployment),
-        candidate_deployment: None,
-        in_progress_promotion: None,
+        candidate_deployment: view.candidate.map(convert::deployment),
+        in_progress_promotion: view.promotion.as_ref().map(promotions::progress),
         autoscaling_settings: convert::autoscaling_settings(&view.environment.autoscaling),
         promotion_settings: view.promotion_settings,
         instance_type: instance_type(control_plane, view.instance_type),

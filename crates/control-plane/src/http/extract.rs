@@ -18,33 +18,52 @@ impl<T: DeserializeOwned> FromRequest<ControlPlane> for JsonBody<T> {
     type Rejection = Error;
 
     async fn from_request(request: Request, control_plane: &ControlPlane) -> Result<Self, Error> {
-        let limit = control_plane.settings().body_timeout;
-        let bytes = tokio::time::timeout(limit, Bytes::from_request(request, control_plane)).await;
-        let bytes =
-            bytes.map_err(|_| Error::invalid(format!("the body was not there after {} s", limit.as_secs_f32())))?;
-        let bytes = bytes.map_err(|rejection| {
-            if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                Error::new(
-                    Code::PayloadTooLarge,
-                    "the body is larger than this server takes: files go to the upload endpoint",
-                )
-            } else {
-                Error::invalid("the body ended before it was complete")
-            }
-        })?;
-        let mut deserializer = serde_json::Deserializer::from_slice(&bytes);
-        let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-            let path = error.path().to_string();
-            let cause = error.into_inner();
-            if cause.is_data() {
-                at("body", &path, &cause)
-            } else {
-                Error::invalid(format!("the body is not JSON: {cause}"))
-            }
-        })?;
-        deserializer.end().map_err(|cause| Error::invalid(format!("the body is not JSON: {cause}")))?;
-        Ok(Self(value))
+        parse(&read(request, control_plane).await?).map(Self)
     }
+}
+
+/// A JSON body that may be left out, which then means its defaults.
+pub struct MaybeJsonBody<T>(pub T);
+
+impl<T: DeserializeOwned + Default> FromRequest<ControlPlane> for MaybeJsonBody<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, control_plane: &ControlPlane) -> Result<Self, Error> {
+        let bytes = read(request, control_plane).await?;
+        if bytes.is_empty() { Ok(Self(T::default())) } else { parse(&bytes).map(Self) }
+    }
+}
+
+/// The whole body, if it is there in time.
+async fn read(request: Request, control_plane: &ControlPlane) -> Result<Bytes, Error> {
+    let limit = control_plane.settings().body_timeout;
+    let bytes = tokio::time::timeout(limit, Bytes::from_request(request, control_plane)).await;
+    let bytes = bytes.map_err(|_| Error::invalid(format!("the body was not there after {} s", limit.as_secs_f32())))?;
+    bytes.map_err(|rejection| {
+        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            Error::new(
+                Code::PayloadTooLarge,
+                "the body is larger than this server takes: files go to the upload endpoint",
+            )
+        } else {
+            Error::invalid("the body ended before it was complete")
+        }
+    })
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let path = error.path().to_string();
+        let cause = error.into_inner();
+        if cause.is_data() {
+            at("body", &path, &cause)
+        } else {
+            Error::invalid(format!("the body is not JSON: {cause}"))
+        }
+    })?;
+    deserializer.end().map_err(|cause| Error::invalid(format!("the body is not JSON: {cause}")))?;
+    Ok(value)
 }
 
 /// The character NUL as it stands in a path or query.

@@ -16,6 +16,7 @@ mod logs;
 mod models;
 mod organizations;
 mod paths;
+mod promotions;
 mod rate_limit;
 mod regions;
 mod request_id;
@@ -76,6 +77,7 @@ fn routes() -> OpenApiRouter<ControlPlane> {
         .merge(deployments::routes())
         .merge(logs::routes())
         .merge(environments::routes())
+        .merge(promotions::routes())
         .merge(uploads::routes())
         .merge(secrets::routes())
         .merge(api_keys::routes())

@@ -29,9 +29,16 @@ const ERRORS: [(&str, &str); 6] = [
     ("429", "Too many requests: `{\"error\", \"retry_after\"}`, in seconds"),
     ("500", "The server failed; its log has the cause under the answer's request id"),
 ];
-/// The routes of a deployment that the contract also lists under literal names in place of the id, by what follows the id.
-const ALIASED: [&str; 5] = ["", "/autoscaling_settings", "/activate", "/deactivate", "/retry"];
-const ALIASES: [&str; 2] = ["development", "production"];
+/// The routes of a deployment that the contract also lists under literal names in place of the id: what follows the id, and the
+/// names.
+const ALIASED: [(&str, &[&str]); 6] = [
+    ("", &["development", "production"]),
+    ("/autoscaling_settings", &["development", "production"]),
+    ("/activate", &["development", "production"]),
+    ("/deactivate", &["development", "production"]),
+    ("/retry", &["development", "production"]),
+    ("/promote", &["development"]),
+];
 const BY_ID: &str = "/v1/models/{model_id}/deployments/{deployment_id}";
 const SECURITY: &str = "ApiKey";
 
@@ -67,8 +74,8 @@ pub fn complete(mut api: OpenApi) -> OpenApi {
             add_errors(operation);
         }
     }
-    for suffix in ALIASED {
-        for alias in ALIASES {
+    for (suffix, aliases) in ALIASED {
+        for alias in aliases {
             let Some(item) = api.paths.paths.get(&format!("{BY_ID}{suffix}")) else {
                 continue;
             };

@@ -1,4 +1,4 @@
-//! Environments: stable endpoints with settings. What they point at is moved by tasks, once it has been active.
+//! Environments: stable endpoints with settings. What they point at is moved by promotions, which tasks carry out.
 
 use api::{
     id::ModelId,
@@ -6,12 +6,12 @@ use api::{
 };
 use planner::{Timestamp, autoscale};
 use serde_json::{Value, json};
-use store::domain::{AuditEvent, Environment, Model, PRODUCTION};
+use store::domain::{AuditEvent, Environment, Model, PRODUCTION, Promotion};
 
 use super::{
     Caller, ControlPlane, Error, audit, autoscaling,
     deployments::{self, SettingsChange, Target},
-    models, names, promotion_settings,
+    models, names, promotion_settings, promotions,
 };
 
 /// An environment with what it serves.
@@ -22,6 +22,10 @@ pub struct View {
     pub promotion_settings: PromotionSettings,
     /// What it serves.
     pub current: Option<deployments::View>,
+    /// What is being promoted to it.
+    pub candidate: Option<deployments::View>,
+    /// The promotion in progress, or one that has just ended.
+    pub promotion: Option<Promotion>,
     /// The name of the instance type of what it serves, or of the smallest one.
     pub instance_type: String,
 }
@@ -80,7 +84,7 @@ pub async fn create(
     look(control_plane, environment).await
 }
 
-/// Changes settings. What the environment serves scales by them at once.
+/// Changes settings. What the environment serves scales by them at once; a promotion in progress goes on as it began.
 pub async fn update(
     control_plane: &ControlPlane,
     caller: &Caller,
@@ -108,19 +112,27 @@ pub async fn update(
     let event = event(caller, control_plane.now(), "ENVIRONMENT_UPDATED", (&model, &environment), more);
     control_plane.store().save_environment(&mut environment, Some(&event)).await?;
     let view = look(control_plane, environment).await?;
+    let is_in_promotion = view.promotion.as_ref().is_some_and(|one| one.ended_at.is_none());
+    let how_promoted_changes = before.promotion_settings != view.environment.promotion_settings;
     let waits = view.current.as_ref().is_some_and(|current| current.deployment.lifecycle.first_ready.is_none());
-    Ok((view, if waits { SettingsChange::Queued } else { SettingsChange::Accepted }))
+    let change = match (is_in_promotion && how_promoted_changes, waits) {
+        (true, _) => SettingsChange::QueuedBehindPromotion,
+        (false, true) => SettingsChange::Queued,
+        (false, false) => SettingsChange::Accepted,
+    };
+    Ok((view, change))
 }
 
-/// Deletes an environment. What it served stays as a deployment of its own, without replicas until somebody calls it, unless
-/// another environment serves it too.
+/// Deletes an environment, and ends a promotion to it. What it served stays as a deployment of its own, without replicas until
+/// somebody calls it, unless another environment serves it too.
 pub async fn delete(control_plane: &ControlPlane, caller: &Caller, model: &ModelId, name: &str) -> Result<(), Error> {
     let (model, environment) = find(control_plane, caller, model, name).await?;
     if environment.name == PRODUCTION {
         return Err(Error::Invalid("environment production cannot be deleted: it goes with its model".into()));
     }
-    let event = event(caller, control_plane.now(), "ENVIRONMENT_DELETED", (&model, &environment), json!({}));
-    Ok(control_plane.store().delete_environment(&model.id, &environment.name, Some(&event)).await?)
+    let now = control_plane.now();
+    let event = event(caller, now, "ENVIRONMENT_DELETED", (&model, &environment), json!({}));
+    Ok(control_plane.store().delete_environment(&model.id, &environment.name, now, Some(&event)).await?)
 }
 
 /// Wants what the environment serves to run.
@@ -168,7 +180,14 @@ async fn look(control_plane: &ControlPlane, environment: Environment) -> Result<
         None => control_plane.default_instance_type().to_owned(),
     };
     let promotion_settings = promotion_settings::read(&environment.promotion_settings)?;
-    Ok(View { environment, promotion_settings, current, instance_type })
+    let promotion = promotions::shown(control_plane, &environment).await?;
+    let candidate = match &promotion {
+        Some(one) if environment.current.as_ref() != Some(&one.candidate) => {
+            deployments::look_if_there(control_plane, &one.candidate).await?
+        }
+        _ => None,
+    };
+    Ok(View { environment, promotion_settings, current, candidate, promotion, instance_type })
 }
 
 /// The event of making an environment, by itself or in passing.

@@ -4,6 +4,7 @@ use api::{
     id::{DeploymentId, ModelId},
     internal::replica::{Level, LogLine},
 };
+use planner::Timestamp;
 use store::{
     LogQuery,
     domain::{Component, LogRecord},
@@ -12,7 +13,7 @@ use store::{
 use super::{
     Caller, ControlPlane, Error,
     deployments::{self, Target},
-    environments,
+    environments, promotions,
 };
 
 const MINUTE_MS: u64 = 60_000;
@@ -83,7 +84,7 @@ pub async fn of_deployment(
     Ok(control_plane.store().logs(&query).await?)
 }
 
-/// Lines of what an environment serves, and of what is on its way there.
+/// Lines of what an environment serves, has served in the window, and of what is on its way there.
 pub async fn of_environment(
     control_plane: &ControlPlane,
     caller: &Caller,
@@ -92,14 +93,18 @@ pub async fn of_environment(
     query: Query,
 ) -> Result<Vec<LogRecord>, Error> {
     let (model, environment) = environments::find(control_plane, caller, model, name).await?;
+    let query = check(query, control_plane.now().0)?;
     let store = control_plane.store();
+    let promotions = promotions::since(control_plane, &environment, Timestamp(query.start_ms)).await?;
+    let took_part =
+        |id: &DeploymentId| promotions.iter().any(|one| one.candidate == *id || one.previous.as_ref() == Some(id));
     let deployments = store.deployments(&model.id, None).await?.into_iter();
     let of_environment = deployments.filter(|one| {
-        environment.current.as_ref() == Some(&one.id) || one.target_environment.as_ref() == Some(&environment.name)
+        let is_on_its_way = one.target_environment.as_ref() == Some(&environment.name);
+        environment.current.as_ref() == Some(&one.id) || is_on_its_way || took_part(&one.id)
     });
     let deployments = of_environment.map(|one| one.id).collect();
-    let query = LogQuery { deployments, ..check(query, control_plane.now().0)? };
-    Ok(store.logs(&query).await?)
+    Ok(store.logs(&LogQuery { deployments, ..query }).await?)
 }
 
 /// The query with its defaults, every part in its range.

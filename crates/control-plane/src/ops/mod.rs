@@ -17,6 +17,7 @@ mod names;
 mod observed;
 pub mod payload;
 pub mod promotion_settings;
+pub mod promotions;
 pub mod push;
 pub mod secrets;
 pub mod teams;

@@ -3,7 +3,9 @@
 use std::{collections::BTreeSet, sync::LazyLock};
 
 use axum::http::Method;
+use planner::promotion::{Ending, Phase, Resume};
 use serde_json::{Value, json};
+use store::domain::Promotion;
 
 use crate::support::{Pushed, START, TestApp, model_archive, pushed};
 
@@ -16,7 +18,13 @@ const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../openapi/v1.j
 /// Operations of the contract's reduced form that are not served: nothing here is metered.
 const NOT_SERVED: [(&str, &str); 1] = [("GET", "/v1/billing/usage_summary")];
 /// Served beside the contract.
-const OURS_ALONE: [(&str, &str); 1] = [("GET", "/v1/spec")];
+const OURS_ALONE: [(&str, &str); 5] = [
+    ("GET", "/v1/spec"),
+    ("POST", "/v1/models/{model_id}/environments/{env_name}/promotion_plan"),
+    ("POST", "/v1/models/{model_id}/environments/{env_name}/rollback"),
+    ("GET", "/v1/models/{model_id}/environments/{env_name}/promotion"),
+    ("GET", "/v1/models/{model_id}/environments/{env_name}/promotions"),
+];
 
 type Operation = (String, String);
 
@@ -184,6 +192,7 @@ async fn every_route_takes_and_gives_what_the_contract_says() {
     let pushed = models(&mut walk).await;
     deployments(&mut walk, &pushed).await;
     environments(&mut walk, &pushed).await;
+    promotions(&mut walk, &pushed).await;
     audit_and_ends(&mut walk, &pushed).await;
     assert_eq!(walk.walked, described());
 }
@@ -299,6 +308,48 @@ async fn environments(walk: &mut Walk, first: &Pushed) {
     walk.post(&format!("{ONE}/deactivate"), &one("production", "/deactivate"), None).await;
     walk.post(&format!("{ONE}/activate"), &one("production", "/activate"), None).await;
     walk.delete(ONE, &one("staging", "")).await;
+}
+
+async fn promotions(walk: &mut Walk, first: &Pushed) {
+    const ONE: &str = "/v1/models/{model_id}/environments/{env_name}";
+    const PROMOTE: &str = "/v1/models/{model_id}/deployments/{deployment_id}/promote";
+    let one = |rest: &str| first.model_path(&format!("/environments/production{rest}"));
+    let candidate = pushed(walk.app.push(&first.model, json!({ "config": {} })).await.ok());
+    walk.app.make_active(&candidate).await;
+    let promote = json!({ "deployment_id": candidate.deployment, "preserve_env_instance_type": false,
+        "promotion_settings_override": { "rolling_deploy": true } });
+    walk.post(&format!("{ONE}/promotion_plan"), &one("/promotion_plan"), Some(promote.clone())).await;
+    walk.post(&format!("{ONE}/promote"), &one("/promote"), Some(promote)).await;
+    for (verb, shift) in [
+        ("pause_promotion", Phase::Growing),
+        ("resume_promotion", paused()),
+        ("force_cancel_promotion", Phase::Growing),
+    ] {
+        let put = |promotion: &mut Promotion| (promotion.state.phase, promotion.command) = (shift, None);
+        walk.app.move_promotion(first, "production", put).await;
+        walk.post(&format!("{ONE}/{verb}"), &one(&format!("/{verb}")), None).await;
+    }
+    walk.get(ONE, &one("")).await;
+    walk.get(&format!("{ONE}/promotion"), &one("/promotion")).await;
+    let roll_forward = "force_roll_forward_promotion";
+    walk.post(&format!("{ONE}/{roll_forward}"), &one(&format!("/{roll_forward}")), None).await;
+    walk.post(&format!("{ONE}/cancel_promotion"), &one("/cancel_promotion"), None).await;
+    walk.app.end_promotion(first, "production", Ending::Canceled { reason: "by request".into() }).await;
+    walk.get(ONE, &one("")).await;
+
+    walk.post(PROMOTE, &candidate.path("/promote"), Some(json!({ "scale_down_previous_production": false }))).await;
+    walk.app.end_promotion(first, "production", Ending::Succeeded).await;
+    walk.get(ONE, &one("")).await;
+    walk.post(&format!("{ONE}/rollback"), &one("/rollback"), None).await;
+    walk.app.end_promotion(first, "production", Ending::Succeeded).await;
+    let development = "/v1/models/{model_id}/deployments/development/promote";
+    walk.post(development, &first.model_path("/deployments/development/promote"), None).await;
+    let history = walk.get(&format!("{ONE}/promotions"), &one("/promotions?limit=10")).await;
+    assert_eq!(history["promotions"].as_array().unwrap().len(), 5, "{history:#}");
+}
+
+fn paused() -> Phase {
+    Phase::Paused { since: START, resume: Resume::Growing }
 }
 
 async fn audit_and_ends(walk: &mut Walk, first: &Pushed) {

@@ -1,5 +1,6 @@
 //! Deployments: pushed, changed, retired.
 
+use planner::promotion::Ending;
 use serde_json::{Value, json};
 
 use crate::support::{Pushed, TestApp, pushed};
@@ -219,13 +220,24 @@ async fn what_has_failed_says_why_and_is_retried() {
 async fn a_retry_does_not_push_out_what_has_come_to_the_environment_meanwhile() {
     let app = TestApp::start().await;
     let first = app.push_model("iris").await;
-    app.fail_build(&first).await;
-    app.post(&first.path("/retry"), json!({})).await.ok();
+    let fail = async || {
+        app.begin_pushed(&first).await;
+        app.fail_build(&first).await;
+        app.end_promotion(&first, "production", Ending::Failed { reason: "no build".into() }).await;
+    };
     let target = async |one: &Pushed| app.store.deployment(&one.deployment_id()).await.unwrap().target_environment;
+    fail().await;
+    assert_eq!(target(&first).await, None);
+    app.post(&first.path("/retry"), json!({})).await.ok();
     assert_eq!(target(&first).await.as_deref(), Some("production"), "production still waits for it");
-    app.fail_build(&first).await;
+    fail().await;
     let second = pushed(app.push(&first.model, json!({ "config": {} })).await.ok());
+    app.begin_pushed(&second).await;
+    app.post(&first.path("/retry"), json!({})).await.ok();
+    assert_eq!(target(&first).await, None, "another one is on its way");
     app.make_active(&second).await;
+    app.end_promotion(&second, "production", Ending::Succeeded).await;
+    app.fail_build(&first).await;
     app.post(&first.path("/retry"), json!({})).await.ok();
     assert_eq!(target(&first).await, None);
     let logs = app.get(&first.path("/logs")).await.ok().to_string();

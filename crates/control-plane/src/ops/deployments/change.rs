@@ -3,10 +3,10 @@
 use api::id::ModelId;
 use planner::lifecycle::Wanted;
 use serde_json::json;
-use store::domain::{Deployment, DeploymentKind, Environment};
+use store::domain::{Deployment, DeploymentKind, Environment, Promotion};
 
 use super::{Target, View, event, find, look};
-use crate::ops::{Caller, ControlPlane, Error, names};
+use crate::ops::{Caller, ControlPlane, Error, names, promotions};
 
 /// Deletes a deployment that nothing needs.
 pub async fn delete(
@@ -19,7 +19,8 @@ pub async fn delete(
     let store = control_plane.store();
     let siblings = store.deployments(&model.id, None).await?;
     let environments = store.environments(Some(&model.id)).await?;
-    if let Some(reason) = reason_to_keep(&deployment, &siblings, &environments) {
+    let promotions = promotions::in_progress(control_plane, &model.id).await?;
+    if let Some(reason) = reason_to_keep(&deployment, &siblings, &environments, &promotions) {
         return Err(Error::Invalid(format!("deployment {} cannot be deleted: {reason}", deployment.id)));
     }
     let event = event(caller, control_plane, "MODEL_DEPLOYMENT_DELETED", (&model, &deployment), json!({}));
@@ -28,9 +29,17 @@ pub async fn delete(
 }
 
 /// Why a deployment must not be deleted, and what to do about it.
-fn reason_to_keep(deployment: &Deployment, siblings: &[Deployment], environments: &[Environment]) -> Option<String> {
+fn reason_to_keep(
+    deployment: &Deployment,
+    siblings: &[Deployment],
+    environments: &[Environment],
+    promotions: &[Promotion],
+) -> Option<String> {
     if let Some(environment) = environments.iter().find(|one| one.current.as_ref() == Some(&deployment.id)) {
         return Some(format!("environment {} serves it: put another deployment there first", environment.name));
+    }
+    if let Some(promotion) = promotions.iter().find(|one| one.candidate == deployment.id) {
+        return Some(format!("it is being promoted to environment {}: cancel that first", promotion.environment));
     }
     if deployment.kind == DeploymentKind::Development {
         return Some(

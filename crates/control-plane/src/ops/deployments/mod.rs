@@ -155,6 +155,15 @@ pub(super) async fn look(control_plane: &ControlPlane, deployment: Deployment) -
     Ok(view(deployment, &environments, &replicas))
 }
 
+/// The same of one that may have been deleted.
+pub(super) async fn look_if_there(control_plane: &ControlPlane, id: &DeploymentId) -> Result<Option<View>, Error> {
+    match control_plane.store().deployment(id).await {
+        Ok(deployment) => look(control_plane, deployment).await.map(Some),
+        Err(store::Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
 fn view(deployment: Deployment, environments: &[Environment], replicas: &[Replica]) -> View {
     let mut serving: Vec<&str> = environments
         .iter()

@@ -6,9 +6,10 @@ use api::{
 };
 use planner::lifecycle::Refusal;
 use serde_json::json;
+use store::domain::Promotion;
 
 use super::{Target, View, event, find, look};
-use crate::ops::{Caller, ControlPlane, Error, logs, observed};
+use crate::ops::{Caller, ControlPlane, Error, logs, observed, promotions};
 
 /// Wants a deployment to run.
 pub async fn activate(
@@ -32,7 +33,7 @@ pub async fn activate(
     Ok(())
 }
 
-/// Wants a deployment to rest. It keeps its configuration and its environment.
+/// Wants a deployment to rest. It keeps its configuration and its environment. A promotion needs both of its sides.
 pub async fn deactivate(
     control_plane: &ControlPlane,
     caller: &Caller,
@@ -40,6 +41,14 @@ pub async fn deactivate(
     target: &Target,
 ) -> Result<(), Error> {
     let found = find(control_plane, caller, model, target).await?;
+    let promotions = promotions::in_progress(control_plane, &found.0.id).await?;
+    let needs = |one: &&Promotion| one.candidate == found.1.id || one.previous.as_ref() == Some(&found.1.id);
+    if let Some(promotion) = promotions.iter().find(needs) {
+        return Err(Error::Invalid(format!(
+            "deployment {} cannot be deactivated: it takes part in the promotion to environment {}: cancel that first",
+            found.1.id, promotion.environment
+        )));
+    }
     let event = event(caller, control_plane, "MODEL_DEPLOYMENT_DEACTIVATED", (&found.0, &found.1), json!({}));
     control_plane
         .store()
@@ -51,8 +60,8 @@ pub async fn deactivate(
     Ok(())
 }
 
-/// Runs the failed part of a deployment again. The answer says why not, where there is none. An environment that serves something
-/// by now keeps it: the promotion is not carried out again.
+/// Runs the failed part of a deployment again. The answer says why not, where there is none. The promotion it was part of is not
+/// carried out again, unless its environment has been waiting for a deployment ever since.
 pub async fn retry(
     control_plane: &ControlPlane,
     caller: &Caller,
@@ -63,27 +72,27 @@ pub async fn retry(
     let now = control_plane.now();
     let more = json!({ "retried": true });
     let event = event(caller, control_plane, "MODEL_DEPLOYMENT_RETRIED", (&found.0, &found.1), more);
-    let store = control_plane.store();
-    let mut taken = store.environments(Some(&found.0.id)).await?;
-    taken.retain(|environment| environment.current.is_some());
-    let (deployment, outcome) = store
+    let meant_for = promotions::meant_for(control_plane, &found.1).await?;
+    let (deployment, outcome) = control_plane
+        .store()
         .change_deployment(&found.1.id, Some(&event), |deployment| {
             Ok::<_, Error>(deployment.lifecycle.clone().retry(now).map(|next| {
                 deployment.lifecycle = next;
-                deployment.target_environment.take_if(|name| taken.iter().any(|one| one.name == *name))
+                deployment.target_environment = meant_for.waiting.clone();
             }))
         })
         .await?;
-    if let Ok(given_up) = &outcome {
-        let line = match given_up {
-            None => "retried".to_owned(),
-            Some(name) => format!(
-                "retried; environment {name} serves another deployment by now and keeps it: push to {name} again to replace it"
+    if outcome.is_ok() {
+        let line = match (&meant_for.waiting, &meant_for.taken) {
+            (None, None) => "retried".to_owned(),
+            (Some(name), _) => format!("retried; goes to environment {name} when it is active"),
+            (None, Some(name)) => format!(
+                "retried; environment {name} serves another deployment by now and keeps it: promote this one to replace it"
             ),
         };
         logs::tell(control_plane, &deployment.id, Level::Info, [line]).await;
     }
-    Ok((look(control_plane, deployment).await?, outcome.map(|_| ())))
+    Ok((look(control_plane, deployment).await?, outcome))
 }
 
 /// Wants one replica gone. Another takes its place as long as one is needed.

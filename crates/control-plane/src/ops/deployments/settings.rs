@@ -1,12 +1,12 @@
 //! How a deployment scales.
 
 use api::id::ModelId;
-use planner::autoscale;
+use planner::{autoscale, lifecycle::Wanted};
 use serde_json::{Value, json};
-use store::domain::DeploymentKind;
+use store::domain::{Deployment, DeploymentKind, Environment, Promotion};
 
 use super::{Target, event, find};
-use crate::ops::{Caller, ControlPlane, Error, autoscaling};
+use crate::ops::{Caller, ControlPlane, Error, autoscaling, promotions};
 
 /// What became of a change of settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,11 +15,14 @@ pub enum SettingsChange {
     Accepted,
     /// In force once the deployment has started.
     Queued,
+    /// In force with the next promotion; the one in progress goes on as it began.
+    QueuedBehindPromotion,
     /// Nothing differs.
     Unchanged,
 }
 
-/// Changes how a deployment scales. What an environment serves scales as the environment does, so that changes with it.
+/// Changes how a deployment scales. What an environment serves scales as the environment does, so that changes with it, in one
+/// step.
 pub async fn update_autoscaling(
     control_plane: &ControlPlane,
     caller: &Caller,
@@ -31,37 +34,61 @@ pub async fn update_autoscaling(
     let store = control_plane.store();
     let change =
         |current: &autoscale::Settings| autoscaling::apply(current, update, control_plane.settings().replica_cap);
-    let next = change(&before.autoscaling)?;
+    let environments = store.environments(Some(&model.id)).await?;
+    let promotions = promotions::in_progress(control_plane, &model.id).await?;
+    let lenders = lenders(&before, environments, &promotions)?;
+    let current = lenders.first().map_or(&before.autoscaling, |environment| &environment.autoscaling);
+    let next = change(current)?;
+    let is_same = next == *current && lenders.iter().all(|environment| environment.autoscaling == next);
+    if is_same {
+        return Ok(SettingsChange::Unchanged);
+    }
     let mut more = autoscaling_event(&next);
     more["schedules"] = Value::Null;
     more["deployment_type"] = kind_name(before.kind).into();
-    more["previous_settings"] = autoscaling_event(&before.autoscaling);
+    more["previous_settings"] = autoscaling_event(current);
     let event = event(caller, control_plane, "MODEL_DEPLOYMENT_AUTOSCALING_SETTINGS_CHANGED", (&model, &before), more);
-    let (after, ()) = store
-        .change_deployment(&before.id, Some(&event), |deployment| {
+    if lenders.is_empty() {
+        let change = |deployment: &mut Deployment| {
             let next = change(&deployment.autoscaling)?;
             autoscaling::check_kind(deployment.kind, &next)?;
             deployment.autoscaling = next;
             Ok::<_, Error>(())
-        })
-        .await?;
-    for mut environment in store.environments(Some(&model.id)).await? {
-        // What is on its way to an empty environment will have that one's settings.
-        let is_first_there =
-            environment.current.is_none() && after.target_environment.as_ref() == Some(&environment.name);
-        let is_there = environment.current.as_ref() == Some(&after.id);
-        if (is_there || is_first_there) && environment.autoscaling != after.autoscaling {
-            environment.autoscaling = after.autoscaling.clone();
-            store.save_environment(&mut environment, None).await?;
-        }
+        };
+        store.change_deployment(&before.id, Some(&event), change).await?;
     }
-    Ok(if after.autoscaling == before.autoscaling {
-        SettingsChange::Unchanged
-    } else if after.lifecycle.first_ready.is_some() {
-        SettingsChange::Accepted
-    } else {
-        SettingsChange::Queued
-    })
+    for (number, mut environment) in lenders.into_iter().enumerate() {
+        environment.autoscaling = next.clone();
+        store.save_environment(&mut environment, (number == 0).then_some(&event)).await?;
+    }
+    Ok(if before.lifecycle.first_ready.is_some() { SettingsChange::Accepted } else { SettingsChange::Queued })
+}
+
+/// The environments whose settings the deployment has: those that serve it, and one without anything to serve that it is on its way
+/// to. Refuses where it is on its way to one whose settings something else has.
+fn lenders(
+    deployment: &Deployment,
+    environments: Vec<Environment>,
+    promotions: &[Promotion],
+) -> Result<Vec<Environment>, Error> {
+    let promotion = promotions.iter().find(|one| one.candidate == deployment.id).map(|one| &one.environment);
+    let is_on_its_way = deployment.lifecycle.wanted == Wanted::Running && deployment.lifecycle.failure().is_none();
+    let pushed_for = deployment.target_environment.as_ref().filter(|_| is_on_its_way);
+    let goes_to = |environment: &Environment| promotion.or(pushed_for) == Some(&environment.name);
+    let serves = |environment: &Environment| environment.current.as_ref() == Some(&deployment.id);
+    let serving: Vec<Environment> = environments.iter().filter(|one| serves(one)).cloned().collect();
+    if !serving.is_empty() {
+        return Ok(serving);
+    }
+    match environments.into_iter().find(goes_to) {
+        None => Ok(Vec::new()),
+        Some(empty) if empty.current.is_none() => Ok(vec![empty]),
+        Some(taken) => Err(Error::Invalid(format!(
+            "deployment {} is on its way to environment {name}, whose settings it will have: change those of environment {name}",
+            deployment.id,
+            name = taken.name
+        ))),
+    }
 }
 
 /// Settings as the audit log writes them.

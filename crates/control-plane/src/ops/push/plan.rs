@@ -5,13 +5,13 @@ use api::{
     v1::promotion::PromotionSettings,
 };
 use planner::{Timestamp, autoscale, lifecycle::Wanted, placement};
-use store::domain::{Deployment, DeploymentKind, Environment, Model, PRODUCTION};
+use store::domain::{Deployment, DeploymentKind, Environment, Model, PRODUCTION, Promotion};
 
 use super::Destination;
 use crate::ops::{
     Caller, ControlPlane, Error, autoscaling, models, names,
     payload::{self, Checked, Payload},
-    promotion_settings, teams,
+    promotion_settings, promotions, teams,
 };
 
 /// A push that could be made now.
@@ -45,10 +45,14 @@ pub async fn plan(
     let checked = payload::check(payload, path)?;
     let (model, is_new) = destined(control_plane, caller, destination).await?;
     let store = control_plane.store();
-    let (siblings, environments) = if is_new {
-        (Vec::new(), vec![environment(&model, PRODUCTION, control_plane.now())])
+    let (siblings, environments, promotions) = if is_new {
+        (Vec::new(), vec![environment(&model, PRODUCTION, control_plane.now())], Vec::new())
     } else {
-        (store.deployments(&model.id, None).await?, store.environments(Some(&model.id)).await?)
+        (
+            store.deployments(&model.id, None).await?,
+            store.environments(Some(&model.id)).await?,
+            promotions::in_progress(control_plane, &model.id).await?,
+        )
     };
     if let Some(name) = &checked.payload.deployment_name
         && siblings.iter().any(|sibling| sibling.name == *name)
@@ -58,7 +62,7 @@ pub async fn plan(
             model.name
         )));
     }
-    let (target, missing_environment) = target(&checked, &siblings, &environments)?;
+    let (target, missing_environment) = target(&checked, &siblings, &environments, &promotions)?;
     let environment = target.as_ref().and_then(|name| environments.iter().find(|one| one.name == *name));
     let serving = environment.and_then(|one| one.current.as_ref());
     let serving = serving.and_then(|id| siblings.iter().find(|sibling| sibling.id == *id));
@@ -111,12 +115,13 @@ async fn destined(
     }
 }
 
-/// The environment that takes the deployment when it is first active, and whether that one is still to be made. A published
+/// The environment that the deployment is promoted to, and whether that one is still to be made. A published
 /// deployment without an environment goes to production while nothing has been active there and nothing else is on its way.
 fn target(
     checked: &Checked,
     siblings: &[Deployment],
     environments: &[Environment],
+    promotions: &[Promotion],
 ) -> Result<(Option<String>, Option<String>), Error> {
     if checked.kind == DeploymentKind::Development {
         return Ok((None, None));
@@ -139,7 +144,8 @@ fn target(
             && lifecycle.wanted == Wanted::Running
             && lifecycle.failure().is_none()
     };
-    let is_free = !serves && !siblings.iter().any(is_on_its_way);
+    let is_being_promoted = promotions.iter().any(|one| one.environment == PRODUCTION);
+    let is_free = !serves && !is_being_promoted && !siblings.iter().any(is_on_its_way);
     Ok((is_free.then(|| PRODUCTION.to_owned()), None))
 }
 
@@ -223,7 +229,7 @@ mod tests {
     }
 
     fn chosen(siblings: &[Deployment], current: Option<u128>) -> Option<String> {
-        target(&checked(None), siblings, &[production(current)]).unwrap().0
+        target(&checked(None), siblings, &[production(current)], &[]).unwrap().0
     }
 
     #[test]
@@ -243,6 +249,9 @@ mod tests {
 
     #[test]
     fn an_environment_that_is_not_there_is_not_made_in_passing() {
-        assert!(matches!(target(&checked(Some("staging")), &[], &[production(None)]), Err(Error::NotFound { .. })));
+        assert!(matches!(
+            target(&checked(Some("staging")), &[], &[production(None)], &[]),
+            Err(Error::NotFound { .. })
+        ));
     }
 }
