@@ -97,7 +97,7 @@ impl Task for Deployments {
         for entry in in_turn(&entries, self.last.take()) {
             let id = &entry.deployment.id;
             let replicas = replicas.get(id).map_or(&[][..], Vec::as_slice);
-            let load = loads.get(id).copied().unwrap_or_default();
+            let load = loads.get(id).cloned().unwrap_or_default();
             let decided = self.decide(now, entry, replicas, load).await?;
             next = next.by(decided.wake_at);
             has_acted |= decided.has_acted;
@@ -168,7 +168,7 @@ impl Deployments {
         };
         let seen = Seen {
             replicas: &for_planner,
-            load: load_since(memory.last, load),
+            load: load_since(&memory.last, &load),
             settings: &deployment.autoscaling,
             hold: None,
             deploy_timeout_ms: deployment.deploy_timeout_ms,
@@ -371,7 +371,7 @@ fn has_ended(replica: &Replica) -> bool {
 }
 
 /// What has come since the counters were `last`. A counter that is lower than before began again with its gateway.
-fn load_since(last: Load, load: Load) -> autoscale::Load {
+fn load_since(last: &Load, load: &Load) -> autoscale::Load {
     let since = |before: u64, now: u64| if now >= before { now - before } else { now };
     autoscale::Load {
         in_flight: load.in_flight,

@@ -10,7 +10,7 @@ use std::{
 };
 
 use api::{
-    id::DeploymentId,
+    id::{DeploymentId, ReplicaId},
     internal::routes::{Availability, DeploymentRoute, Endpoint, Load},
 };
 use arc_swap::ArcSwap;
@@ -29,6 +29,8 @@ const LOOK_AT_ALL: usize = 8;
 pub(crate) struct Deployment {
     id: DeploymentId,
     seats: ArcSwap<Seats>,
+    /// Replicas that the newest table does not list, with the requests that they still have.
+    leaving: Mutex<Vec<Arc<Replica>>>,
     queue: Mutex<Queue>,
     /// The length of the queue, readable without its lock.
     queued: AtomicU32,
@@ -103,6 +105,7 @@ impl Deployment {
                 open: openness(route.availability),
                 route,
             }),
+            leaving: Mutex::default(),
             queue: Mutex::default(),
             queued: AtomicU32::new(0),
             admitted: AtomicU64::new(0),
@@ -149,7 +152,12 @@ impl Deployment {
         let after = Arc::new(seats);
         let before = self.seats.swap(after.clone());
         let is_gone = |replica: &&Arc<Replica>| !after.replicas.iter().any(|other| Arc::ptr_eq(other, replica));
-        before.replicas.iter().filter(is_gone).for_each(|replica| replica.retire());
+        let gone: Vec<Arc<Replica>> = before.replicas.iter().filter(is_gone).cloned().collect();
+        gone.iter().for_each(|replica| replica.retire());
+        let mut leaving = self.leaving.lock();
+        leaving.retain(|replica| replica.in_flight() > 0);
+        leaving.extend(gone);
+        drop(leaving);
         match after.open {
             Ok(()) => self.serve_waiting(),
             Err(closed) => self.dismiss_waiting(closed),
@@ -189,15 +197,31 @@ impl Deployment {
 
     /// What it has on its hands now.
     pub(crate) fn load(&self) -> Load {
+        Load {
+            in_flight: self.in_flight(),
+            by_replica: self.in_flight_by_replica(),
+            queued: self.queued.load(Ordering::SeqCst),
+            finished: self.released.load(Ordering::SeqCst) + self.gave_up.load(Ordering::SeqCst),
+            wakes: self.wakes.load(Ordering::SeqCst),
+        }
+    }
+
+    fn in_flight(&self) -> u32 {
         // Given back is read first, so that a slot that changes hands meanwhile never makes the difference negative.
         let released = self.released.load(Ordering::SeqCst);
         let admitted = self.admitted.load(Ordering::SeqCst);
-        Load {
-            in_flight: u32::try_from(admitted.saturating_sub(released)).unwrap_or(u32::MAX),
-            queued: self.queued.load(Ordering::SeqCst),
-            finished: released + self.gave_up.load(Ordering::SeqCst),
-            wakes: self.wakes.load(Ordering::SeqCst),
+        u32::try_from(admitted.saturating_sub(released)).unwrap_or(u32::MAX)
+    }
+
+    fn in_flight_by_replica(&self) -> BTreeMap<ReplicaId, u32> {
+        let seats = self.seats.load();
+        let mut leaving = self.leaving.lock();
+        leaving.retain(|replica| replica.in_flight() > 0);
+        let mut by_replica = BTreeMap::new();
+        for replica in seats.replicas.iter().chain(leaving.iter()).filter(|replica| replica.in_flight() > 0) {
+            *by_replica.entry(replica.endpoint().replica_id.clone()).or_default() += replica.in_flight();
         }
+        by_replica
     }
 
     /// Hands free slots to those who wait.
@@ -225,7 +249,7 @@ impl Deployment {
         seats.open.map_err(NotAdmitted::Closed)?;
         let (waiting, limit) = (queue.waiting.len() as u32, seats.route.limits.max_queued);
         if turn == Turn::New && waiting >= limit {
-            return Err(NotAdmitted::Full { waiting, limit, in_flight: self.load().in_flight });
+            return Err(NotAdmitted::Full { waiting, limit, in_flight: self.in_flight() });
         }
         let number = queue.place(turn);
         let (sender, slot) = oneshot::channel();

@@ -115,10 +115,12 @@ pub struct KeyGrant {
 }
 
 /// What one gateway has on its hands for one deployment, at one moment.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Load {
     /// Sent to a replica and not answered.
     pub in_flight: u32,
+    /// The same by replica, as far as there are any; those that the newest table does not list any more included.
+    pub by_replica: BTreeMap<ReplicaId, u32>,
     /// Waiting for a slot or a replica.
     pub queued: u32,
     /// Requests that ended since the gateway started; a change means traffic.

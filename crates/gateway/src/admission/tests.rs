@@ -61,7 +61,11 @@ fn fill(deployment: &Arc<Deployment>) -> Vec<Permit> {
 }
 
 fn load(in_flight: u32, queued: u32, finished: u64) -> Load {
-    Load { in_flight, queued, finished, wakes: 0 }
+    Load { in_flight, queued, finished, ..Load::default() }
+}
+
+fn counts(deployment: &Deployment) -> Load {
+    Load { by_replica: BTreeMap::new(), ..deployment.load() }
 }
 
 #[tokio::test]
@@ -86,13 +90,13 @@ async fn who_waits_longest_goes_first() {
     let mut held = fill(&deployment);
     let mut waiting: Vec<_> = (0..10).map(|_| ask(&deployment)).collect();
     assert!(waiting.iter_mut().all(|admission| now(admission).is_none()));
-    assert_eq!(deployment.load(), load(4, 10, 0));
+    assert_eq!(counts(&deployment), load(4, 10, 0));
     for first in waiting.iter_mut().take(4) {
         drop(held.pop());
         held.insert(0, now(first).expect("a freed slot goes to the first in line"));
     }
     assert!(waiting.iter_mut().skip(4).all(|admission| now(admission).is_none()));
-    assert_eq!(deployment.load(), load(4, 6, 4));
+    assert_eq!(counts(&deployment), load(4, 6, 4));
 }
 
 #[tokio::test]
@@ -113,7 +117,7 @@ async fn a_client_that_leaves_leaves_the_queue() {
     let (mut gone, mut stays) = (ask(&deployment), ask(&deployment));
     assert!(now(&mut gone).is_none() && now(&mut stays).is_none());
     drop(gone);
-    assert_eq!(deployment.load(), load(4, 1, 1));
+    assert_eq!(counts(&deployment), load(4, 1, 1));
     held.pop();
     assert!(now(&mut stays).is_some());
 }
@@ -133,7 +137,7 @@ async fn a_slot_given_to_a_client_that_has_left_goes_to_the_next() {
 async fn who_waits_past_the_deadline_is_told_so() {
     let deployment = deployment(&[]);
     assert_eq!(ask(&deployment).await.unwrap_err(), NotAdmitted::Late);
-    assert_eq!(deployment.load(), load(0, 0, 1));
+    assert_eq!(counts(&deployment), load(0, 0, 1));
 }
 
 #[tokio::test]
@@ -175,7 +179,7 @@ async fn a_parked_burst_is_released_at_the_replicas_concurrency() {
         assert_eq!(deployment.load().in_flight, SLOTS);
         served += permits.len();
     }
-    assert_eq!(deployment.load(), load(0, 0, 500));
+    assert_eq!(counts(&deployment), load(0, 0, 500));
 }
 
 #[tokio::test]
@@ -189,7 +193,7 @@ async fn a_new_replica_takes_from_the_queue_at_once_and_the_old_keeps_its_counte
     assert_eq!(permits.len(), SLOTS as usize);
     let new = ReplicaId::from_entropy(2);
     assert!(permits.iter().all(|permit| permit.replica().endpoint().replica_id == new));
-    assert_eq!(deployment.load(), load(2 * SLOTS, 2, 0));
+    assert_eq!(counts(&deployment), load(2 * SLOTS, 2, 0));
     drop(held);
     assert_eq!(deployment.load().queued, 0);
 }
@@ -201,8 +205,13 @@ async fn a_replica_that_left_finishes_what_it_has_and_gets_nothing_more() {
     deployment.update(&serving(&[2]));
     let (gone, _stay): (Vec<_>, Vec<_>) = held.into_iter().partition(|permit| permit.replica().is_retired());
     assert_eq!(gone.len(), SLOTS as usize);
+    let by_replica = |counts: &[(u128, u32)]| {
+        counts.iter().map(|(number, count)| (ReplicaId::from_entropy(*number), *count)).collect::<BTreeMap<_, _>>()
+    };
     assert_eq!(deployment.load().in_flight, 2 * SLOTS);
+    assert_eq!(deployment.load().by_replica, by_replica(&[(1, SLOTS), (2, SLOTS)]));
     drop(gone);
+    assert_eq!(deployment.load().by_replica, by_replica(&[(2, SLOTS)]));
     assert!(now(&mut ask(&deployment)).is_none());
 }
 
@@ -219,7 +228,7 @@ async fn a_deployment_that_stops_serving_dismisses_its_queue() {
         deployment.update(&route(&[], SLOTS, availability));
         assert_eq!(waiting.await.unwrap_err(), NotAdmitted::Closed(closed));
         assert_eq!(ask(&deployment).await.unwrap_err(), NotAdmitted::Closed(closed));
-        assert_eq!(deployment.load(), load(0, 0, 1));
+        assert_eq!(counts(&deployment), load(0, 0, 1));
     }
 }
 

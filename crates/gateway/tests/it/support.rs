@@ -285,7 +285,7 @@ impl Stage {
     }
 
     pub fn load(&self) -> Load {
-        self.gateway.loads()[&deployment()]
+        self.gateway.loads()[&deployment()].clone()
     }
 
     /// Waits until so many requests are at replicas and so many wait.

@@ -2,6 +2,27 @@
 
 use super::{Ending, Hold, Mode, Phase, State, Targets, canary, decide::Turn, in_place};
 
+impl State {
+    /// The candidate's share in the routes when so many replicas of each side are ready: the one decided, but no traffic goes
+    /// where nothing is ready while the other side has something that is. Traffic that was given back stays there: that was
+    /// asked for, or the candidate cannot have it. Without a previous deployment the candidate has it all.
+    pub fn share(&self, candidate_ready: u32, previous_ready: Option<u32>) -> u8 {
+        let Some(previous_ready) = previous_ready else {
+            return 100;
+        };
+        match &self.phase {
+            Phase::Returning { .. } | Phase::Restoring { .. } => 0,
+            Phase::Ended { ending: Ending::Failed { .. } | Ending::Canceled { .. }, .. } => 0,
+            Phase::Ended { ending: Ending::Succeeded, .. } => 100,
+            _ => match (candidate_ready, previous_ready) {
+                (0, 1..) => 0,
+                (1.., 0) => 100,
+                (0, 0) | (1.., 1..) => self.percent,
+            },
+        }
+    }
+}
+
 impl Turn<'_> {
     /// What should be true.
     pub fn targets(&self, state: &State) -> Targets {
@@ -15,20 +36,9 @@ impl Turn<'_> {
         Targets { candidate, previous, candidate_percent }
     }
 
-    /// The candidate's share in the routes: the one decided, but no traffic goes where nothing is ready while the other side
-    /// has something that is. Traffic that was given back stays there: that was asked for, or the candidate cannot have it.
+    /// The candidate's share in the routes, as far as this decision sees.
     pub fn shown_percent(&self, state: &State) -> u8 {
-        match &state.phase {
-            _ if self.seen.previous.is_none() => 100,
-            Phase::Returning { .. } | Phase::Restoring { .. } => 0,
-            Phase::Ended { ending: Ending::Failed { .. } | Ending::Canceled { .. }, .. } => 0,
-            Phase::Ended { ending: Ending::Succeeded, .. } => 100,
-            _ => match (self.seen.candidate.ready, self.previous_ready()) {
-                (0, 1..) => 0,
-                (1.., 0) => 100,
-                (0, 0) | (1.., 1..) => state.percent,
-            },
-        }
+        state.share(self.seen.candidate.ready, self.seen.previous.map(|previous| previous.ready))
     }
 
     fn candidate(&self, state: &State) -> Hold {
