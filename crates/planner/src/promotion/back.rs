@@ -103,7 +103,7 @@ pub(super) fn give_up(turn: &Turn<'_>, state: State, ending: Ending) -> State {
         _ if turn.is_in_place() => return_all(turn, state, ending),
         Phase::Releasing | Phase::Paused { resume: Resume::Releasing, .. } => return_all(turn, state, ending),
         _ if can_wait => {
-            State { allowed: state.total, ..state }.into_phase(Phase::RampingDown { since: turn.now, ending })
+            State { allowed: state.allowed.max(state.total), ..state }.into_phase(Phase::RampingDown { since: turn.now, ending })
         }
         _ => return_all(turn, state, ending),
     }
@@ -117,7 +117,7 @@ pub(super) fn return_all(turn: &Turn<'_>, state: State, ending: Ending) -> State
         false => Phase::Returning { ending },
     };
     let percent = if turn.seen.previous.is_some() { 0 } else { state.percent };
-    State { percent, allowed: state.total, phase, ..state }
+    State { percent, allowed: state.allowed.max(state.total), phase, ..state }
 }
 
 /// Gives the share back as the previous deployment can carry it; then the candidate shrinks.
@@ -139,7 +139,7 @@ pub(super) fn ramp_down(turn: &Turn<'_>, state: State) -> Verdict {
         false => u64::from(ready) * 100 / u64::from(state.total.max(1)),
     };
     let percent = state.percent.min(100 - u8::try_from(carried.min(100)).unwrap_or(100));
-    let state = State { percent, allowed: state.total, ..state };
+    let state = State { percent, allowed: state.allowed.max(state.total), ..state };
     if percent == 0 {
         return turn.stay(return_all(turn, state, ending), why);
     }

@@ -1,7 +1,7 @@
 //! The decision: scale, obey, go back when going forward has failed, else go on.
 
 use super::{
-    Command, Ending, Memory, Mode, Phase, Room, Seen, Settings, State, Targets, Why, back, canary, commands, in_place,
+    Command, Ending, Memory, Mode, Phase, Resume, Room, Seen, Settings, State, Targets, Why, back, canary, commands, in_place,
     rolling,
 };
 use crate::{Decision, Timestamp, autoscale};
@@ -101,29 +101,41 @@ impl Turn<'_> {
 
 /// Follows the load of both sides.
 fn scale(turn: &Turn<'_>, state: State, memory: &Memory) -> (State, Memory, Option<Timestamp>) {
+    let Mode::Rolling { overhead_percent, .. } = turn.settings.mode else {
+        let (total, memory, wake_at) = wanted_together(turn, &state, memory);
+        return (State { total, ..state }, memory, wake_at);
+    };
+    let is_pinned = turn.seen.autoscaling.min_replica == turn.seen.autoscaling.max_replica;
+    let (total, memory, wake_at) = match is_pinned {
+        true => (state.total, memory.clone(), None),
+        false => wanted_together(turn, &state, memory),
+    };
+    let state = match &state.phase {
+        Phase::Releasing | Phase::Paused { resume: Resume::Releasing, .. } => {
+            rolling::with_overhead(State { total, ..state }, overhead_percent)
+        }
+        Phase::Holding { .. } | Phase::Growing | Phase::Paused { .. } | Phase::RollingForward | Phase::Swapping => {
+            rolling::split(state, total)
+        }
+        Phase::Replacing
+        | Phase::RampingDown { .. }
+        | Phase::Restoring { .. }
+        | Phase::Returning { .. }
+        | Phase::Ended { .. } => State { total, ..state },
+    };
+    (state, memory, wake_at)
+}
+
+/// Replicas that the load of both sides asks for. A side that takes part has one, whatever the load.
+fn wanted_together(turn: &Turn<'_>, state: &State, memory: &Memory) -> (u32, Memory, Option<Timestamp>) {
     let Seen { load, autoscaling, .. } = *turn.seen;
-    let is_rolling = matches!(turn.settings.mode, Mode::Rolling { .. });
-    if is_rolling && autoscaling.min_replica == autoscaling.max_replica {
-        return (state, memory.clone(), None);
-    }
-    // A side that takes part has a replica, whatever the load.
     let bounds = autoscale::Settings {
         min_replica: autoscaling.min_replica.max(1),
         max_replica: autoscaling.max_replica.max(1),
         ..autoscaling.clone()
     };
     let decision = autoscale::decide(turn.now, state.total, load, &memory.scaling, &bounds);
-    let total = decision.output;
-    let moves = matches!(
-        state.phase,
-        Phase::Holding { .. }
-            | Phase::Growing
-            | Phase::Swapping
-            | Phase::RollingForward
-            | Phase::Paused { resume: super::Resume::Holding { .. } | super::Resume::Growing, .. }
-    );
-    let state = if is_rolling && moves { rolling::split(state, total) } else { State { total, ..state } };
-    (state, Memory { scaling: decision.next }, decision.wake_at)
+    (decision.output, Memory { scaling: decision.next }, decision.wake_at)
 }
 
 /// Remembers what is seen of the candidate.
@@ -197,10 +209,6 @@ pub(super) fn can_serve(turn: &Turn<'_>) -> bool {
 
 /// Waits until the candidate can have its first share.
 fn release(turn: &Turn<'_>, state: State) -> Verdict {
-    let state = match turn.settings.mode {
-        Mode::Rolling { overhead_percent, .. } => rolling::with_overhead(state, overhead_percent),
-        Mode::Immediate | Mode::Canary { .. } => state,
-    };
     match waits_for_candidate(turn, &state) {
         Some((why, wake_at)) => Verdict { next: state, why, wake_at },
         None => {

@@ -2,6 +2,8 @@
 //! It checks the invariants at each decision and breaks off at the first that is not kept.
 
 pub mod dice;
+pub mod fleet;
+pub mod rollout;
 pub mod script;
 
 use api::id::ReplicaId;
