@@ -3,6 +3,7 @@
 mod harness;
 
 mod bad_models;
+mod baseten_sdk;
 mod bucket;
 mod command_line;
 mod configuration;
