@@ -1,0 +1,141 @@
+//! What tasks would do, in a server that has none: build, start replicas, carry out promotions.
+
+use api::{
+    id::ReplicaId,
+    internal::replica::{Phase, StartTimes, Status},
+};
+use planner::{
+    autoscale,
+    lifecycle::{Build, Lifecycle, Reason, Run},
+    promotion::{self, Ending, Memory, Room, Seen, Side, State},
+};
+use store::{
+    Candidate, NewPromotion,
+    domain::{Deployment, Origin, Promotion, Replica},
+};
+
+use super::{Pushed, TestApp};
+
+impl TestApp {
+    /// Gives the deployment a build, a ready replica, and the environment it was pushed for.
+    pub async fn make_active(&self, pushed: &Pushed) -> ReplicaId {
+        let now = self.now();
+        self.change(pushed, |lifecycle| Lifecycle {
+            build: Build::Succeeded { at: now, artifact: "artifact".into() },
+            run: Run::Serving { since: now },
+            first_ready: Some(now),
+            ..lifecycle
+        })
+        .await;
+        self.set_target(pushed, 1).await;
+        let replica = self.add_replica(pushed, Phase::Ready).await;
+        let deployment = self.store.deployment(&pushed.deployment_id()).await.unwrap();
+        if let Some(environment) = &deployment.target_environment {
+            self.begin_pushed(pushed).await;
+            self.end_promotion(pushed, environment, Ending::Succeeded).await;
+        }
+        replica
+    }
+
+    /// Begins the promotion of a deployment that was pushed for an environment.
+    pub async fn begin_pushed(&self, pushed: &Pushed) {
+        let deployment = self.store.deployment(&pushed.deployment_id()).await.unwrap();
+        let name = deployment.target_environment.as_deref().expect("it was pushed for an environment");
+        let environment = self.store.environment(&deployment.model_id, name).await.unwrap();
+        let settings = environment.promotion(Room::Beside, deployment.deploy_timeout_ms, 0).unwrap();
+        let side = Side { ready: 0, alive: 0, wanted: 0, is_built: false, has_been_ready: false, failure: None };
+        let seen = Seen {
+            candidate: side,
+            previous: environment.current.as_ref().map(|_| side),
+            load: autoscale::Load::default(),
+            autoscaling: &environment.autoscaling,
+            published_percent: None,
+        };
+        let state = State::begin(self.now(), &settings, &seen);
+        let first = promotion::decide(self.now(), &state, &Memory::default(), None, &settings, &seen);
+        let new = NewPromotion {
+            model_id: deployment.model_id.clone(),
+            environment: name.to_owned(),
+            candidate: Candidate::Existing(deployment.id.clone()),
+            previous: environment.current.clone(),
+            origin: Origin::Push,
+            started_at: self.now(),
+            settings,
+            state,
+            targets: first.output,
+            why: first.why.to_string(),
+            requested_by: None,
+        };
+        self.store.begin_promotion(&new, None).await.unwrap();
+    }
+
+    /// Brings the promotion of an environment to its end.
+    pub async fn end_promotion(&self, pushed: &Pushed, environment: &str, ending: Ending) {
+        let mut promotion = self.promotion(pushed, environment).await;
+        promotion.targets.candidate_percent = if ending == Ending::Succeeded { 100 } else { 0 };
+        promotion.why = ending.to_string();
+        promotion.state.phase = promotion::Phase::Ended { at: self.now(), ending };
+        self.store.finish_promotion(&mut promotion, self.now(), None).await.unwrap();
+    }
+
+    /// Changes how far a promotion is.
+    pub async fn move_promotion(&self, pushed: &Pushed, environment: &str, change: impl FnOnce(&mut Promotion)) {
+        let mut promotion = self.promotion(pushed, environment).await;
+        change(&mut promotion);
+        self.store.save_promotion(&mut promotion).await.unwrap();
+    }
+
+    /// The promotion of an environment that is in progress.
+    pub async fn promotion(&self, pushed: &Pushed, environment: &str) -> Promotion {
+        let model = pushed.model.parse().unwrap();
+        self.store.active_promotion(&model, environment).await.unwrap().expect("a promotion is in progress")
+    }
+
+    /// Wants so many replicas.
+    pub async fn set_target(&self, pushed: &Pushed, replicas: u32) {
+        let set = |deployment: &mut Deployment| {
+            deployment.target_replicas = replicas;
+            Ok::<_, store::Error>(())
+        };
+        self.store.change_deployment(&pushed.deployment_id(), None, set).await.unwrap();
+    }
+
+    pub async fn add_replica(&self, pushed: &Pushed, phase: Phase) -> ReplicaId {
+        let id = ReplicaId::from_entropy(rand::random());
+        let status = Status { sequence: 1, phase, in_flight: 0, start: StartTimes::default(), pid: 1 };
+        let replica = Replica {
+            id: id.clone(),
+            deployment_id: pushed.deployment_id(),
+            created_at: self.now(),
+            stopping_since: None,
+            status: Some(status),
+            seen_at: Some(self.now()),
+            log_cursor: 0,
+            environment: None,
+        };
+        self.store.add_replica(&replica).await.unwrap();
+        id
+    }
+
+    /// Lets the build fail.
+    pub async fn fail_build(&self, pushed: &Pushed) {
+        let at = self.now();
+        let reason = Reason {
+            message: "requirements: no version of nonesuch".into(),
+            hint: Some("correct the name".into()),
+            detail: None,
+        };
+        self.change(pushed, |lifecycle| Lifecycle { build: Build::Failed { at, reason: reason.clone() }, ..lifecycle })
+            .await;
+    }
+
+    async fn change(&self, pushed: &Pushed, change: impl Fn(Lifecycle) -> Lifecycle) {
+        self.store
+            .change_deployment(&pushed.deployment_id(), None, |deployment| {
+                deployment.lifecycle = change(deployment.lifecycle.clone());
+                Ok::<_, store::Error>(())
+            })
+            .await
+            .unwrap();
+    }
+}
