@@ -57,6 +57,8 @@ pub struct Calls {
     pub lists: u32,
     /// Forgets.
     pub forgets: u32,
+    /// Environments told.
+    pub environments: u32,
     /// Garbage collections.
     pub collections: u32,
 }
@@ -76,6 +78,8 @@ struct State {
 
 struct Replica {
     start: StartReplica,
+    /// Every environment that it was told it is in, the one of its start first.
+    environments: Vec<Option<serde_json::Value>>,
     status: Status,
     log: Vec<LogLine>,
 }
@@ -173,6 +177,11 @@ impl Fake {
         self.state().replicas.get(replica).map(|replica| replica.start.clone())
     }
 
+    /// Every environment that a replica was told it is in, the one of its start first.
+    pub fn environments(&self, replica: &ReplicaId) -> Vec<Option<serde_json::Value>> {
+        self.state().replicas.get(replica).map_or_else(Vec::new, |replica| replica.environments.clone())
+    }
+
     /// How often each door was used so far.
     pub fn calls(&self) -> Calls {
         self.state().calls
@@ -246,7 +255,8 @@ impl Backend for Fake {
         let phase = if state.ready_at_once { Phase::Ready } else { Phase::Starting };
         let status = Status { sequence: 1, phase, in_flight: 0, start: StartTimes::default(), pid: 0 };
         state.start_order.push(id.clone());
-        state.replicas.insert(id, Replica { start, status, log: Vec::new() });
+        let environments = vec![start.spec.environment.clone()];
+        state.replicas.insert(id, Replica { start, environments, status, log: Vec::new() });
         drop(state);
         self.bump();
         Ok(())
@@ -263,6 +273,27 @@ impl Backend for Fake {
             }
         };
         self.set_phase(replica, phase);
+    }
+
+    async fn set_environment(
+        &self,
+        replica: &ReplicaId,
+        environment: Option<serde_json::Value>,
+    ) -> Result<(), BackendError> {
+        let mut state = self.state();
+        state.calls.environments += 1;
+        match state.replicas.get_mut(replica).filter(|replica| !has_exited(&replica.status)) {
+            Some(replica) => {
+                if replica.environments.last() != Some(&environment) {
+                    replica.environments.push(environment);
+                }
+                Ok(())
+            }
+            None => {
+                let source = std::io::ErrorKind::NotFound.into();
+                Err(BackendError { what: format!("cannot tell replica {replica} its environment"), source })
+            }
+        }
     }
 
     async fn list(&self) -> Result<Vec<Observed>, BackendError> {

@@ -32,6 +32,14 @@ pub trait Backend: Send + Sync + 'static {
     /// [`Backend::list`]. Unknown ids do nothing.
     async fn stop(&self, replica: &ReplicaId, grace_ms: u64);
 
+    /// Tells a replica which environment it is in now: the document that its model sees, or none. Telling it twice is telling it
+    /// once. One that does not answer, or that is not there, is an error.
+    async fn set_environment(
+        &self,
+        replica: &ReplicaId,
+        environment: Option<serde_json::Value>,
+    ) -> Result<(), BackendError>;
+
     /// Every replica this backend owns, survivors of a restart and ended ones that were not forgotten included.
     async fn list(&self) -> Result<Vec<Observed>, BackendError>;
 

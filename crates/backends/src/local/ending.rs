@@ -2,15 +2,10 @@
 
 use std::{io, time::Duration};
 
-use api::{
-    id::ReplicaId,
-    internal::replica::{Drain, file},
-};
-use http_body_util::Full;
-use hyper::{Request, body::Bytes, client::conn::http1};
-use hyper_util::rt::TokioIo;
+use api::{id::ReplicaId, internal::replica::Drain};
+use hyper::Method;
 use nix::sys::signal::Signal;
-use tokio::{net::UnixStream, time::Instant};
+use tokio::time::Instant;
 
 use super::{
     Local, process,
@@ -69,18 +64,6 @@ impl Local {
     }
 
     async fn ask_to_drain(&self, id: &ReplicaId, timeout_ms: u64) -> io::Result<()> {
-        let stream = UnixStream::connect(self.run_folder.join(id.as_str()).join(file::SOCKET)).await?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-        let body = serde_json::to_vec(&Drain { timeout_ms })?;
-        let request = Request::post("/_greenroom/drain")
-            .header("host", "replica")
-            .header("content-type", "application/json")
-            .body(Full::new(Bytes::from(body)))
-            .map_err(io::Error::other)?;
-        let answer = tokio::select! {
-            answer = sender.send_request(request) => answer.map_err(io::Error::other)?,
-            ended = connection => return Err(io::Error::other(format!("the connection ended: {ended:?}"))),
-        };
-        if answer.status().is_success() { Ok(()) } else { Err(io::Error::other(answer.status().to_string())) }
+        self.ask_replica(id, Method::POST, "/_greenroom/drain", serde_json::to_vec(&Drain { timeout_ms })?).await
     }
 }

@@ -5,6 +5,7 @@
 //! The folder: `environments/<hash>/`, `artifacts/<hash>/`, `replicas/<id>/`, `cache/`, `tools/`, `locks/`, `tmp/`.
 
 mod app;
+mod asking;
 mod build;
 mod check;
 mod command;
@@ -133,6 +134,14 @@ impl Backend for Local {
 
     async fn stop(&self, replica: &ReplicaId, grace_ms: u64) {
         self.stop_replica(replica, grace_ms);
+    }
+
+    async fn set_environment(
+        &self,
+        replica: &ReplicaId,
+        environment: Option<serde_json::Value>,
+    ) -> Result<(), BackendError> {
+        self.tell_environment(replica, environment).await
     }
 
     async fn list(&self) -> Result<Vec<Observed>, BackendError> {

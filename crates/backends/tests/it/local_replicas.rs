@@ -250,3 +250,18 @@ async fn a_folder_is_for_one_server() {
     let error = Local::open(bench.settings()).err().expect("the folder is taken");
     assert!(error.to_string().contains("another server uses this folder"), "{error}");
 }
+
+#[tokio::test]
+async fn an_environment_is_told_as_the_document_that_the_model_sees_or_null() {
+    let bench = Bench::new();
+    let local = Local::open(bench.settings()).unwrap();
+    let id = started(&bench, &local, "").await;
+    wait_ready(&local, &id).await;
+    local.set_environment(&id, Some(serde_json::json!({"name": "staging"}))).await.unwrap();
+    local.set_environment(&id, None).await.unwrap();
+    let told: Vec<String> = log_of(&*local, &id).await.into_iter().filter(|line| line.starts_with("told")).collect();
+    let route = "told /_greenroom/environment";
+    assert_eq!(told, [format!("{route}: {{\"name\": \"staging\"}}"), format!("{route}: null")]);
+    local.stop(&id, 1000).await;
+    wait_exit(&local, &id).await;
+}

@@ -53,6 +53,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.flush()
         end("stopped", "stopped")
 
+    def do_PUT(self):
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        write_log("told %s: %s" % (self.path, json.dumps(body)))
+        self.send_response(200)
+        self.send_header("content-length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
     def address_string(self):
         return "unix"
 

@@ -38,6 +38,15 @@ impl Subject {
         id
     }
 
+    /// Waits until nothing is left of a replica that has ended.
+    async fn forgotten(&self, id: &ReplicaId) {
+        until(&*self.backend, "the end of what is left", || async {
+            self.backend.forget(id).await;
+            find(&*self.backend, id).await.is_none().then_some(())
+        })
+        .await;
+    }
+
     async fn wait_for(&self, id: &ReplicaId, is_there: impl Fn(&Phase) -> bool) -> Phase {
         let backend = &*self.backend;
         let ask = || async { find(backend, id).await.map(|seen| seen.status.phase).filter(|phase| is_there(phase)) };
@@ -125,12 +134,22 @@ pub async fn only_an_ended_replica_can_be_forgotten(subject: Subject) {
     assert!(find(&*subject.backend, &id).await.is_some(), "it lives");
     subject.backend.stop(&id, 1000).await;
     subject.wait_for(&id, is_exited).await;
-    until(&*subject.backend, "the end of what is left", || async {
-        subject.backend.forget(&id).await;
-        find(&*subject.backend, &id).await.is_none().then_some(())
-    })
-    .await;
+    subject.forgotten(&id).await;
     assert_eq!(log_of(&*subject.backend, &id).await, [""; 0]);
+}
+
+pub async fn a_replica_is_told_its_environment_and_one_that_is_gone_is_an_error(subject: Subject) {
+    let id = subject.ready().await;
+    let staging = Some(serde_json::json!({"name": "staging"}));
+    for environment in [staging.clone(), staging, None] {
+        subject.backend.set_environment(&id, environment).await.unwrap();
+    }
+    subject.backend.stop(&id, 1000).await;
+    subject.wait_for(&id, is_exited).await;
+    subject.forgotten(&id).await;
+    let error = subject.backend.set_environment(&id, None).await.unwrap_err();
+    assert!(error.to_string().starts_with(&format!("cannot tell replica {id} its environment: ")), "{error}");
+    assert!(subject.backend.set_environment(&ReplicaId::from_entropy(99), None).await.is_err());
 }
 
 pub async fn an_unknown_replica_is_no_trouble(subject: Subject) {
@@ -176,6 +195,7 @@ on_each_backend!(
     a_stopped_replica_ends_and_is_not_started_again,
     a_crashed_replica_says_why,
     only_an_ended_replica_can_be_forgotten,
+    a_replica_is_told_its_environment_and_one_that_is_gone_is_an_error,
     an_unknown_replica_is_no_trouble,
     garbage_is_what_nobody_keeps,
 );

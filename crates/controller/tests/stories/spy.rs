@@ -178,6 +178,17 @@ impl Backend for Spy {
         self.step().await;
     }
 
+    async fn set_environment(
+        &self,
+        replica: &ReplicaId,
+        environment: Option<serde_json::Value>,
+    ) -> Result<(), BackendError> {
+        self.step().await;
+        let result = self.inner.set_environment(replica, environment).await;
+        self.step().await;
+        result
+    }
+
     async fn list(&self) -> Result<Vec<Observed>, BackendError> {
         self.step().await;
         self.inner.list().await
