@@ -98,8 +98,14 @@ fn any_world(dice: &mut Dice) -> Rollout {
 
 /// One thing that goes on in a world, and the time after it.
 fn shake(world: &mut Rollout, dice: &mut Dice) -> Result<(), String> {
-    let commands =
-        [Command::Pause, Command::Resume, Command::Resume, Command::Cancel, Command::ForceCancel, Command::ForceRollForward];
+    let commands = [
+        Command::Pause,
+        Command::Resume,
+        Command::Resume,
+        Command::Cancel,
+        Command::ForceCancel,
+        Command::ForceRollForward,
+    ];
     match dice.roll(20) {
         0 | 1 => {
             let command = match dice.one_in(3) {
@@ -157,7 +163,15 @@ fn mend(world: &mut Rollout) -> u64 {
 fn live(seed: u64) -> Result<Rollout, String> {
     let mut dice = Dice::new(seed);
     let mut world = any_world(&mut dice);
-    for _ in 0..dice.roll(24) {
+    // Half of the worlds are shaken only when traffic moves already.
+    let quiet_s = if dice.one_in(2) { 900 } else { 0 };
+    for _ in 0..quiet_s {
+        if world.is_over() || world.state().percent > 0 {
+            break;
+        }
+        world.run_for(1_000)?;
+    }
+    for _ in 0..dice.roll(30) {
         shake(&mut world, &mut dice)?;
         if world.is_over() {
             return Ok(world);

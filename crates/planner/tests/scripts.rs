@@ -1,13 +1,12 @@
-//! Stories in `scripts/`: the commands in a file are run, and the file must tell what happened. To accept a new telling, copy the
-//! file that a failing test names.
+//! Stories: the commands in a file are run, and the file must tell what happened. To accept a new telling, copy the file that a
+//! failing test names.
 
 use std::{fs, path::Path};
 
-use planner::sim::script::tell;
+use planner::sim::{rollout_script, script};
 
-#[test]
-fn every_story_happens_as_it_is_told() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts");
+fn check(folder: &str, tell: fn(&str) -> Result<String, String>) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(folder);
     let mut differing = Vec::new();
     let mut stories: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     stories.sort();
@@ -22,4 +21,14 @@ fn every_story_happens_as_it_is_told() {
         }
     }
     assert!(differing.is_empty(), "these stories happen otherwise:\n{}", differing.join("\n"));
+}
+
+#[test]
+fn every_story_of_a_deployment_happens_as_it_is_told() {
+    check("scripts", script::tell);
+}
+
+#[test]
+fn every_story_of_a_promotion_happens_as_it_is_told() {
+    check("promotions", rollout_script::tell);
 }

@@ -46,10 +46,10 @@ fn trouble(turn: &Turn<'_>, state: &State) -> Option<Trouble> {
     }
     if stalls_at(turn, state).is_some_and(|at| turn.now >= at) {
         let minutes = turn.settings.deploy_timeout_ms / 60_000;
-        let best = state.best_ready;
-        let reason =
-            format!("no further replica of the candidate became ready within {minutes} minutes; at most {best} were");
-        return Some(Trouble::Late(reason));
+        return Some(Trouble::Late(match state.best_ready {
+            0 => format!("none of the candidate's replicas became ready within {minutes} minutes"),
+            best => format!("no more than {best} of the candidate's replicas became ready within {minutes} minutes"),
+        }));
     }
     if gives_up_at(turn, state).is_some_and(|at| turn.now >= at) {
         let minutes = state.deadline_at.since(state.started_at) / 60_000;
@@ -102,9 +102,8 @@ pub(super) fn give_up(turn: &Turn<'_>, state: State, ending: Ending) -> State {
     match &state.phase {
         _ if turn.is_in_place() => return_all(turn, state, ending),
         Phase::Releasing | Phase::Paused { resume: Resume::Releasing, .. } => return_all(turn, state, ending),
-        _ if can_wait => {
-            State { allowed: state.allowed.max(state.total), ..state }.into_phase(Phase::RampingDown { since: turn.now, ending })
-        }
+        _ if can_wait => State { allowed: state.allowed.max(state.total), ..state }
+            .into_phase(Phase::RampingDown { since: turn.now, ending }),
         _ => return_all(turn, state, ending),
     }
 }

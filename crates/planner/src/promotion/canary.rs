@@ -38,7 +38,7 @@ pub(super) fn hold(turn: &Turn<'_>, state: State, duration_ms: u64) -> Verdict {
     let Phase::Holding { since } = state.phase else {
         return turn.stay(state, Why::RollingForward);
     };
-    let percent = state.percent;
+    let percent = turn.shown_percent(&state);
     let due_at = due_at(since, duration_ms);
     if !turn.is_published(&state) {
         return turn.stay(state, Why::WaitingForGateways { percent });

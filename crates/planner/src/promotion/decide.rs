@@ -1,8 +1,8 @@
 //! The decision: scale, obey, go back when going forward has failed, else go on.
 
 use super::{
-    Command, Ending, Memory, Mode, Phase, Resume, Room, Seen, Settings, State, Targets, Why, back, canary, commands, in_place,
-    rolling,
+    Command, Ending, Memory, Mode, Phase, Resume, Room, Seen, Settings, State, Targets, Why, back, canary, commands,
+    in_place, rolling,
 };
 use crate::{Decision, Timestamp, autoscale};
 
@@ -184,7 +184,7 @@ fn advance(turn: &Turn<'_>, state: State) -> Verdict {
             }
         },
         Phase::Paused { .. } => {
-            let percent = state.percent;
+            let percent = turn.shown_percent(&state);
             turn.stay(state, Why::Paused { percent })
         }
         Phase::RollingForward if can_serve(turn) => {
@@ -212,13 +212,13 @@ fn release(turn: &Turn<'_>, state: State) -> Verdict {
     match waits_for_candidate(turn, &state) {
         Some((why, wake_at)) => Verdict { next: state, why, wake_at },
         None => {
-            let percent = state.percent;
             let next = match turn.settings.mode {
                 _ if turn.is_previous_at_rest() => turn.swap(state),
                 Mode::Immediate => turn.swap(state),
                 Mode::Canary { .. } => canary::begin(turn, state),
                 Mode::Rolling { .. } => rolling::shift(turn, state),
             };
+            let percent = turn.shown_percent(&next);
             turn.stay(next, Why::WaitingForGateways { percent })
         }
     }

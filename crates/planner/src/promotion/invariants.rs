@@ -137,7 +137,7 @@ fn no_more_than_a_step_is_added(case: &Case<'_>) -> bool {
     let (before, after) = (case.before, case.after());
     let grows = matches!(after.phase, Phase::Growing) && after.requested > before.requested;
     match case.step() {
-        Some(step) if grows && case.has_same_total() => {
+        Some(step) if grows && case.has_same_total() && case.previous_ready() > 0 => {
             let ahead = match step {
                 Step::Surge(_) => step_replicas(step, after.total),
                 Step::Unavailable(_) => 1,

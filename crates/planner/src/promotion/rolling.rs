@@ -39,19 +39,21 @@ pub(super) fn with_overhead(state: State, overhead_percent: u32) -> State {
     State { overhead, allowed: state.total.saturating_add(overhead), ..state }
 }
 
-/// Splits what is added or removed by the present share.
+/// Splits what is added or removed by the present share. What is removed leaves both sides as close to it as whole replicas can be.
 pub(super) fn split(state: State, total: u32) -> State {
-    let grows = total >= state.total;
-    let change = total.abs_diff(state.total);
-    let for_candidate = (u64::from(change) * u64::from(state.percent) + 50) / 100;
-    let for_candidate = u32::try_from(for_candidate).unwrap_or(change);
-    let for_previous = change - for_candidate;
-    let moved = |replicas: u32, by: u32| match grows {
-        true => replicas.saturating_add(by),
-        false => replicas.saturating_sub(by).max(1),
+    let share_of = |replicas: u32| {
+        let exact = u64::from(replicas) * u64::from(state.percent);
+        u32::try_from((exact + 50) / 100).unwrap_or(replicas)
     };
-    let requested = moved(state.requested, for_candidate);
-    let allowed = moved(state.allowed, for_previous);
+    let change = total.abs_diff(state.total);
+    let (requested, allowed) = if total >= state.total {
+        let added = share_of(change);
+        (state.requested.saturating_add(added), state.allowed.saturating_add(change - added))
+    } else {
+        let left = state.requested.saturating_add(state.allowed).saturating_sub(change);
+        let requested = share_of(left).clamp(state.requested.saturating_sub(change), state.requested).max(1);
+        (requested, left.saturating_sub(requested).clamp(1, state.allowed.max(1)))
+    };
     State { total, requested, allowed, counted: state.counted.min(requested), ..state }
 }
 
@@ -69,7 +71,7 @@ pub(super) fn hold(turn: &Turn<'_>, state: State, stabilization_ms: u64) -> Verd
     let Phase::Holding { since } = state.phase else {
         return turn.stay(state, Why::RollingForward);
     };
-    let percent = state.percent;
+    let percent = turn.shown_percent(&state);
     if !turn.is_published(&state) {
         return turn.stay(state, Why::WaitingForGateways { percent });
     }
@@ -88,15 +90,20 @@ pub(super) fn grow(turn: &Turn<'_>, state: State, step: Step) -> Verdict {
         return turn.stay(turn.swap(state), Why::WaitingForGateways { percent: 100 });
     }
     if ready > state.counted {
-        return turn.stay(shift(turn, state), Why::WaitingForGateways { percent: 0 });
+        let shifted = shift(turn, state);
+        let percent = turn.shown_percent(&shifted);
+        return turn.stay(shifted, Why::WaitingForGateways { percent });
     }
-    let state = if turn.is_published(&state) { resized(state, ready, step) } else { state };
-    let why = Why::WaitingForCandidate { ready, needed: (state.counted + 1).max(state.total.min(state.counted + 1)) };
-    turn.stay(state, why)
+    let state = match turn.is_published(&state) {
+        true => resized(state, ready, step, turn.previous_ready() == 0),
+        false => state,
+    };
+    let needed = state.total.min(state.counted + 1);
+    turn.stay(state, Why::WaitingForCandidate { ready, needed })
 }
 
-/// The next batch: what the previous side no longer needs, and what the candidate may have.
-fn resized(state: State, ready: u32, step: Step) -> State {
+/// The next batch: what the previous side no longer needs, and what the candidate may have: everything when it is alone.
+fn resized(state: State, ready: u32, step: Step, is_alone: bool) -> State {
     let size = step_replicas(step, state.total);
     let carried = ready.min(state.counted);
     let whole = state.total.saturating_add(state.overhead);
@@ -106,6 +113,7 @@ fn resized(state: State, ready: u32, step: Step) -> State {
     };
     let allowed = state.allowed.min(kept.saturating_sub(carried).max(1));
     let requested = match step {
+        _ if is_alone => state.total,
         // The last replica of the candidate may come while one of the previous side is still up: neither goes below one.
         Step::Unavailable(_) if allowed <= 1 => state.total,
         Step::Surge(_) | Step::Unavailable(_) => state.total.min((whole + ahead).saturating_sub(allowed)),

@@ -11,12 +11,7 @@ const PATIENCE: u32 = 3;
 
 impl<'a> Side<'a> {
     /// A deployment, seen as a side of a promotion. `target` is how many replicas should run, as last decided.
-    pub fn of(
-        lifecycle: &'a Lifecycle,
-        observed: &Observed,
-        target: u32,
-        starts: &'a replica_set::Memory,
-    ) -> Self {
+    pub fn of(lifecycle: &'a Lifecycle, observed: &Observed, target: u32, starts: &'a replica_set::Memory) -> Self {
         Self {
             ready: observed.ready,
             alive: observed.alive(),

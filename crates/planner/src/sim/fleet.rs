@@ -111,7 +111,8 @@ impl Fleet {
     /// Ends the build badly.
     pub fn fail_build(&mut self, now: Timestamp) {
         if let Build::Pending { since } = self.state.lifecycle.build {
-            let reason = Reason { message: "no version of nosuch satisfies nosuch==1".into(), hint: None, detail: None };
+            let reason =
+                Reason { message: "no version of nosuch satisfies nosuch==1".into(), hint: None, detail: None };
             self.state.lifecycle = self.state.lifecycle.clone().build_finished(since, now, Err(reason));
             self.build_ends_at = None;
         }

@@ -4,6 +4,7 @@
 pub mod dice;
 pub mod fleet;
 pub mod rollout;
+pub mod rollout_script;
 pub mod script;
 
 use api::id::ReplicaId;

@@ -203,10 +203,16 @@ impl Rollout {
     /// Decides and acts until nothing is left to do in this moment.
     fn look(&mut self) -> Result<(), String> {
         for _ in 0..MOST_PASSES {
-            let mut has_changed = !self.is_over() && self.decide_and_save()?;
-            has_changed |= self.follow()?;
-            self.publish();
-            if !has_changed || self.is_over() {
+            if self.is_over() {
+                return Ok(());
+            }
+            let mut has_changed = self.decide_and_save()?;
+            // What follows on an end is not the promotion's any more.
+            if !self.is_over() {
+                has_changed |= self.follow()?;
+                self.publish();
+            }
+            if !has_changed {
                 return Ok(());
             }
         }
@@ -252,7 +258,7 @@ impl Rollout {
         let (now, elapsed_ms) = (self.now(), self.elapsed_ms);
         let percent = u64::from(self.published.unwrap_or(0));
         let for_candidate = u32::try_from(u64::from(self.requests) * percent / 100).unwrap_or(0);
-        let holds = self.targets.filter(|_| !self.is_over());
+        let holds = self.targets;
 
         let load = self.load(for_candidate, self.candidate_ready());
         let mut has_changed = self.candidate.look(now, elapsed_ms, load, holds.map(|targets| targets.candidate))?;

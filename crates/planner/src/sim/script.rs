@@ -38,11 +38,7 @@ impl Teller {
     fn run(&mut self, command: &str) -> Result<(), String> {
         let words: Vec<&str> = command.split_whitespace().collect();
         match words.as_slice() {
-            ["model", "loads", "in", time] => self.world.model = Model::Loads(millis(time)?),
-            ["model", "fails", "to", "load", "after", time] => self.world.model = Model::FailsToLoad(millis(time)?),
-            ["model", "crashes", "after", time] => self.world.model = Model::Crashes(millis(time)?),
-            ["model", "crashes", "loading", "after", time] => self.world.model = Model::CrashesLoading(millis(time)?),
-            ["model", "hangs"] => self.world.model = Model::Hangs,
+            ["model", behaviour @ ..] => self.world.model = model(behaviour)?,
             ["build", "takes", time] => self.world.builder = Builder::Succeeds(millis(time)?),
             ["build", "fails", "after", time] => self.world.builder = Builder::Fails(millis(time)?),
             ["settings", settings @ ..] => settings.iter().try_for_each(|setting| self.set(setting))?,
@@ -114,20 +110,32 @@ fn sentence(world: &World) -> String {
     format!("{status:<14} {} of {} ready, {why}{failure}", world.observed().ready, world.state().target)
 }
 
-fn clock(elapsed_ms: u64) -> String {
+/// How a model behaves, in words.
+pub(super) fn model(behaviour: &[&str]) -> Result<Model, String> {
+    Ok(match behaviour {
+        ["loads", "in", time] => Model::Loads(millis(time)?),
+        ["fails", "to", "load", "after", time] => Model::FailsToLoad(millis(time)?),
+        ["crashes", "after", time] => Model::Crashes(millis(time)?),
+        ["crashes", "loading", "after", time] => Model::CrashesLoading(millis(time)?),
+        ["hangs"] => Model::Hangs,
+        _ => return Err(format!("a model does not do this: {}", behaviour.join(" "))),
+    })
+}
+
+pub(super) fn clock(elapsed_ms: u64) -> String {
     let seconds = elapsed_ms / 1_000;
     format!("{}:{:02}:{:02}.{}", seconds / 3_600, seconds / 60 % 60, seconds % 60, elapsed_ms % 1_000 / 100)
 }
 
-fn number(text: &str) -> Result<u32, String> {
+pub(super) fn number(text: &str) -> Result<u32, String> {
     text.parse().map_err(|_| format!("not a number: {text}"))
 }
 
-fn whole_seconds(text: &str) -> Result<u32, String> {
+pub(super) fn whole_seconds(text: &str) -> Result<u32, String> {
     Ok(u32::try_from(millis(text)? / 1_000).unwrap_or(u32::MAX))
 }
 
-fn millis(text: &str) -> Result<u64, String> {
+pub(super) fn millis(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = match &text[digits.len()..] {
         "ms" => 1,
