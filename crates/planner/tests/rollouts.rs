@@ -164,12 +164,12 @@ fn live(seed: u64) -> Result<Rollout, String> {
     let mut dice = Dice::new(seed);
     let mut world = any_world(&mut dice);
     // Half of the worlds are shaken only when traffic moves already.
-    let quiet_s = if dice.one_in(2) { 900 } else { 0 };
-    for _ in 0..quiet_s {
+    let quiet_rounds = if dice.one_in(2) { 12 } else { 0 };
+    for _ in 0..quiet_rounds {
         if world.is_over() || world.state().percent > 0 {
             break;
         }
-        world.run_for(1_000)?;
+        world.run_for(5_000)?;
     }
     for _ in 0..dice.roll(30) {
         shake(&mut world, &mut dice)?;

@@ -216,7 +216,7 @@ fn release(turn: &Turn<'_>, state: State) -> Verdict {
                 _ if turn.is_previous_at_rest() => turn.swap(state),
                 Mode::Immediate => turn.swap(state),
                 Mode::Canary { .. } => canary::begin(turn, state),
-                Mode::Rolling { .. } => rolling::shift(turn, state),
+                Mode::Rolling { step, .. } => rolling::shift(turn, state, step),
             };
             let percent = turn.shown_percent(&next);
             turn.stay(next, Why::WaitingForGateways { percent })

@@ -26,10 +26,11 @@ pub struct Case<'a> {
 
 /// The first rule that a decision breaks, in words; none when it keeps them all.
 pub fn broken_rule(case: &Case<'_>) -> Option<&'static str> {
-    let rules: [(fn(&Case<'_>) -> bool, &'static str); 14] = [
+    let rules: [(fn(&Case<'_>) -> bool, &'static str); 15] = [
         (shares_are_percent, "a share lies between 0 and 100"),
         (traffic_goes_where_something_is_ready, "traffic goes where something is ready, or nothing is"),
         (weight_falls_before_replicas, "a side shrinks only when the gateways send it less"),
+        (what_stays_can_carry_its_share, "a side that shrinks keeps what its share needs"),
         (the_previous_side_can_carry_what_it_gets_back, "traffic goes back step by step to a side that can carry it"),
         (enough_stay_while_rolling, "while traffic moves, both sides together have the replicas that the load needs"),
         (no_more_than_a_step_is_added, "a rolling promotion asks for no more replicas than one step on top"),
@@ -113,6 +114,18 @@ fn weight_falls_before_replicas(case: &Case<'_>) -> bool {
     let was_released = !matches!(before.phase, Phase::Releasing);
     let shrinks = was_released && (after.allowed < before.allowed || after.requested < before.requested);
     !shrinks || case.is_published()
+}
+
+fn what_stays_can_carry_its_share(case: &Case<'_>) -> bool {
+    let (before, after) = (case.before, case.after());
+    let was_moving = matches!(before.phase, Phase::Holding { .. } | Phase::Growing);
+    if case.step().is_none() || !was_moving || !case.has_same_total() || after.allowed >= before.allowed {
+        return true;
+    }
+    let share = u64::from(100 - case.decision.output.candidate_percent);
+    // A percent is a whole number, and so are replicas.
+    let blurred = share.saturating_sub(1) * u64::from(after.total) / 100;
+    u64::from(after.allowed + rolling::tolerated(case.settings, after.total)) >= blurred
 }
 
 fn the_previous_side_can_carry_what_it_gets_back(case: &Case<'_>) -> bool {

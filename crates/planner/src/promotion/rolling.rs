@@ -57,13 +57,29 @@ pub(super) fn split(state: State, total: u32) -> State {
     State { total, requested, allowed, counted: state.counted.min(requested), ..state }
 }
 
-/// Gives the candidate the share that its ready replicas are of all.
-pub(super) fn shift(turn: &Turn<'_>, state: State) -> State {
+/// Gives the candidate the share that its ready replicas are of all those that will then be left: the previous side shrinks only
+/// when the gateways send it as little as it can carry afterwards.
+pub(super) fn shift(turn: &Turn<'_>, state: State, step: Step) -> State {
     let counted = turn.seen.candidate.ready.min(state.requested);
-    let all = u64::from(counted) + u64::from(state.allowed);
-    let percent = (u64::from(counted) * 100 + all / 2) / all.max(1);
-    let percent = u8::try_from(percent.clamp(1, 99)).unwrap_or(99);
+    let percent = share(counted, left_to_previous(&state, counted, step));
     State { counted, percent, phase: Phase::Holding { since: None }, ..state }
+}
+
+/// The candidate's part of all replicas, in percent. While both sides take part, both get something.
+fn share(candidate: u32, previous: u32) -> u8 {
+    let all = u64::from(candidate) + u64::from(previous);
+    let percent = (u64::from(candidate) * 100 + all / 2) / all.max(1);
+    u8::try_from(percent.clamp(1, 99)).unwrap_or(99)
+}
+
+/// What the previous side has to keep when the candidate carries this much.
+fn left_to_previous(state: &State, carried: u32, step: Step) -> u32 {
+    let whole = state.total.saturating_add(state.overhead);
+    let kept = match step {
+        Step::Surge(_) => whole,
+        Step::Unavailable(_) => whole.saturating_sub(step_replicas(step, state.total)),
+    };
+    state.allowed.min(kept.saturating_sub(carried).max(1))
 }
 
 /// Watches a share that has been shifted.
@@ -90,10 +106,11 @@ pub(super) fn grow(turn: &Turn<'_>, state: State, step: Step) -> Verdict {
         return turn.stay(turn.swap(state), Why::WaitingForGateways { percent: 100 });
     }
     if ready > state.counted {
-        let shifted = shift(turn, state);
+        let shifted = shift(turn, state, step);
         let percent = turn.shown_percent(&shifted);
         return turn.stay(shifted, Why::WaitingForGateways { percent });
     }
+    let state = relieved(turn, state, ready, step);
     let state = match turn.is_published(&state) {
         true => resized(state, ready, step, turn.previous_ready() == 0),
         false => state,
@@ -102,16 +119,23 @@ pub(super) fn grow(turn: &Turn<'_>, state: State, step: Step) -> Verdict {
     turn.stay(state, Why::WaitingForCandidate { ready, needed })
 }
 
+/// When the load has grown, and the previous side has grown with it before the candidate could, the candidate's share falls to what
+/// it can carry.
+fn relieved(turn: &Turn<'_>, state: State, ready: u32, step: Step) -> State {
+    let left = left_to_previous(&state, ready, step);
+    let is_whole = ready == state.counted && turn.previous_ready() >= left;
+    let percent = if is_whole { state.percent.min(share(ready, left)) } else { state.percent };
+    State { percent, ..state }
+}
+
 /// The next batch: what the previous side no longer needs, and what the candidate may have: everything when it is alone.
 fn resized(state: State, ready: u32, step: Step, is_alone: bool) -> State {
-    let size = step_replicas(step, state.total);
-    let carried = ready.min(state.counted);
+    let allowed = left_to_previous(&state, ready.min(state.counted), step);
     let whole = state.total.saturating_add(state.overhead);
-    let (kept, ahead) = match step {
-        Step::Surge(_) => (whole, size),
-        Step::Unavailable(_) => (whole.saturating_sub(size), 0),
+    let ahead = match step {
+        Step::Surge(_) => step_replicas(step, state.total),
+        Step::Unavailable(_) => 0,
     };
-    let allowed = state.allowed.min(kept.saturating_sub(carried).max(1));
     let requested = match step {
         _ if is_alone => state.total,
         // The last replica of the candidate may come while one of the previous side is still up: neither goes below one.
