@@ -260,7 +260,7 @@ pub(super) fn progress(promotion: &store::domain::Promotion) -> InProgressPromot
         Some(Ending::Succeeded | Ending::Canceled { .. }) | None => None,
     };
     InProgressPromotion {
-        status: status(promotion.state.status()),
+        status: status(ops::promotions::status(promotion)),
         percent_traffic_to_new_version: promotion.targets.candidate_percent,
         error_message,
         rolling_deploy: Some(mode(promotion.settings.mode) == PromotionMode::Rolling),
@@ -275,7 +275,7 @@ fn wire(view: View) -> Promotion {
     };
     Promotion {
         id: promotion.id.to_string(),
-        status: status(promotion.state.status()),
+        status: status(ops::promotions::status(&promotion)),
         mode: mode(promotion.settings.mode),
         in_place: promotion.settings.room == Room::InPlace,
         origin: match promotion.origin {

@@ -29,14 +29,15 @@ const ERRORS: [(&str, &str); 6] = [
     ("429", "Too many requests: `{\"error\", \"retry_after\"}`, in seconds"),
     ("500", "The server failed; its log has the cause under the answer's request id"),
 ];
+const BOTH: &[&str] = &["development", "production"];
 /// The routes of a deployment that the contract also lists under literal names in place of the id: what follows the id, and the
 /// names.
 const ALIASED: [(&str, &[&str]); 6] = [
-    ("", &["development", "production"]),
-    ("/autoscaling_settings", &["development", "production"]),
-    ("/activate", &["development", "production"]),
-    ("/deactivate", &["development", "production"]),
-    ("/retry", &["development", "production"]),
+    ("", BOTH),
+    ("/autoscaling_settings", BOTH),
+    ("/activate", BOTH),
+    ("/deactivate", BOTH),
+    ("/retry", BOTH),
     ("/promote", &["development"]),
 ];
 const BY_ID: &str = "/v1/models/{model_id}/deployments/{deployment_id}";

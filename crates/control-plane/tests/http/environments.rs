@@ -81,6 +81,13 @@ async fn a_change_of_settings_reaches_what_is_served() {
     assert_eq!(app.get(&one.path("")).await.ok()["autoscaling_settings"]["max_replica"], 5);
     assert_eq!(app.patch(&production, change).await.ok()["status"], "UNCHANGED");
     app.patch(&production, json!({ "autoscaling": {} })).await.is_invalid("unknown field `autoscaling`");
+    app.patch(&production, json!({ "promotion_settings": { "ramp_up_step_size": 1 } }))
+        .await
+        .is_invalid("unknown field `ramp_up_step_size`");
+    let both = json!({ "max_unavailable_percent": 20 });
+    app.patch(&production, json!({ "promotion_settings": { "rolling_deploy_config": both } }))
+        .await
+        .is_invalid("exactly one of them must be 0");
     app.patch(&production, json!({ "autoscaling_settings": { "min_replica": 6 } })).await.is_invalid("min_replica 6");
 }
 

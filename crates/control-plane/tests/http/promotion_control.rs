@@ -117,7 +117,7 @@ async fn signals_are_recorded_and_refused_where_they_make_no_sense() {
 }
 
 #[tokio::test]
-async fn what_has_ended_is_steered_no_more() {
+async fn what_is_about_to_end_is_steered_no_more_and_has_not_ended_before_the_environment_has_changed() {
     let app = TestApp::start().await;
     let (first, _) = in_promotion(&app, rolling()).await;
     let over = Phase::Ended { at: START, ending: Ending::Succeeded };
@@ -125,6 +125,10 @@ async fn what_has_ended_is_steered_no_more() {
     for verb in VERBS {
         control(&app, &first, verb).await.is_invalid("Environment production has no in progress promotion.");
     }
+    let status = async || app.get(&production(&first, "")).await.ok()["in_progress_promotion"]["status"].clone();
+    assert_eq!(status().await, "RAMPING_UP");
+    app.end_promotion(&first, "production", Ending::Succeeded).await;
+    assert_eq!(status().await, "SUCCEEDED");
 }
 
 #[tokio::test]

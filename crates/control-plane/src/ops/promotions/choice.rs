@@ -288,7 +288,10 @@ mod tests {
             copy(&[Reason::Redeploy], "1x2")
         );
         let other_type = Reason::InstanceType { has: "4x16".into(), needs: "1x2".into() };
-        assert_eq!(outcome(|_, one, _| one.instance_type = "4x16".into()), copy(&[other_type.clone()], "1x2"));
+        assert_eq!(
+            outcome(|_, one, _| one.instance_type = "4x16".into()),
+            copy(std::slice::from_ref(&other_type), "1x2")
+        );
         let all = outcome(|case, one, settings| {
             case.serves = Some("staging");
             one.kind = DeploymentKind::Development;

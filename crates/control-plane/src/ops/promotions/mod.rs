@@ -11,7 +11,7 @@ mod served_before;
 use std::collections::HashMap;
 
 use api::id::{DeploymentId, ModelId};
-use planner::Timestamp;
+use planner::{Timestamp, promotion::Status};
 use store::domain::{Environment, Promotion};
 
 pub(super) use self::retry::meant_for;
@@ -42,6 +42,15 @@ pub struct Side {
     pub id: DeploymentId,
     /// As it is now; none when it has been deleted.
     pub deployment: Option<deployments::View>,
+}
+
+/// Where a promotion stands. It has not ended before all that follows from its end is true.
+pub fn status(promotion: &Promotion) -> Status {
+    match (promotion.state.status(), promotion.ended_at) {
+        (Status::Succeeded, None) => Status::RampingUp,
+        (Status::Failed | Status::Canceled, None) => Status::RampingDown,
+        (status, _) => status,
+    }
 }
 
 /// The newest promotion of an environment.
