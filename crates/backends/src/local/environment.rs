@@ -234,7 +234,10 @@ impl Local {
         // Several indexes are searched like the reference does: the best version of any of them.
         let options = ["pip", "install", "--compile-bytecode", "--index-strategy", "unsafe-best-match", "--python"];
         arguments.extend(options.map(OsStr::new));
-        arguments.extend([python.as_os_str(), "-r".as_ref(), file.as_os_str()]);
+        arguments.push(python.as_os_str());
+        if !plan.source.is_empty() {
+            arguments.extend(["-r".as_ref(), file.as_os_str()]);
+        }
         if plan.adds_offered {
             let lines = requirements::offered(text, plan.interpreter.minor, bounds);
             replace(&offered, lines.as_bytes()).map_err(BuildError::Machine)?;

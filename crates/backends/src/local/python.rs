@@ -67,24 +67,31 @@ impl Local {
     }
 
     async fn installed(&self, minor: u8) -> Option<Interpreter> {
-        let known = || self.interpreters.lock().expect("no holder of this lock panics");
-        for candidate in self.candidates(minor) {
-            let before = known().get(&candidate).filter(|found| found.path.is_file()).cloned();
-            let found = match before {
-                Some(found) => found,
-                None => {
-                    let Some(found) = self.probe(&candidate).await else {
-                        continue;
-                    };
-                    known().insert(candidate, found.clone());
-                    found
-                }
+        let candidates = self.candidates(minor);
+        // One that has served before is taken without asking those in front of it again: a version manager's stand-in takes a fifth
+        // of a second to say that it has nothing to run.
+        if let Some(found) = candidates.iter().filter_map(|path| self.known(path)).find(|found| found.minor == minor) {
+            return Some(found);
+        }
+        for candidate in candidates {
+            if self.known(&candidate).is_some() {
+                continue;
+            }
+            let Some(found) = self.probe(&candidate).await else {
+                continue;
             };
+            self.interpreters.lock().expect("no holder of this lock panics").insert(candidate, found.clone());
             if found.minor == minor {
                 return Some(found);
             }
         }
         None
+    }
+
+    /// What a program has said of itself, unless its interpreter is gone by now.
+    fn known(&self, program: &Path) -> Option<Interpreter> {
+        let interpreters = self.interpreters.lock().expect("no holder of this lock panics");
+        interpreters.get(program).filter(|found| found.path.is_file()).cloned()
     }
 
     /// Programs that may be Python 3.`minor`, the likeliest first.

@@ -238,6 +238,31 @@ async fn a_missing_python_is_replaced_by_its_neighbour_or_fails_the_build() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_is_no_python_is_not_asked_at_each_build() {
+    let bench = Bench::new();
+    let asked = std::process::Command::new("python3")
+        .args(["-c", "import sys; print(sys.version_info[1], end='')"])
+        .output()
+        .unwrap();
+    let minor = String::from_utf8(asked.stdout).unwrap();
+    let (folder, asked) = (bench.path().join("stand-ins"), bench.path().join("asked"));
+    fs::create_dir(&folder).unwrap();
+    let stand_in = folder.join(format!("python3.{minor}"));
+    fs::write(&stand_in, format!("#!/bin/sh\necho asked >> {}\nexit 127\n", asked.display())).unwrap();
+    fs::set_permissions(&stand_in, fs::Permissions::from_mode(0o755)).unwrap();
+
+    let mut settings = bench.settings();
+    let path = settings.variables["PATH"].clone();
+    settings.variables.insert("PATH".into(), format!("{}:{path}", folder.display()));
+    let local = Local::open(settings).unwrap();
+    for _ in 0..3 {
+        let config = format!("{PLAIN_SERVER}python_version: py3{minor}\n");
+        local.build(bench.request(&config, &[]), Lines::new()).await.unwrap();
+    }
+    assert_eq!(fs::read_to_string(asked).unwrap().lines().count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn build_commands_run_in_the_app_with_the_environments_python() {
     let bench = Bench::new();
     let local = bench.local();
