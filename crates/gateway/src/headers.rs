@@ -68,8 +68,8 @@ pub(crate) fn to_replica(head: &mut request::Parts, target: PathAndQuery, id: &H
 pub(crate) fn to_meta<B>(request: &http::Request<B>) -> Vec<u8> {
     let mut meta = Vec::with_capacity(META_BYTES);
     let target = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
-    put_meta(&mut meta, link::METHOD.as_bytes(), request.method().as_str().as_bytes());
-    put_meta(&mut meta, link::TARGET.as_bytes(), target.as_bytes());
+    put_meta(&mut meta, b":method", request.method().as_str().as_bytes());
+    put_meta(&mut meta, b":path", target.as_bytes());
     for (name, value) in request.headers() {
         put_meta(&mut meta, name.as_str().as_bytes(), value.as_bytes());
     }

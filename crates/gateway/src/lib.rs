@@ -15,6 +15,7 @@ mod proxy;
 mod replica;
 mod request_id;
 mod route;
+mod seldom;
 mod serve;
 mod settings;
 mod table;

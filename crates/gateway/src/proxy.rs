@@ -348,7 +348,6 @@ async fn carry(upgrade: OnUpgrade, exchange: Exchange, idle: Duration) {
     let mut client = TokioIo::new(client);
     let (replica, already_read) = connection.into_stream();
     if client.write_all(&already_read).await.is_ok() {
-        tunnel(client, replica, idle).await;
+        tunnel(client, replica, idle, permit).await;
     }
-    drop(permit);
 }

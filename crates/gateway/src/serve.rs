@@ -35,6 +35,7 @@ use crate::{
     download::{BoxError, Payload},
     linger::Lingering,
     proxy,
+    seldom::Seldom,
 };
 
 /// How long to wait when the machine has no more sockets to give.
@@ -133,6 +134,27 @@ impl Tasks {
         let cut = self.cut.clone();
         self.tracker.spawn(async move { cut.run_until_cancelled(task).await });
     }
+
+    /// The next order to a connection; a look comes after `pause`.
+    async fn next_order(&self, is_leaving: bool, pause: Duration) -> Order {
+        tokio::select! {
+            biased;
+            () = self.cut.cancelled() => Order::Cut,
+            () = self.drain.cancelled(), if !is_leaving => Order::Leave,
+            () = sleep(pause) => Order::Look,
+        }
+    }
+}
+
+/// What a connection is told from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    /// End now.
+    Cut,
+    /// Finish what you have.
+    Leave,
+    /// Look whether anybody still uses you.
+    Look,
 }
 
 struct Server<F> {
@@ -164,34 +186,32 @@ where
         let mut connection = pin!(self.http.serve_connection_with_upgrades(stream, service));
         let mut seen = 0;
         let mut is_leaving = false;
-        let mut watch = pin!(sleep(settings.header_timeout));
+        let mut orders = Seldom::new(self.tasks.next_order(is_leaving, settings.header_timeout));
         loop {
-            tokio::select! {
+            let order = tokio::select! {
+                biased;
                 ended = connection.as_mut() => {
                     if let Err(error) = ended {
                         tracing::debug!(%error, %address, "a client's connection broke");
                     }
                     return;
                 }
-                () = self.tasks.cut.cancelled() => return,
-                () = self.tasks.drain.cancelled(), if !is_leaving => {
-                    is_leaving = true;
-                    connection.as_mut().graceful_shutdown();
-                    watch.as_mut().reset(tokio::time::Instant::now() + FAREWELL);
-                }
-                () = watch.as_mut() => {
-                    let is_quiet = requests.is_quiet_since(&mut seen);
-                    if is_quiet && (is_leaving || seen == 0) {
-                        return;
-                    }
-                    if is_quiet {
-                        is_leaving = true;
-                        connection.as_mut().graceful_shutdown();
-                    }
-                    let pause = if is_leaving { FAREWELL } else { settings.idle_timeout };
-                    watch.as_mut().reset(tokio::time::Instant::now() + pause);
-                }
+                order = &mut orders => order,
+            };
+            let has_to_go = match order {
+                Order::Cut => return,
+                Order::Leave => true,
+                Order::Look => requests.is_quiet_since(&mut seen),
+            };
+            if order == Order::Look && has_to_go && (is_leaving || seen == 0) {
+                return;
             }
+            if has_to_go {
+                is_leaving = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            let pause = if is_leaving { FAREWELL } else { settings.idle_timeout };
+            orders.set(self.tasks.next_order(is_leaving, pause));
         }
     }
 

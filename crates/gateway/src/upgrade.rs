@@ -11,7 +11,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 const BUFFER_BYTES: usize = 16 * 1024;
 
 /// Passes bytes between `client` and `replica`. Ends when either side does, when one fails, or after `idle` without a byte.
-pub(crate) async fn tunnel<C, R>(client: C, replica: R, idle: Duration)
+/// `slot` is given back then, before leave is taken: a client may take its time for that.
+pub(crate) async fn tunnel<C, R>(client: C, replica: R, idle: Duration, slot: impl Send)
 where
     C: AsyncRead + AsyncWrite,
     R: AsyncRead + AsyncWrite,
@@ -28,6 +29,7 @@ where
     if let Err(error) = ended {
         tracing::debug!(%error, "an upgraded connection broke");
     }
+    drop(slot);
     // Either may be gone, which is then what the shutdown would have told it.
     let _ = tokio::join!(to_client.shutdown(), to_replica.shutdown());
 }
@@ -64,13 +66,14 @@ mod tests {
     use tokio::{io::duplex, time::Instant};
 
     use super::*;
+    use crate::linger::Lingering;
 
     const IDLE: Duration = Duration::from_secs(100);
 
     #[tokio::test]
     async fn what_a_side_sent_before_it_ended_arrives() {
         let ((mut client, inner), (outer, mut replica)) = (duplex(64), duplex(64));
-        let tunnel = tokio::spawn(tunnel(inner, outer, IDLE));
+        let tunnel = tokio::spawn(tunnel(inner, outer, IDLE, ()));
         replica.write_all(b"last words").await.unwrap();
         drop(replica);
         let mut heard = String::new();
@@ -82,7 +85,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn only_silence_of_both_sides_ends_it() {
         let ((mut client, inner), (outer, mut replica)) = (duplex(64), duplex(64));
-        let tunnel = tokio::spawn(tunnel(inner, outer, IDLE));
+        let tunnel = tokio::spawn(tunnel(inner, outer, IDLE, ()));
         let start = Instant::now();
         for _ in 0..5 {
             tokio::time::advance(IDLE * 9 / 10).await;
@@ -92,5 +95,20 @@ mod tests {
         assert!(!tunnel.is_finished());
         tunnel.await.unwrap();
         assert!(start.elapsed() > IDLE * 5);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_its_time_to_leave_keeps_no_slot() {
+        let ((client, inner), (outer, replica)) = (duplex(64), duplex(64));
+        let (slot, given_back) = tokio::sync::oneshot::channel::<()>();
+        let leave = Duration::from_secs(10);
+        let start = Instant::now();
+        let tunnel = tokio::spawn(tunnel(Lingering::new(inner, leave), outer, IDLE, slot));
+        drop(replica);
+        assert!(given_back.await.is_err(), "the slot is dropped");
+        assert!(start.elapsed() < leave && !tunnel.is_finished());
+        tunnel.await.unwrap();
+        assert_eq!(start.elapsed(), leave);
+        drop(client);
     }
 }

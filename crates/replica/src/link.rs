@@ -8,11 +8,11 @@ use std::{
     rc::Rc,
 };
 
-use api::internal::link::{LONGEST_BODY, LONGEST_FRAME, METHOD, PROTOCOL, TARGET};
+use api::internal::link::{LONGEST_BODY, LONGEST_FRAME, PROTOCOL};
 use bytes::{Bytes, BytesMut};
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body as _;
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::BodyExt as _;
 use hyper::{body::Incoming, upgrade::Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::{
@@ -29,7 +29,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     body::{Body, response},
     http::{App, shutting_down},
-    protocol::{Frame, Kind, decode, encode, meta_pairs, put_meta},
+    protocol::{Frame, Kind, decode, encode, put_meta},
     truss::Truss,
 };
 
@@ -132,7 +132,7 @@ impl Link {
         match frame.kind {
             Kind::Request => {
                 let id = frame.id;
-                let task = tokio::task::spawn_local(self.clone().answer(id, request_of(frame)?));
+                let task = tokio::task::spawn_local(self.clone().answer(frame));
                 requests.insert(id, Running { task, is_paused: false });
             }
             Kind::Cancel => {
@@ -152,10 +152,11 @@ impl Link {
         Ok(())
     }
 
-    async fn answer(self: Rc<Self>, id: u32, request: Request<Full<Bytes>>) {
+    async fn answer(self: Rc<Self>, frame: Frame) {
+        let id = frame.id;
         let answer = match self.app.board.is_draining() {
             true => shutting_down(),
-            false => self.truss.answer(&self.app.board, request).await,
+            false => self.truss.answer_whole(&self.app.board, frame.meta, frame.body).await,
         };
         self.pass_on(id, answer).await;
         self.requests.borrow_mut().remove(&id);
@@ -233,21 +234,4 @@ impl Link {
             batch.clear();
         }
     }
-}
-
-/// The request in a frame.
-fn request_of(frame: Frame) -> io::Result<Request<Full<Bytes>>> {
-    let mut request = Request::new(Full::new(frame.body));
-    for (name, value) in meta_pairs(&frame.meta) {
-        if name == METHOD.as_bytes() {
-            *request.method_mut() = value.try_into().map_err(io::Error::other)?;
-        } else if name == TARGET.as_bytes() {
-            *request.uri_mut() = value.try_into().map_err(io::Error::other)?;
-        } else {
-            let name = HeaderName::from_bytes(name).map_err(io::Error::other)?;
-            let value = HeaderValue::from_maybe_shared(frame.meta.slice_ref(value)).map_err(io::Error::other)?;
-            request.headers_mut().append(name, value);
-        }
-    }
-    Ok(request)
 }

@@ -9,25 +9,21 @@ use std::{
 
 use api::{error::InferenceCode, internal::replica::Phase};
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
 
 use crate::{
     arena::{Outgoing, UNIT},
+    asked::{Asked, Hints, meta_of, request_of},
     body::{Body, ErrorCode, json, mark_error, response},
     calls::{Answer, CallError},
     channel::{Channel, Outbound, Payload},
     control::{Control, Loaded},
     http::inference_error,
-    protocol::{Operation, flag, meta_pairs, put_meta},
-    status::Board,
+    protocol::{Operation, flag, meta_pairs},
+    status::{Board, InFlight},
     websocket,
 };
-
-/// The body of a request, whichever way it came.
-pub trait Asked: http_body::Body<Data = Bytes> + Unpin + 'static {}
-
-impl<B: http_body::Body<Data = Bytes> + Unpin + 'static> Asked for B {}
 
 /// A model in our worker.
 pub struct Truss {
@@ -45,6 +41,23 @@ struct Model {
     channel: Rc<Channel>,
     control: Rc<Control>,
     loaded: Loaded,
+}
+
+impl Model {
+    /// Calls the worker and makes its answer one for HTTP.
+    async fn answer(&self, request: Outbound, in_flight: InFlight) -> Response<Body> {
+        let mut call = match self.channel.call(request).await {
+            Ok(call) => call,
+            Err(error) => return call_error(error),
+        };
+        match call.answer().await {
+            Ok(Answer { status, flags, meta, body }) => {
+                let body = body.map_or_else(|| Body::stream(call), Body::whole);
+                compose(status, flags, &meta, body.counted(in_flight))
+            }
+            Err(error) => call_error(error),
+        }
+    }
 }
 
 impl Truss {
@@ -140,23 +153,38 @@ impl Truss {
         };
         let in_flight = board.begin();
         let (parts, body) = request.into_parts();
-        let body = match self.read(body).await {
-            Ok(body) => body,
-            Err(refusal) => return *refusal,
-        };
-        let flags = flags_of(&parts.headers);
-        let outbound = Outbound { operation, flags, meta: meta_of(&parts, model.loaded.wants_headers), body };
-        let mut call = match model.channel.call(outbound).await {
-            Ok(call) => call,
-            Err(error) => return call_error(error),
-        };
-        match call.answer().await {
-            Ok(Answer { status, flags, meta, body }) => {
-                let body = body.map_or_else(|| Body::stream(call), Body::whole);
-                compose(status, flags, &meta, body.counted(in_flight))
+        match self.read(body).await {
+            Ok(body) => {
+                let (flags, meta) =
+                    (Hints::of_headers(&parts.headers).flags(), meta_of(&parts, model.loaded.wants_headers));
+                model.answer(Outbound { operation, flags, meta, body }, in_flight).await
             }
-            Err(error) => call_error(error),
+            Err(refusal) => *refusal,
         }
+    }
+
+    /// Answers a request that came whole over a link, with its head as meta.
+    pub async fn answer_whole(&self, board: &Rc<Board>, meta: Bytes, body: Bytes) -> Response<Body> {
+        let hints = Hints::of_meta(&meta);
+        let Some(operation) = hints.posted_to().and_then(operation_of) else {
+            return match request_of(&meta, body) {
+                Ok(request) => self.answer(board, request).await,
+                Err(error) => {
+                    let text = format!("the request is malformed: {error}");
+                    inference_error(StatusCode::BAD_REQUEST, &text, InferenceCode::ClientError)
+                }
+            };
+        };
+        let Some(model) = self.model.get() else {
+            return not_ready();
+        };
+        let size = body.len() as u64;
+        if size > self.max_body_bytes {
+            return too_large(size, self.max_body_bytes);
+        }
+        let (flags, body) = (hints.flags(), Payload::Inline(body));
+        let meta = if model.loaded.wants_headers { meta.to_vec() } else { hints.ids() };
+        model.answer(Outbound { operation, flags, meta, body }, board.begin()).await
     }
 
     async fn websocket<B: Asked>(&self, board: &Rc<Board>, request: Request<B>) -> Response<Body> {
@@ -243,46 +271,6 @@ fn operation_of(path: &str) -> Option<Operation> {
             return (is_predict && !name.contains('/')).then_some(Operation::Predict);
         }
     })
-}
-
-fn flags_of(headers: &HeaderMap) -> u8 {
-    let mut flags = 0;
-    if let Some(content_type) = headers.get(header::CONTENT_TYPE) {
-        let media_type = content_type.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
-        if media_type.trim_ascii().eq_ignore_ascii_case(b"application/octet-stream") {
-            flags |= flag::BINARY;
-        }
-    }
-    // OpenAI's clients accept JSON and still want a stream as a stream.
-    if headers.get(header::ACCEPT).is_some_and(|accept| accept == "application/json") {
-        let agent = headers.get(header::USER_AGENT).map(HeaderValue::as_bytes).unwrap_or_default();
-        if !agent.windows(6).any(|part| part.eq_ignore_ascii_case(b"openai")) {
-            flags |= flag::GATHER;
-        }
-    }
-    flags
-}
-
-static REQUEST_ID: HeaderName = HeaderName::from_static("x-baseten-request-id");
-static CHAIN_REQUEST_ID: HeaderName = HeaderName::from_static("x-baseten-chain-request-id");
-
-/// What the worker is told of a request beside its body: everything where the model may look, else what log lines need.
-fn meta_of(parts: &Parts, wants_headers: bool) -> Vec<u8> {
-    let mut meta = Vec::new();
-    if wants_headers {
-        put_meta(&mut meta, b":method", parts.method.as_str().as_bytes());
-        put_meta(&mut meta, b":path", parts.uri.path_and_query().map_or("/", |path| path.as_str()).as_bytes());
-        for (name, value) in &parts.headers {
-            put_meta(&mut meta, name.as_str().as_bytes(), value.as_bytes());
-        }
-    } else {
-        for name in [&REQUEST_ID, &CHAIN_REQUEST_ID] {
-            if let Some(value) = parts.headers.get(name) {
-                put_meta(&mut meta, name.as_str().as_bytes(), value.as_bytes());
-            }
-        }
-    }
-    meta
 }
 
 fn compose(status: u16, flags: u8, meta: &[u8], body: Body) -> Response<Body> {

@@ -24,7 +24,3 @@ pub const PATH: &str = "/_greenroom/link";
 pub const LONGEST_BODY: usize = 64 << 10;
 /// The longest frame, in bytes: a body and all headers.
 pub const LONGEST_FRAME: usize = 1 << 20;
-/// The method of a request, among its meta.
-pub const METHOD: &str = ":method";
-/// The path of a request with its query, among its meta.
-pub const TARGET: &str = ":path";

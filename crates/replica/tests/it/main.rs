@@ -3,6 +3,7 @@
 
 mod contract;
 mod life;
+mod link;
 mod model;
 mod sandbox;
 mod server;
