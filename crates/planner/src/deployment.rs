@@ -123,6 +123,45 @@ mod tests {
 
     const NOW: Timestamp = Timestamp(1_000_000);
 
+    fn built(run: Run) -> State {
+        let lifecycle = Lifecycle::pushed(NOW).build_finished(NOW, NOW, Ok("artifact".into()));
+        State {
+            lifecycle: Lifecycle { run, first_ready: Some(NOW), ..lifecycle },
+            target: 2,
+            starts: replica_set::Memory::default(),
+            scaling: autoscale::Memory::default(),
+        }
+    }
+
+    #[track_caller]
+    fn check_hold(run: Run, queued: u32, hold: Option<(u32, u32)>, target: u32, expected: Run) {
+        let load = autoscale::Load { queued, ..autoscale::Load::default() };
+        let hold = hold.map(|(min, max)| Hold { min, max });
+        let settings = autoscale::Settings { min_replica: 1, ..autoscale::Settings::default() };
+        let seen = Seen { replicas: &[], load, settings: &settings, hold, deploy_timeout_ms: 600_000 };
+        let next = decide(NOW, &built(run), &seen).next;
+        assert_eq!((next.target, next.lifecycle.run), (target, expected));
+    }
+
+    #[test]
+    fn a_hold_replaces_the_bounds_of_the_settings() {
+        let (serving, at_zero) = (Run::Serving { since: NOW }, Run::AtZero { since: NOW });
+        check_hold(serving.clone(), 0, Some((3, 3)), 3, serving.clone());
+        check_hold(serving.clone(), 50, Some((3, 3)), 3, serving);
+        check_hold(at_zero, 0, Some((3, 3)), 3, Run::Waking { since: NOW });
+        check_hold(Run::Idle, 0, Some((3, 5)), 3, Run::Starting { since: NOW });
+    }
+
+    #[test]
+    fn what_is_held_back_has_no_replica_although_requests_wait() {
+        let at_zero = Run::AtZero { since: NOW };
+        check_hold(Run::Serving { since: NOW }, 5, Some((0, 0)), 0, at_zero.clone());
+        check_hold(Run::Waking { since: NOW }, 5, Some((0, 0)), 0, at_zero.clone());
+        check_hold(at_zero.clone(), 5, Some((0, 0)), 0, at_zero.clone());
+        check_hold(Run::Starting { since: NOW }, 5, Some((0, 0)), 0, Run::Idle);
+        check_hold(at_zero, 5, None, 1, Run::Waking { since: NOW });
+    }
+
     #[test]
     fn a_failure_explains_itself() {
         let reason = Reason { message: "`load` raised ValueError: boom".into(), hint: None, detail: None };

@@ -244,3 +244,57 @@ fn promotions_in_a_fair_world_succeed() {
         assert_eq!(world.state().ending(), Some(&Ending::Succeeded), "seed {seed}: {:?}", world.state());
     }
 }
+
+/// What the previous side needs at least for its share, when whole replicas and whole percents are the only ones there are.
+fn least_for_its_share(world: &Rollout, published_percent: u8) -> u32 {
+    let total = world.state().total;
+    let share = u32::from(100 - published_percent).saturating_sub(1);
+    let tolerated = match world.settings().mode {
+        Mode::Rolling { step: Step::Unavailable(percent), .. } => (total * percent).div_ceil(100).max(1),
+        _ => 0,
+    };
+    (share * total / 100).saturating_sub(tolerated)
+}
+
+#[test]
+fn whatever_the_candidate_does_the_previous_side_carries_its_share() {
+    let mut in_order = 0;
+    for seed in 0..20_000 {
+        let mut dice = Dice::new(seed);
+        let count = 1 + number(&mut dice, 8);
+        let settings = Settings { room: Room::Beside, ..any_settings(&mut dice) };
+        let autoscaling =
+            autoscale::Settings { min_replica: count, max_replica: count, ..autoscale::Settings::default() };
+        let mut candidate = Fleet::built(BEGINNING, autoscaling.clone());
+        candidate.model = any_model(&mut dice);
+        let previous = Fleet::serving(BEGINNING, count, autoscaling.clone());
+        let mut world = Rollout::new(settings, autoscaling, candidate, Some(previous), count);
+        let mut gives_back_at_once = false;
+        for _ in 0..30 {
+            match dice.roll(8) {
+                0 => world.candidate.model = any_model(&mut dice),
+                1 => world.candidate.kill(world.elapsed_ms, 1 + number(&mut dice, 4)),
+                2 => world.restart_shell(),
+                3 => {
+                    let _is_obeyed =
+                        world.command(one_of(&mut dice, &[Command::Pause, Command::Resume, Command::Cancel]));
+                }
+                _ => {}
+            }
+            let result = world.run_for_and(dice.roll(40_000), |world| {
+                let ready = world.previous.as_ref().map_or(0, |previous| previous.side().ready);
+                // All of the candidate is gone: there is nobody else to give its share to.
+                gives_back_at_once |= world.candidate.side().ready == 0 && world.state().percent > 0;
+                gives_back_at_once |= world.candidate.side().ready == 0 && ready < count;
+                if let Some(percent) = world.published_percent().filter(|percent| *percent < 100 && !gives_back_at_once)
+                {
+                    let least = least_for_its_share(world, percent);
+                    assert!(ready >= least, "seed {seed}: {ready} of {least} at {percent} %: {:?}", world.state());
+                }
+            });
+            result.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        }
+        in_order += u32::from(!gives_back_at_once);
+    }
+    assert!(in_order > 10_000, "{in_order}");
+}

@@ -36,3 +36,37 @@ fn failure<'a>(lifecycle: &'a Lifecycle, observed: &Observed, starts: &'a replic
     let keeps_ending = starts.failures >= PATIENCE && observed.ready == 0;
     keeps_ending.then(|| starts.last_failure.as_deref().unwrap_or("its replicas keep ending"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Timestamp,
+        lifecycle::{Reason, Run},
+    };
+
+    const NOW: Timestamp = Timestamp(1_000_000);
+
+    #[track_caller]
+    fn check(lifecycle: &Lifecycle, ready: u32, failures: u32, expected: Option<&str>) {
+        let observed = Observed { ready, ..Observed::default() };
+        let last_failure = (failures > 0).then(|| "killed by signal 9".to_owned());
+        let starts = replica_set::Memory { failures, last_failure, ..replica_set::Memory::default() };
+        assert_eq!(Side::of(lifecycle, &observed, 1, &starts).failure, expected);
+    }
+
+    #[test]
+    fn a_side_is_broken_when_it_certainly_cannot_serve() {
+        let reason = Reason { message: "boom".into(), hint: None, detail: None };
+        let pushed = Lifecycle::pushed(NOW);
+        let built = pushed.clone().build_finished(NOW, NOW, Ok("artifact".into()));
+        check(&pushed, 0, 0, None);
+        check(&pushed.clone().build_finished(NOW, NOW, Err(reason.clone())), 0, 0, Some("boom"));
+        check(&pushed.clone().stop_build(NOW).expect("it is being built"), 0, 0, Some("its build was stopped"));
+        check(&built.clone().deactivate(), 0, 0, Some("it is deactivated"));
+        check(&Lifecycle { run: Run::Failed { at: NOW, reason }, ..built.clone() }, 0, 0, Some("boom"));
+        check(&built, 0, 2, None);
+        check(&built, 0, 3, Some("killed by signal 9"));
+        check(&built, 1, 3, None);
+    }
+}
