@@ -24,9 +24,12 @@ pub struct Case<'a> {
     pub decision: &'a Decision<(State, Memory), Targets, Why>,
 }
 
+/// Whether a case keeps a rule.
+type Rule = fn(&Case<'_>) -> bool;
+
 /// The first rule that a decision breaks, in words; none when it keeps them all.
 pub fn broken_rule(case: &Case<'_>) -> Option<&'static str> {
-    let rules: [(fn(&Case<'_>) -> bool, &'static str); 15] = [
+    let rules: [(Rule, &'static str); 15] = [
         (shares_are_percent, "a share lies between 0 and 100"),
         (traffic_goes_where_something_is_ready, "traffic goes where something is ready, or nothing is"),
         (weight_falls_before_replicas, "a side shrinks only when the gateways send it less"),
