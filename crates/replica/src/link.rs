@@ -8,7 +8,7 @@ use std::{
     rc::Rc,
 };
 
-use api::internal::link::{LONGEST_BODY, LONGEST_FRAME, PROTOCOL};
+use api::internal::link::{LONGEST_BODY, LONGEST_FRAME, LONGEST_META, PROTOCOL};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body as _;
@@ -170,6 +170,9 @@ impl Link {
         let mut meta = Vec::with_capacity(128);
         for (name, value) in &head.headers {
             put_meta(&mut meta, name.as_str().as_bytes(), value.as_bytes());
+        }
+        if meta.len() > LONGEST_META {
+            return self.send(id, Kind::Abort, 0, b"", b"");
         }
         let length = body.size_hint().exact();
         if length.is_some_and(|length| length <= LONGEST_BODY as u64) {

@@ -24,3 +24,5 @@ pub const PATH: &str = "/_greenroom/link";
 pub const LONGEST_BODY: usize = 64 << 10;
 /// The longest frame, in bytes: a body and all headers.
 pub const LONGEST_FRAME: usize = 1 << 20;
+/// The longest meta, in bytes; an answer with a longer head is broken off.
+pub const LONGEST_META: usize = LONGEST_FRAME - LONGEST_BODY - super::frame::HEADER_LENGTH;

@@ -21,7 +21,7 @@ use crate::support::{Draft, PATIENCE, Replica, request};
 
 const MODEL: &str = r#"
 import asyncio
-from fastapi import Request
+from fastapi import Request, Response
 class Model:
     async def predict(self, inputs, request: Request):
         kind = inputs.get("kind")
@@ -35,6 +35,8 @@ class Model:
                 print("told that nobody waits", flush=True)
                 raise
             return "waited"
+        if kind == "large head":
+            return Response(b"", headers={"x-large": "x" * (1 << 20)})
         if kind == "long":
             return "x" * inputs["length"]
         if kind == "stream":
@@ -136,6 +138,9 @@ async fn a_model_sees_the_head_of_a_request_as_over_plain_http() {
     assert_eq!(link.expect(Kind::Response).await.detail, 404);
     link.send(3, Kind::Request, &head("POST", "not a path"), b"").await;
     assert_eq!(link.expect(Kind::Response).await.detail, 400);
+    // One answer that fits into no frame is broken off; the link goes on.
+    link.ask(4, r#"{"kind": "large head"}"#).await;
+    link.expect(Kind::Abort).await;
     link.ask(4, "not JSON").await;
     assert_eq!(link.expect(Kind::Response).await.detail, 400);
 }
