@@ -205,6 +205,19 @@ pub struct Environment {
     pub generation: u64,
 }
 
+/// The environments of one name in all models of a team, and who may change them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnvironmentGroup {
+    /// The team.
+    pub team_id: TeamId,
+    /// The environments' name.
+    pub name: String,
+    /// Whether only administrators and the users below may change them.
+    pub is_restricted: bool,
+    /// Those users.
+    pub user_ids: Vec<UserId>,
+}
+
 /// A replica that was ordered, and what was last seen of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Replica {

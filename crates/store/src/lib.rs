@@ -13,6 +13,7 @@ mod columns;
 mod database;
 mod deployments;
 pub mod domain;
+mod environment_groups;
 mod environments;
 mod error;
 mod keys;

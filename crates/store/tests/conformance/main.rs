@@ -3,6 +3,7 @@
 
 mod audit;
 mod deployments;
+mod environment_groups;
 mod environments;
 mod keys;
 mod logs;
@@ -53,6 +54,7 @@ on_every_store! {
         a_change_that_fails_saves_nothing,
         a_deployment_that_an_environment_serves_is_not_deleted,
         everything_reads_back_as_written;
+    environment_groups: the_last_word_on_a_group_counts;
     environments:
         putting_a_deployment_on_stage_clears_its_target,
         who_leaves_the_stage_goes_to_zero_and_who_enters_takes_its_settings,

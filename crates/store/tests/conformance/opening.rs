@@ -30,7 +30,8 @@ pub async fn an_older_database_is_brought_up_to_date(database: Database) {
     for sql in [
         "DROP TABLE promotions",
         "ALTER TABLE replicas DROP COLUMN environment",
-        "DELETE FROM _sqlx_migrations WHERE version = 2",
+        "DROP TABLE environment_groups",
+        "DELETE FROM _sqlx_migrations WHERE version > 1",
     ] {
         sqlx::query(sql).execute(&pool).await.unwrap();
     }
