@@ -1,10 +1,7 @@
 //! Translates the configuration into what each room is told.
 
 use backends::local;
-use planner::{
-    placement::{self, InstanceType},
-    time::Clock,
-};
+use planner::{placement, time::Clock};
 use store::{Bucket, Location};
 
 use crate::{
@@ -70,11 +67,6 @@ pub fn controller(settings: &config::Server) -> Result<controller::Settings> {
     controller.max_body_bytes = settings.max_body;
     controller.log_retention = settings.log_retention;
     controller.shutdown_limit = settings.shutdown_grace;
-    controller.instance_limits = placement::cpu_catalogue().iter().map(instance_limits).collect();
+    controller.instance_types = placement::cpu_catalogue();
     Ok(controller)
-}
-
-fn instance_limits(kind: &InstanceType) -> (String, controller::InstanceLimits) {
-    let limits = controller::InstanceLimits { memory_bytes: kind.memory_mib << 20, millicpu: kind.millicpu };
-    (kind.id.clone(), limits)
 }

@@ -18,9 +18,10 @@ use crate::{
     garbage::Garbage,
     logs::Logs,
     observe::Observe,
+    promotions::Promotions,
     publish::Publish,
     shared::Shared,
-    stage::Stage,
+    tell::Tell,
 };
 
 /// How often a server that does not lead asks, and one that leads makes sure.
@@ -160,7 +161,8 @@ fn start_tasks(shared: &Shared, board: &Board, stop: &watch::Receiver<bool>) -> 
     tasks.spawn(driver.clone().run(Builds::new(shared.clone()), bells.builds.clone()));
     tasks.spawn(driver.clone().run(Deployments::new(shared.clone()), bells.deployments.clone()));
     tasks.spawn(driver.clone().run(Publish { shared: shared.clone() }, bells.routes.clone()));
-    tasks.spawn(driver.clone().run(Stage { shared: shared.clone() }, bells.stage.clone()));
+    tasks.spawn(driver.clone().run(Promotions::new(shared.clone()), bells.promotions.clone()));
+    tasks.spawn(driver.clone().run(Tell::new(shared.clone()), bells.tell.clone()));
     tasks.spawn(driver.run(Logs::new(shared.clone()), bells.logs.clone()));
     tasks.spawn(slow_driver.run(Garbage { shared: shared.clone() }, Bell::default()));
     tasks
@@ -169,17 +171,16 @@ fn start_tasks(shared: &Shared, board: &Board, stop: &watch::Receiver<bool>) -> 
 /// Who is woken by what.
 fn start_wakers(shared: &Shared) -> JoinSet<()> {
     let bells = &shared.bells;
-    let by_topic: [(Topic, Vec<Bell>); 4] = [
-        (
-            Topic::Deployments,
-            vec![bells.builds.clone(), bells.deployments.clone(), bells.stage.clone(), bells.routes.clone()],
-        ),
-        (Topic::Environments, vec![bells.stage.clone(), bells.routes.clone()]),
-        (Topic::Replicas, vec![bells.deployments.clone(), bells.routes.clone(), bells.observe.clone()]),
-        (Topic::Keys, vec![bells.routes.clone()]),
+    let by_topic: [(Topic, &[&Bell]); 5] = [
+        (Topic::Deployments, &[&bells.builds, &bells.deployments, &bells.promotions, &bells.routes, &bells.tell]),
+        (Topic::Environments, &[&bells.promotions, &bells.routes, &bells.tell]),
+        (Topic::Promotions, &[&bells.promotions, &bells.deployments, &bells.routes, &bells.tell]),
+        (Topic::Replicas, &[&bells.deployments, &bells.promotions, &bells.routes, &bells.observe, &bells.tell]),
+        (Topic::Keys, &[&bells.routes]),
     ];
     let mut wakers = JoinSet::new();
     for (topic, bells) in by_topic {
+        let bells: Vec<Bell> = bells.iter().copied().cloned().collect();
         let mut changes = shared.parts.store.changes(&[topic]);
         wakers.spawn(async move {
             loop {
@@ -196,11 +197,13 @@ fn start_wakers(shared: &Shared) -> JoinSet<()> {
             observe.ring();
         }
     });
-    let (gateways, deployments) = (shared.parts.gateways.clone(), bells.deployments.clone());
+    let gateways = shared.parts.gateways.clone();
+    let (deployments, promotions) = (bells.deployments.clone(), bells.promotions.clone());
     wakers.spawn(async move {
         loop {
             gateways.activity().await;
             deployments.ring();
+            promotions.ring();
         }
     });
     wakers

@@ -3,27 +3,38 @@
 //! asked to do a thing: it finds out.
 #![forbid(unsafe_code)]
 
+mod belonging;
 mod build_log;
 mod builds;
+mod capacity;
 mod catalogue;
 mod controller;
 mod deployments;
 mod driver;
 mod error;
 mod facts;
+#[cfg(test)]
+mod fixtures;
 mod garbage;
 mod gateways;
+mod grants;
+mod holds;
+mod loads;
 mod logs;
 mod observe;
+mod orders;
+mod promotions;
 mod publish;
+mod pushes;
 mod routes;
 mod settings;
 mod shared;
-mod stage;
+mod splits;
+mod tell;
 mod template;
 
 pub use controller::{Controller, Handle, Shutdown};
 pub use driver::TaskStatus;
 pub use error::Error;
 pub use gateways::Gateways;
-pub use settings::{Entropy, InstanceLimits, Parts, Settings};
+pub use settings::{Entropy, Parts, Settings};

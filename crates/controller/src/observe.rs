@@ -142,7 +142,9 @@ impl Observe {
         });
         if is_new {
             bells.deployments.ring();
+            bells.promotions.ring();
             bells.routes.ring();
+            bells.tell.ring();
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::{
     catalogue::Entry,
     driver::{Next, Task},
     facts,
+    holds::Holds,
     routes::{self, Deployed, Picture},
     shared::{Observation, Published, Shared},
     template,
@@ -33,15 +34,24 @@ impl Task for Publish {
             return Ok(Next::IDLE);
         };
         let store = &self.shared.parts.store;
+        // Promotions before environments: one that ends in between has given its traffic over already, whichever way it ended.
+        let promotions = store.active_promotions().await?;
         let models = store.models(&ModelFilter::default()).await?;
         let environments = store.environments(None).await?;
         let keys = store.keys().await?;
         let entries = self.shared.catalogue.read().await?;
         let replicas = facts::by_deployment(store.replicas(None).await?);
 
+        let holds = Holds::new(&promotions, &environments);
         let deployed: Vec<Deployed<'_>> =
-            entries.values().map(|entry| self.deployed(entry, &replicas, &observation)).collect();
-        let picture = Picture { models: &models, environments: &environments, deployments: &deployed, keys: &keys };
+            entries.values().map(|entry| self.deployed(entry, &holds, &replicas, &observation)).collect();
+        let picture = Picture {
+            models: &models,
+            environments: &environments,
+            promotions: &promotions,
+            deployments: &deployed,
+            keys: &keys,
+        };
         let published = self.shared.published();
         let Some(table) = routes::table(&picture, published.as_ref().map(|published| &published.table)) else {
             return Ok(Next::IDLE);
@@ -50,8 +60,9 @@ impl Task for Publish {
         let listed = table.deployments.values().flat_map(|route| &route.replicas);
         let replicas = listed.map(|endpoint| endpoint.replica_id.clone()).collect();
         self.shared.published.send_replace(Some(Arc::new(Published { table, replicas })));
-        // Replicas that have left the table may be told to stop now.
+        // Replicas that have left the table may be told to stop now, and what waits for a share has it.
         self.shared.bells.deployments.ring();
+        self.shared.bells.promotions.ring();
         Ok(Next::IDLE)
     }
 }
@@ -60,6 +71,7 @@ impl Publish {
     fn deployed<'a>(
         &self,
         entry: &'a Entry,
+        holds: &Holds<'_>,
         replicas: &HashMap<DeploymentId, Vec<Replica>>,
         observation: &Observation,
     ) -> Deployed<'a> {
@@ -75,7 +87,7 @@ impl Publish {
             deployment,
             status: lifecycle::status(&deployment.lifecycle, &counts),
             endpoints: replicas.iter().filter_map(endpoint).collect(),
-            slots_per_replica: template::slots_per_replica(deployment, &entry.config),
+            slots_per_replica: template::slots_per_replica(&holds.of(deployment), &entry.config),
             limits: template::request_limits(&self.shared.settings),
         }
     }

@@ -1,9 +1,9 @@
 //! What an operator may tune, and what a controller is made of.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use backends::Backend;
-use planner::Clock;
+use planner::{Clock, capacity::Capacity, placement::InstanceType};
 use store::{Blobs, Store};
 
 use crate::Gateways;
@@ -48,7 +48,11 @@ pub struct Settings {
     /// Files that a model process may have open.
     pub open_files: u64,
     /// What a replica of each instance type may use. A type that is not here is limited to what the config asks for.
-    pub instance_limits: BTreeMap<String, InstanceLimits>,
+    pub instance_types: Vec<InstanceType>,
+    /// What all replicas may use together; a replica that does not fit waits.
+    pub capacity: Capacity,
+    /// How long a candidate must have been ready before it gets its first traffic.
+    pub min_ready: Duration,
     /// Where archives stand in the blob store; below it, what no deployment refers to is removed after a day.
     pub archive_prefix: String,
     /// How long log lines are kept.
@@ -71,7 +75,9 @@ impl Settings {
             max_body_bytes: 100 * 1000 * 1000,
             max_queued: 10_000,
             open_files: 65_536,
-            instance_limits: BTreeMap::new(),
+            instance_types: Vec::new(),
+            capacity: Capacity::default(),
+            min_ready: Duration::ZERO,
             archive_prefix: "archives".into(),
             log_retention: Duration::from_secs(7 * 24 * 3600),
             log_max_bytes: 4 << 30,
@@ -86,15 +92,6 @@ impl Settings {
     pub(crate) fn shutdown_limit_ms(&self) -> u64 {
         millis(self.shutdown_limit)
     }
-}
-
-/// What a replica of an instance type may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct InstanceLimits {
-    /// Memory of the whole process group.
-    pub memory_bytes: u64,
-    /// Thousandths of a CPU.
-    pub millicpu: u64,
 }
 
 /// A duration in whole milliseconds.

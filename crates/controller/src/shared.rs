@@ -66,7 +66,8 @@ pub(crate) struct Bells {
     pub observe: Bell,
     pub logs: Bell,
     pub deployments: Bell,
-    pub stage: Bell,
+    pub promotions: Bell,
+    pub tell: Bell,
     pub routes: Bell,
 }
 

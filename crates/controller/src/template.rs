@@ -12,7 +12,7 @@ use backends::ReplicaTemplate;
 use secrecy::ExposeSecret;
 use store::domain::{Deployment, SecretValues, fold_secret_name};
 
-use crate::Settings;
+use crate::{Settings, holds::InForce};
 
 /// Requests that a lone replica may hold beyond those inside `predict`, so that it is never idle between two.
 const READ_AHEAD: u32 = 64;
@@ -29,7 +29,7 @@ pub(crate) fn replica(
         replica_id: id,
         deployment_id: deployment.id.clone(),
         model_id: deployment.model_id.clone(),
-        environment: environment.map(|name| serde_json::json!({ "name": name })),
+        environment: environment.map(self::environment),
         program: (),
         environment_variables: config
             .allowed_environment_variables()
@@ -45,6 +45,11 @@ pub(crate) fn replica(
     }
 }
 
+/// An environment as its model sees it.
+pub(crate) fn environment(name: &str) -> serde_json::Value {
+    serde_json::json!({ "name": name })
+}
+
 /// The values of the secrets that the config declares, where the team has them. Nothing that is not declared.
 pub(crate) fn secrets(config: &TrussConfig, values: &SecretValues) -> Secrets {
     let value = |name: &String| {
@@ -56,9 +61,9 @@ pub(crate) fn secrets(config: &TrussConfig, values: &SecretValues) -> Secrets {
 
 /// How many requests a gateway gives one replica at a time. While others could share the work, a request that is not inside
 /// `predict` waits at the gateway, where the next free replica finds it; a lone replica reads ahead instead.
-pub(crate) fn slots_per_replica(deployment: &Deployment, config: &TrussConfig) -> u32 {
-    let useful = config.runtime.predict_concurrency.max(deployment.autoscaling.concurrency_target).max(1);
-    match deployment.autoscaling.max_replica {
+pub(crate) fn slots_per_replica(in_force: &InForce, config: &TrussConfig) -> u32 {
+    let useful = config.runtime.predict_concurrency.max(in_force.settings.concurrency_target).max(1);
+    match in_force.most() {
         0 | 1 => useful.saturating_add(READ_AHEAD),
         _ => useful,
     }
@@ -86,8 +91,9 @@ fn start_timeout_ms(deployment: &Deployment, config: &TrussConfig) -> u64 {
 }
 
 fn limits(deployment: &Deployment, config: &TrussConfig, settings: &Settings) -> Limits {
-    let (memory_bytes, millicpu) = match settings.instance_limits.get(&deployment.instance_type) {
-        Some(of_type) => (of_type.memory_bytes, of_type.millicpu),
+    let (memory_bytes, millicpu) = match settings.instance_types.iter().find(|kind| kind.id == deployment.instance_type)
+    {
+        Some(kind) => (kind.memory_mib << 20, kind.millicpu),
         None => (config.resources.memory.bytes(), config.resources.cpu.millicpu()),
     };
     Limits { memory_bytes: Some(memory_bytes), millicpu: Some(millicpu), open_files: settings.open_files }

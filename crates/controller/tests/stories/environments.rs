@@ -8,23 +8,13 @@ use store::domain::{Component, DeploymentKind, Environment, PRODUCTION};
 
 use crate::world::World;
 
-async fn until_serves(world: &World, model: &api::id::ModelId, environment: &str, id: &api::id::DeploymentId) {
-    world
-        .eventually(&format!("{environment} serves {id}"), || async {
-            let table = world.gateway.table.borrow().clone()?;
-            let split = table.models.get(model)?.environments.get(environment)?.clone()?;
-            (split.stable == *id && world.current(model, environment).await.as_ref() == Some(id)).then_some(())
-        })
-        .await;
-}
-
 #[tokio::test]
 async fn a_push_for_an_environment_replaces_what_serves_it_which_then_rests() {
     let world = World::new().await;
     let _controller = world.start();
     let first = world.push_model_with("iris", |push| push.autoscaling.min_replica = 1).await;
     world.until_active(&first.id).await;
-    until_serves(&world, &first.model_id, PRODUCTION, &first.id).await;
+    world.until_serves(&first.model_id, PRODUCTION, &first.id).await;
     world.set_autoscaling(&first.id, |settings| settings.min_replica = 1).await;
 
     world.advance(Duration::from_secs(1));
@@ -32,7 +22,7 @@ async fn a_push_for_an_environment_replaces_what_serves_it_which_then_rests() {
     let replica = world.until_started(&second.id, &[]).await;
     assert_eq!(world.current(&first.model_id, PRODUCTION).await.as_ref(), Some(&first.id), "until it is ready");
     world.backend.ready(&replica);
-    until_serves(&world, &first.model_id, PRODUCTION, &second.id).await;
+    world.until_serves(&first.model_id, PRODUCTION, &second.id).await;
 
     world.until_status(&first.id, Status::ScaledToZero).await;
     world
@@ -48,7 +38,7 @@ async fn a_push_without_an_environment_leaves_production_alone() {
     let controller = world.start();
     let first = world.push_model("iris").await;
     world.until_active(&first.id).await;
-    until_serves(&world, &first.model_id, PRODUCTION, &first.id).await;
+    world.until_serves(&first.model_id, PRODUCTION, &first.id).await;
 
     let second = world.push(&first.model_id, |_| {}).await;
     let replica = world.until_started(&second.id, &[]).await;
@@ -67,7 +57,7 @@ async fn an_older_push_that_is_ready_later_does_not_replace_a_newer_one() {
     world.advance(Duration::from_secs(1));
     let newer = world.push(&older.model_id, |push| push.target_environment = Some(PRODUCTION.into())).await;
     world.until_active(&newer.id).await;
-    until_serves(&world, &older.model_id, PRODUCTION, &newer.id).await;
+    world.until_serves(&older.model_id, PRODUCTION, &newer.id).await;
 
     world.backend.ready(&late);
     world
@@ -102,7 +92,7 @@ async fn a_failed_first_push_never_holds_production() {
 
     let good = world.push(&broken.model_id, |push| push.target_environment = Some(PRODUCTION.into())).await;
     world.until_active(&good.id).await;
-    until_serves(&world, &broken.model_id, PRODUCTION, &good.id).await;
+    world.until_serves(&broken.model_id, PRODUCTION, &good.id).await;
 }
 
 #[tokio::test]
@@ -174,7 +164,7 @@ async fn an_environment_with_its_own_settings_lends_them_to_what_it_serves() {
         Some(serde_json::json!({"name": "staging"}))
     );
     world.backend.ready(&replica);
-    until_serves(&world, &first.model_id, "staging", &pushed.id).await;
+    world.until_serves(&first.model_id, "staging", &pushed.id).await;
     world
         .eventually("two replicas run", || async {
             let live = world.backend.live();

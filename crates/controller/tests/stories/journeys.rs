@@ -75,11 +75,13 @@ async fn a_replica_knows_its_environment_its_variables_and_only_declared_secrets
 #[tokio::test]
 async fn without_traffic_it_goes_to_zero_and_a_waiting_request_wakes_it() {
     let world = World::new().await;
-    let _controller = world.start();
+    let controller = world.start();
     let pushed = world.push_model("iris").await;
     let first = world.until_active(&pushed.id).await;
+    world.until_serves(&pushed.model_id, PRODUCTION, &pushed.id).await;
 
     // The delay counts from the first look without load.
+    world.settle(&controller).await;
     world.advance(Duration::from_secs(1));
     world.advance(Duration::from_secs(899));
     assert_eq!(world.backend.live(), std::slice::from_ref(&first));

@@ -43,8 +43,15 @@ use crate::spy::Spy;
 
 /// How long a condition may take to come true, however slow the machine.
 const PATIENCE: Duration = Duration::from_secs(30);
-const EVERYTHING: [Topic; 6] =
-    [Topic::Deployments, Topic::Environments, Topic::Replicas, Topic::Keys, Topic::Secrets, Topic::Logs];
+const EVERYTHING: [Topic; 7] = [
+    Topic::Deployments,
+    Topic::Environments,
+    Topic::Promotions,
+    Topic::Replicas,
+    Topic::Keys,
+    Topic::Secrets,
+    Topic::Logs,
+];
 
 /// What the gateways were told, and what they tell.
 #[derive(Default)]
@@ -345,6 +352,17 @@ impl World {
             live.into_iter().find(|replica| !not.contains(replica) && self.is_of(replica, id))
         })
         .await
+    }
+
+    /// Waits until an environment points at a deployment, and its requests go there and nowhere else.
+    pub async fn until_serves(&self, model: &ModelId, environment: &str, id: &DeploymentId) {
+        self.eventually(&format!("{environment} serves {id}"), || async {
+            let table = self.gateway.table.borrow().clone()?;
+            let split = table.models.get(model)?.environments.get(environment)?.clone()?;
+            let is_alone = split.stable == *id && split.candidate.is_none();
+            (is_alone && self.current(model, environment).await.as_ref() == Some(id)).then_some(())
+        })
+        .await;
     }
 
     /// Waits until requests for a deployment would go to exactly these replicas.

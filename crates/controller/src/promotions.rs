@@ -1,0 +1,214 @@
+//! Carries promotions on. The decision is `planner::promotion`'s; here it is fed, saved and told. Replica counts and routes follow
+//! from what is saved, and what the gateways then have is seen by the next decision.
+
+use std::collections::{BTreeMap, HashMap};
+
+use api::{
+    id::DeploymentId,
+    internal::{replica::Level, routes::Load},
+};
+use planner::{
+    Timestamp, autoscale, lifecycle,
+    promotion::{self, Cleanup, Ending, Memory, Seen, Side, Status},
+};
+use store::domain::{Environment, Promotion, Replica};
+
+use crate::{
+    Error,
+    catalogue::Entry,
+    deployments::LOAD_ROUND,
+    driver::{Next, Task},
+    facts,
+    holds::is_into,
+    loads, pushes,
+    settings::millis,
+    shared::{Shared, line, record},
+    splits::share_in,
+};
+
+/// The task.
+pub(crate) struct Promotions {
+    shared: Shared,
+    /// What is remembered of the load of each promotion; forgetting it in a restart costs one scale-down delay at most.
+    memories: HashMap<u64, Remembered>,
+}
+
+#[derive(Clone, Default)]
+struct Remembered {
+    memory: Memory,
+    /// Counters of the gateways, as last read: the candidate's, and the previous deployment's.
+    last: [Load; 2],
+}
+
+/// All that is looked at in one pass.
+pub(crate) struct World {
+    pub replicas: HashMap<DeploymentId, Vec<Replica>>,
+    pub entries: BTreeMap<DeploymentId, std::sync::Arc<Entry>>,
+    pub promotions: Vec<Promotion>,
+    pub environments: Vec<Environment>,
+    pub loads: HashMap<DeploymentId, Load>,
+}
+
+impl World {
+    async fn read(shared: &Shared) -> Result<Self, Error> {
+        let store = &shared.parts.store;
+        Ok(Self {
+            replicas: facts::by_deployment(store.replicas(None).await?),
+            entries: shared.catalogue.read().await?,
+            // Before environments: a promotion that ends in between is not mistaken for one into an environment that it has changed.
+            promotions: store.active_promotions().await?,
+            environments: store.environments(None).await?,
+            loads: shared.parts.gateways.loads(),
+        })
+    }
+
+    /// A deployment as a side of a promotion; none when it is gone.
+    pub fn side(&self, id: &DeploymentId) -> Option<Side<'_>> {
+        let deployment = &self.entries.get(id)?.deployment;
+        let observed = lifecycle::Observed::of(&facts::for_planner(self.replicas_of(id)));
+        Some(Side::of(&deployment.lifecycle, &observed, deployment.target_replicas, &deployment.replica_memory))
+    }
+
+    pub fn replicas_of(&self, id: &DeploymentId) -> &[Replica] {
+        self.replicas.get(id).map_or(&[][..], Vec::as_slice)
+    }
+
+    fn demand(&self, id: &DeploymentId, last: &Load, load: &Load) -> autoscale::Load {
+        let entry = self.entries.get(id);
+        entry.map_or_else(autoscale::Load::default, |entry| {
+            loads::demand(last, load, &entry.deployment, self.replicas_of(id))
+        })
+    }
+}
+
+impl Promotions {
+    pub fn new(shared: Shared) -> Self {
+        Self { shared, memories: HashMap::new() }
+    }
+}
+
+impl Task for Promotions {
+    const NAME: &'static str = "promotions";
+
+    async fn pass(&mut self, now: Timestamp) -> Result<Next, Error> {
+        // Before the first look at the backend, survivors of a restart seem to be missing.
+        if self.shared.observed().is_none() {
+            return Ok(Next::IDLE);
+        }
+        let world = World::read(&self.shared).await?;
+        self.memories.retain(|id, _| world.promotions.iter().any(|promotion| promotion.id == *id));
+        let mut next = Next::IDLE;
+        for promotion in &world.promotions {
+            next = next.by(self.go_on(now, promotion, &world).await?);
+        }
+        pushes::take_up(&self.shared, now, &world).await?;
+        if !world.promotions.is_empty() && loads::any(&world.loads) {
+            next = next.by(Some(now.plus(millis(LOAD_ROUND))));
+        }
+        Ok(next)
+    }
+}
+
+impl Promotions {
+    /// Decides about one promotion and saves what follows; says when to decide again.
+    async fn go_on(
+        &mut self,
+        now: Timestamp,
+        promotion: &Promotion,
+        world: &World,
+    ) -> Result<Option<Timestamp>, Error> {
+        let environment = world.environments.iter().find(|environment| is_into(promotion, environment));
+        let (Some(environment), Some(candidate)) = (environment, world.side(&promotion.candidate)) else {
+            // Deleted in this moment, and the promotion with it; the next pass sees that.
+            return Ok(None);
+        };
+        let sides = [Some(&promotion.candidate), environment.current.as_ref()];
+        let remembered = self.memories.get(&promotion.id).cloned().unwrap_or_default();
+        let counters = sides.map(|id| id.and_then(|id| world.loads.get(id)).cloned().unwrap_or_default());
+        let demand = |n: usize| sides[n].map(|id| world.demand(id, &remembered.last[n], &counters[n]));
+        let published = self.shared.published();
+        let seen = Seen {
+            candidate,
+            previous: environment.current.as_ref().and_then(|current| world.side(current)),
+            load: loads::sum(demand(0).unwrap_or_default(), demand(1).unwrap_or_default()),
+            autoscaling: &environment.autoscaling,
+            published_percent: published.and_then(|published| share_in(&published.table, promotion)),
+        };
+        let (state, settings) = (&promotion.state, &promotion.settings);
+        let decision = promotion::decide(now, state, &remembered.memory, promotion.command, settings, &seen);
+
+        let (state, memory) = decision.next;
+        let why = decision.why.to_string();
+        let mut after = Promotion { state, targets: decision.output, why, command: None, ..promotion.clone() };
+        if after != *promotion {
+            let store = &self.shared.parts.store;
+            let saved = match after.state.ending() {
+                Some(_) => store.finish_promotion(&mut after, now, None).await,
+                None => store.save_promotion(&mut after).await,
+            };
+            match saved {
+                Ok(()) => {}
+                // Somebody else was faster; their change wakes this task.
+                Err(store::Error::Conflict { .. }) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        // Only now has the load been taken into account.
+        self.memories.insert(promotion.id, Remembered { memory, last: counters });
+        tell(&self.shared, now, promotion, &after).await?;
+        Ok(decision.wake_at)
+    }
+}
+
+/// Writes what has become of a promotion into the logs of both of its deployments.
+pub(crate) async fn tell(shared: &Shared, now: Timestamp, before: &Promotion, after: &Promotion) -> Result<(), Error> {
+    let Some((level, candidate, previous)) = news(before, after) else { return Ok(()) };
+    tracing::info!(environment = after.environment, deployment.id = %after.candidate, why = after.why, "{candidate}");
+    let mut told = vec![record(&after.candidate, None, line(now, level, candidate))];
+    told.extend(after.previous.iter().map(|id| record(id, None, line(now, level, previous.as_str()))));
+    Ok(shared.parts.store.append_logs(&told).await?)
+}
+
+/// What a person wants to know of a change: how bad it is, and how the candidate's log and the previous deployment's say it.
+fn news(before: &Promotion, after: &Promotion) -> Option<(Level, String, String)> {
+    let (name, candidate) = (&after.environment, &after.candidate);
+    let share = after.targets.candidate_percent;
+    let promotion = format!("the promotion of deployment {candidate} to environment {name}");
+    let both = |level: Level, what: &str| {
+        Some((level, format!("the promotion to environment {name} {what}"), format!("{promotion} {what}")))
+    };
+    let (was, is) = (before.state.status(), after.state.status());
+    match (was, is) {
+        (was, is) if was == is => {}
+        (_, Status::Succeeded) => {
+            let fate = match after.settings.cleanup {
+                Cleanup::Keep => "this one keeps running",
+                Cleanup::ScaleToZero => "this one goes to zero replicas",
+                Cleanup::Deactivate => "this one is deactivated",
+            };
+            return Some((
+                Level::Info,
+                format!("environment {name} is served by this deployment from now on"),
+                format!("environment {name} is served by deployment {candidate} from now on; {fate}"),
+            ));
+        }
+        (_, Status::Failed | Status::Canceled) => {
+            return match after.state.ending() {
+                Some(Ending::Failed { reason }) => both(Level::Error, &format!("failed: {reason}")),
+                Some(Ending::Canceled { reason }) => both(Level::Warning, &format!("was canceled: {reason}")),
+                Some(Ending::Succeeded) | None => None,
+            };
+        }
+        (_, Status::Paused) => return both(Level::Info, &format!("is paused with {share} % of the traffic moved")),
+        (_, Status::RampingDown) => return both(Level::Warning, &format!("goes back: {}", after.why)),
+        (Status::Paused, _) => return both(Level::Info, "goes on"),
+        (_, Status::Releasing | Status::RampingUp) => {}
+    }
+    (share != before.targets.candidate_percent && after.previous.is_some()).then(|| {
+        (
+            Level::Info,
+            format!("environment {name} sends {share} % of its traffic here"),
+            format!("environment {name} sends {share} % of its traffic to deployment {candidate}"),
+        )
+    })
+}

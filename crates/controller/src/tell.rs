@@ -1,0 +1,86 @@
+//! Tells replicas which environment they are in when that changes: on promotion, and on demotion. One that cannot be told is its
+//! own trouble alone.
+
+use std::collections::HashMap;
+
+use api::{id::ReplicaId, internal::replica::Phase};
+use futures::StreamExt;
+use planner::Timestamp;
+use store::domain::Replica;
+
+use crate::{
+    Error,
+    belonging::environment_of,
+    driver::{Next, Task, chain},
+    shared::Shared,
+    template,
+};
+
+/// Replicas that are told at one time.
+const TOLD_AT_ONCE: usize = 8;
+/// One that could not be told is told again after this time.
+const RETRY_MS: u64 = 1_000;
+
+/// The task.
+pub(crate) struct Tell {
+    shared: Shared,
+    /// What was last wrong with telling which replica, so that it is said once.
+    troubles: HashMap<ReplicaId, String>,
+}
+
+impl Tell {
+    pub fn new(shared: Shared) -> Self {
+        Self { shared, troubles: HashMap::new() }
+    }
+}
+
+impl Task for Tell {
+    const NAME: &'static str = "tell";
+
+    async fn pass(&mut self, now: Timestamp) -> Result<Next, Error> {
+        let Some(observation) = self.shared.observed() else {
+            return Ok(Next::IDLE);
+        };
+        let store = &self.shared.parts.store;
+        // Promotions before environments: one that ends in between is seen as under way, never as if it had not been.
+        let promotions = store.active_promotions().await?;
+        let environments = store.environments(None).await?;
+        let entries = self.shared.catalogue.read().await?;
+        let replicas = store.replicas(None).await?;
+
+        let listens = |replica: &Replica| {
+            let seen = observation.get(&replica.id).map(|seen| &seen.phase);
+            replica.stopping_since.is_none() && seen.is_some_and(|phase| !matches!(phase, Phase::Exited(_)))
+        };
+        let mut due: Vec<(ReplicaId, Option<String>)> = Vec::new();
+        for replica in replicas.into_iter().filter(listens) {
+            let Some(entry) = entries.get(&replica.deployment_id) else { continue };
+            let environment = environment_of(&entry.deployment, &environments, &promotions);
+            if environment != replica.environment.as_deref() {
+                due.push((replica.id, environment.map(str::to_owned)));
+            }
+        }
+        let shared = &self.shared;
+        let tells = due.into_iter().map(|(replica, environment)| async move {
+            let told = tell(shared, &replica, environment.as_deref()).await;
+            told.err().map(|error| (replica, chain(&error)))
+        });
+        let troubles: HashMap<ReplicaId, String> =
+            futures::stream::iter(tells).buffer_unordered(TOLD_AT_ONCE).filter_map(std::future::ready).collect().await;
+        for (replica, error) in &troubles {
+            if self.troubles.get(replica) != Some(error) {
+                tracing::warn!(replica.id = %replica, error, "a replica does not know its environment; it will be told again");
+            }
+        }
+        self.troubles = troubles;
+        let retry_at = (!self.troubles.is_empty()).then(|| now.plus(RETRY_MS));
+        Ok(Next::IDLE.by(retry_at))
+    }
+}
+
+/// Tells it, then records it: telling it twice does nothing.
+async fn tell(shared: &Shared, replica: &ReplicaId, environment: Option<&str>) -> Result<(), Error> {
+    let parts = &shared.parts;
+    parts.backend.set_environment(replica, environment.map(template::environment)).await?;
+    Ok(parts.store.record_environment_told(replica, environment).await?)
+}
