@@ -192,6 +192,40 @@ fn a_late_candidate_that_serves_alone_goes_forward() {
 }
 
 #[test]
+fn somebody_may_force_forward_what_was_given_up_for_being_late() {
+    let mut play = Play::new(rolling(Step::Surge(25)), 4);
+    play.candidate_ready(1);
+    play.previous = Some(side(3, 3));
+    play.now = Timestamp(play.state.deadline_at.0 - 300_000);
+    play.decide(None);
+    assert_eq!(play.state.status(), Status::RampingDown);
+    play.command(Command::ForceRollForward);
+    assert_eq!(play.state.status(), Status::Succeeded);
+}
+
+#[test]
+fn a_canceled_canary_waits_for_gateways_that_have_not_been_heard() {
+    let mut play = Play::new(settings(Mode::Canary { duration_ms: 10_000 }), 1);
+    play.candidate_ready(1);
+    play.now = NOW.plus(1_000);
+    assert_eq!(play.look().candidate_percent, 10);
+    play.published = None;
+    assert_eq!(play.decide(Some(Command::Cancel)).candidate_percent, 0);
+    assert_eq!(play.state.status(), Status::RampingDown);
+    play.look();
+    assert_eq!(play.state.status(), Status::Canceled);
+}
+
+#[test]
+fn routes_send_nothing_to_a_side_without_a_ready_replica() {
+    let state = State { percent: 40, phase: Phase::Growing, ..Play::new(rolling(Step::Surge(25)), 4).state };
+    assert_eq!([(1, 1), (0, 1), (1, 0), (0, 0)].map(|(new, old)| state.share(new, Some(old))), [40, 0, 100, 40]);
+    assert_eq!(state.share(0, None), 100);
+    let back = State { phase: Phase::Returning { ending: Ending::Succeeded }, ..state };
+    assert_eq!(back.share(1, Some(0)), 0);
+}
+
+#[test]
 fn a_previous_side_that_rests_is_not_woken_up_by_a_cancel() {
     let autoscaling = autoscale::Settings { max_replica: 3, ..autoscale::Settings::default() };
     let mut play = Play::among(rolling(Step::Surge(25)), autoscaling, side(0, 0), Some(side(0, 0)));

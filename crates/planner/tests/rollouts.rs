@@ -153,7 +153,7 @@ fn mend(world: &mut Rollout) -> u64 {
         previous.model = Model::Loads(1_000);
     }
     if world.is_paused() {
-        world.command(Command::Resume).unwrap();
+        world.command(Command::Resume).expect("it is paused");
     }
     // The deadline moves when a pause ends; the gateways may have the last table a little later.
     let left_ms = world.state().deadline_at.since(world.now());

@@ -70,7 +70,7 @@ fn stalls_at(turn: &Turn<'_>, state: &State) -> Option<Timestamp> {
         (Phase::Growing | Phase::RollingForward, _) => Some(progress_at.plus(patience_ms)),
         (Phase::Holding { since }, Mode::Canary { duration_ms }) => {
             let is_short = turn.seen.candidate.ready < canary::needed_next(turn, state);
-            is_short.then(|| progress_at.max(canary::due_at(*since, duration_ms)).plus(patience_ms))
+            is_short.then(|| progress_at.max(canary::due_at(turn, *since, duration_ms)).plus(patience_ms))
         }
         _ => None,
     }
@@ -81,7 +81,7 @@ fn gives_up_at(turn: &Turn<'_>, state: &State) -> Option<Timestamp> {
     let latest = Timestamp(state.deadline_at.0.saturating_sub(turn.settings.deploy_timeout_ms));
     match state.phase {
         Phase::Releasing | Phase::Replacing | Phase::Holding { .. } | Phase::Growing => Some(latest),
-        Phase::RollingForward => Some(latest.max(state.progress_at.unwrap_or(latest)).min(state.deadline_at)),
+        Phase::RollingForward => Some(state.deadline_at),
         _ => None,
     }
 }
@@ -111,20 +111,18 @@ pub(super) fn give_up(turn: &Turn<'_>, state: State, ending: Ending) -> State {
 /// Turns back at once.
 pub(super) fn return_all(turn: &Turn<'_>, state: State, ending: Ending) -> State {
     let is_untouched = matches!(state.phase, Phase::Releasing | Phase::Paused { resume: Resume::Releasing, .. });
-    let phase = match turn.is_in_place() && !is_untouched {
-        true => Phase::Restoring { since: turn.now, ending },
-        false => Phase::Returning { ending },
+    let has_moved_nothing = is_untouched && turn.seen.published_percent.unwrap_or(0) == 0;
+    let phase = match turn.is_in_place() {
+        true if !is_untouched => Phase::Restoring { since: turn.now, ending },
+        _ if has_moved_nothing => Phase::Ended { at: turn.now, ending },
+        true | false => Phase::Returning { ending },
     };
     let percent = if turn.seen.previous.is_some() { 0 } else { state.percent };
     State { percent, allowed: state.allowed.max(state.total), phase, ..state }
 }
 
 /// Gives the share back as the previous deployment can carry it; then the candidate shrinks.
-pub(super) fn ramp_down(turn: &Turn<'_>, state: State) -> Verdict {
-    let Phase::RampingDown { ending, .. } = &state.phase else {
-        return turn.stay(state, Why::RollingForward);
-    };
-    let ending = ending.clone();
+pub(super) fn ramp_down(turn: &Turn<'_>, state: State, ending: Ending) -> Verdict {
     let why = Why::Returning { ending: ending.clone() };
     let is_hopeless = turn.seen.previous.is_none_or(|previous| previous.failure.is_some() && previous.ready == 0);
     let is_late = limit_at(turn, &state).is_some_and(|at| turn.now >= at);
@@ -152,12 +150,8 @@ pub(super) fn ramp_down(turn: &Turn<'_>, state: State) -> Verdict {
 }
 
 /// Waits until the gateways have given everything back.
-pub(super) fn hand_over(turn: &Turn<'_>, state: State) -> Verdict {
-    let Phase::Returning { ending } = &state.phase else {
-        return turn.stay(state, Why::RollingForward);
-    };
-    let ending = ending.clone();
-    if turn.is_published(&state) || turn.seen.published_percent.is_none() && state.counted == 0 {
+pub(super) fn hand_over(turn: &Turn<'_>, state: State, ending: Ending) -> Verdict {
+    if turn.is_published(&state) {
         let why = Why::Ended { ending: ending.clone() };
         return turn.stay(state.into_phase(Phase::Ended { at: turn.now, ending }), why);
     }

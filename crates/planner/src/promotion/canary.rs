@@ -5,6 +5,7 @@ use super::{
     decide::{Turn, Verdict},
     rolling::percent_of,
 };
+use crate::Timestamp;
 
 /// How much one stage moves.
 const STAGE_PERCENT: u8 = 10;
@@ -29,17 +30,14 @@ pub(super) fn begin(turn: &Turn<'_>, state: State) -> State {
 }
 
 /// When the next stage is due.
-pub(super) fn due_at(since: Option<crate::Timestamp>, duration_ms: u64) -> crate::Timestamp {
-    since.unwrap_or_default().plus(duration_ms / 10)
+pub(super) fn due_at(turn: &Turn<'_>, since: Option<Timestamp>, duration_ms: u64) -> Timestamp {
+    since.unwrap_or(turn.now).plus(duration_ms / 10)
 }
 
 /// Waits for the next stage.
-pub(super) fn hold(turn: &Turn<'_>, state: State, duration_ms: u64) -> Verdict {
-    let Phase::Holding { since } = state.phase else {
-        return turn.stay(state, Why::RollingForward);
-    };
+pub(super) fn hold(turn: &Turn<'_>, state: State, since: Option<Timestamp>, duration_ms: u64) -> Verdict {
     let percent = turn.shown_percent(&state);
-    let due_at = due_at(since, duration_ms);
+    let due_at = due_at(turn, since, duration_ms);
     if !turn.is_published(&state) {
         return turn.stay(state, Why::WaitingForGateways { percent });
     }

@@ -165,16 +165,16 @@ pub(super) fn first_needed(turn: &Turn<'_>, state: &State) -> u32 {
 
 /// One step on.
 fn advance(turn: &Turn<'_>, state: State) -> Verdict {
-    match &state.phase {
+    match state.phase.clone() {
         Phase::Releasing if turn.is_in_place() && turn.seen.candidate.is_built => {
             let why = Why::MakingRoom { alive: turn.seen.previous.map_or(0, |previous| previous.alive) };
             turn.stay(state.into_phase(Phase::Replacing), why)
         }
         Phase::Releasing => release(turn, state),
         Phase::Replacing => in_place::replace(turn, state),
-        Phase::Holding { .. } => match turn.settings.mode {
-            Mode::Rolling { stabilization_ms, .. } => rolling::hold(turn, state, stabilization_ms),
-            Mode::Canary { duration_ms } => canary::hold(turn, state, duration_ms),
+        Phase::Holding { since } => match turn.settings.mode {
+            Mode::Rolling { stabilization_ms, .. } => rolling::hold(turn, state, since, stabilization_ms),
+            Mode::Canary { duration_ms } => canary::hold(turn, state, since, duration_ms),
             Mode::Immediate => turn.stay(turn.swap(state), Why::WaitingForGateways { percent: 100 }),
         },
         Phase::Growing => match turn.settings.mode {
@@ -192,13 +192,10 @@ fn advance(turn: &Turn<'_>, state: State) -> Verdict {
         }
         Phase::RollingForward => turn.stay(state, Why::RollingForward),
         Phase::Swapping => swap(turn, state),
-        Phase::RampingDown { .. } => back::ramp_down(turn, state),
-        Phase::Restoring { .. } => in_place::restore(turn, state),
-        Phase::Returning { .. } => back::hand_over(turn, state),
-        Phase::Ended { ending, .. } => {
-            let ending = ending.clone();
-            turn.stay(state, Why::Ended { ending })
-        }
+        Phase::RampingDown { ending, .. } => back::ramp_down(turn, state, ending),
+        Phase::Restoring { ending, .. } => in_place::restore(turn, state, ending),
+        Phase::Returning { ending } => back::hand_over(turn, state, ending),
+        Phase::Ended { ending, .. } => turn.stay(state, Why::Ended { ending }),
     }
 }
 

@@ -3,6 +3,7 @@
 
 use super::{
     Ending, Phase, State, Targets, Why,
+    back::limit_at,
     decide::{Turn, Verdict, waits_for_candidate},
     targets::exactly,
 };
@@ -43,14 +44,11 @@ pub(super) fn replace(turn: &Turn<'_>, state: State) -> Verdict {
 }
 
 /// Waits for the candidate to end, then for the previous deployment; not for ever, and not when it cannot come.
-pub(super) fn restore(turn: &Turn<'_>, state: State) -> Verdict {
-    let Phase::Restoring { since, ending } = state.phase.clone() else {
-        return turn.stay(state, Why::RollingForward);
-    };
-    let limit_at = since.plus(turn.settings.deploy_timeout_ms).min(state.deadline_at);
+pub(super) fn restore(turn: &Turn<'_>, state: State, ending: Ending) -> Verdict {
+    let is_late = limit_at(turn, &state).is_some_and(|at| turn.now >= at);
     let is_back = turn.previous_ready() > 0;
     let is_hopeless = turn.seen.previous.is_none_or(|previous| previous.failure.is_some());
-    if is_back || is_hopeless || turn.now >= limit_at {
+    if is_back || is_hopeless || is_late {
         let why = Why::Returning { ending: ending.clone() };
         return turn.stay(State { percent: 0, ..state }.into_phase(Phase::Returning { ending }), why);
     }

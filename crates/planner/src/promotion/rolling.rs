@@ -4,6 +4,7 @@ use super::{
     Mode, Phase, Settings, State, Step, Why,
     decide::{Turn, Verdict},
 };
+use crate::Timestamp;
 
 /// Replicas of one step.
 pub(super) fn step_replicas(step: Step, total: u32) -> u32 {
@@ -83,10 +84,7 @@ fn left_to_previous(state: &State, carried: u32, step: Step) -> u32 {
 }
 
 /// Watches a share that has been shifted.
-pub(super) fn hold(turn: &Turn<'_>, state: State, stabilization_ms: u64) -> Verdict {
-    let Phase::Holding { since } = state.phase else {
-        return turn.stay(state, Why::RollingForward);
-    };
+pub(super) fn hold(turn: &Turn<'_>, state: State, since: Option<Timestamp>, stabilization_ms: u64) -> Verdict {
     let percent = turn.shown_percent(&state);
     if !turn.is_published(&state) {
         return turn.stay(state, Why::WaitingForGateways { percent });
