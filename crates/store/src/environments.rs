@@ -117,49 +117,6 @@ impl Store {
         audit::insert(&mut write, audit).await?;
         write.commit().await
     }
-
-    /// Puts a deployment on stage: in one step the environment it was pushed for serves it and lends it its settings, it has no
-    /// target any more, and the deployment that was there before goes to zero replicas unless another environment serves it.
-    /// `NotFound` when the environment or the deployment is gone.
-    pub async fn stage(&self, id: &DeploymentId, name: &str, audit: Option<&AuditEvent>) -> Result<(), Error> {
-        let mut write = self.write(END_TOPICS).await?;
-        let row = sqlx::query("SELECT model_id FROM deployments WHERE id = $1")
-            .bind(id.as_str())
-            .fetch_optional(write.on())
-            .await?;
-        let model: ModelId = row.ok_or_else(|| Error::not_found("deployment", id))?.id("model_id")?;
-        // Two deployments on their way to one stage go one after the other.
-        deployments::lock_model(&mut write, &model).await?;
-        let row = sqlx::query("SELECT * FROM environments WHERE model_id = $1 AND name = $2")
-            .bind(model.as_str())
-            .bind(name)
-            .fetch_optional(write.on())
-            .await?;
-        let before = environment(&row.ok_or_else(|| Error::not_found("environment", name))?)?;
-        sqlx::query(
-            "UPDATE environments SET current_deployment = $1, generation = generation + 1 WHERE model_id = $2 AND name = $3",
-        )
-        .bind(id.as_str())
-        .bind(model.as_str())
-        .bind(name)
-        .execute(write.on())
-        .await?;
-        let staged = sqlx::query(
-            "UPDATE deployments SET target_environment = NULL, autoscaling = $1, generation = generation + 1 WHERE id = $2",
-        )
-        .bind(json(&before.autoscaling))
-        .bind(id.as_str())
-        .execute(write.on())
-        .await?;
-        if staged.rows_affected() == 0 {
-            return Err(Error::not_found("deployment", id));
-        }
-        if let Some(previous) = before.current.filter(|previous| previous != id) {
-            promotions::retire(&mut write, &previous, audit.map_or(Timestamp(1), |event| event.at)).await?;
-        }
-        audit::insert(&mut write, audit).await?;
-        write.commit().await
-    }
 }
 
 /// The environment, read in a transaction that has locked its model.

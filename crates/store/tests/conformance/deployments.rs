@@ -181,11 +181,11 @@ pub async fn a_change_that_fails_saves_nothing(database: Database) {
 pub async fn a_deployment_that_an_environment_serves_is_not_deleted(database: Database) {
     let store = database.open().await;
     let (model, first) = with_model(&store).await;
-    store.stage(&first.id, PRODUCTION, None).await.unwrap();
+    serve(&store, &model, PRODUCTION, &first.id).await;
     let refused = store.delete_deployment(&first.id, None).await;
     assert!(matches!(refused, Err(Error::InUse { .. })), "{refused:?}");
     let second = store.add_deployment(&push(&model, 2), None).await.unwrap();
-    store.stage(&second.id, PRODUCTION, None).await.unwrap();
+    serve(&store, &model, PRODUCTION, &second.id).await;
     store.delete_deployment(&first.id, None).await.unwrap();
     assert!(matches!(store.deployment(&first.id).await, Err(Error::NotFound { .. })));
     assert!(matches!(store.delete_deployment(&first.id, None).await, Err(Error::NotFound { .. })));

@@ -5,49 +5,11 @@ use store::{Error, domain::PRODUCTION};
 
 use crate::{fixtures::*, support::Database};
 
-pub async fn putting_a_deployment_on_stage_clears_its_target(database: Database) {
-    let store = database.open().await;
-    let (model, _) = with_model(&store).await;
-    let mut push = push(&model, 2);
-    push.target_environment = Some(PRODUCTION.into());
-    let deployment = store.add_deployment(&push, None).await.unwrap();
-    assert_eq!(deployment.target_environment.as_deref(), Some(PRODUCTION));
-    store.stage(&deployment.id, PRODUCTION, None).await.unwrap();
-    assert_eq!(store.environment(&model.id, PRODUCTION).await.unwrap().current, Some(deployment.id.clone()));
-    let staged = store.deployment(&deployment.id).await.unwrap();
-    assert_eq!(staged.target_environment, None);
-    assert!(staged.generation > deployment.generation);
-    let unknown = store.stage(&deployment.id, "staging", None).await;
-    assert_eq!(unknown.unwrap_err().to_string(), "there is no environment \"staging\"");
-    assert_eq!(store.deployment(&deployment.id).await.unwrap(), staged);
-}
-
-pub async fn who_leaves_the_stage_goes_to_zero_and_who_enters_takes_its_settings(database: Database) {
-    let store = database.open().await;
-    let (model, first) = with_model(&store).await;
-    let mut production = store.environment(&model.id, PRODUCTION).await.unwrap();
-    production.autoscaling.min_replica = 2;
-    production.autoscaling.max_replica = 5;
-    store.save_environment(&mut production, None).await.unwrap();
-    store.stage(&first.id, PRODUCTION, None).await.unwrap();
-    assert_eq!(store.deployment(&first.id).await.unwrap().autoscaling, production.autoscaling);
-    let mut first = store.deployment(&first.id).await.unwrap();
-    first.target_replicas = 2;
-    store.save_deployment(&mut first, None).await.unwrap();
-
-    let second = store.add_deployment(&push(&model, 2), None).await.unwrap();
-    store.stage(&second.id, PRODUCTION, None).await.unwrap();
-    assert_eq!(store.deployment(&second.id).await.unwrap().autoscaling, production.autoscaling);
-    let left = store.deployment(&first.id).await.unwrap();
-    assert_eq!((left.target_replicas, left.autoscaling.min_replica, left.autoscaling.max_replica), (0, 0, 5));
-    assert!(left.generation > first.generation);
-}
-
 pub async fn a_deleted_environment_is_nobodys_target(database: Database) {
     let store = database.open().await;
     let (model, first) = with_model(&store).await;
     store.create_environment(&environment(&model, "staging"), None).await.unwrap();
-    store.stage(&first.id, "staging", None).await.unwrap();
+    serve(&store, &model, "staging", &first.id).await;
     let mut push = push(&model, 2);
     push.target_environment = Some("staging".into());
     let aimed = store.add_deployment(&push, None).await.unwrap();
@@ -65,7 +27,7 @@ pub async fn a_deleted_environment_retires_what_no_other_serves(database: Databa
         let mut environment = environment(&model, name);
         environment.autoscaling.min_replica = 1;
         store.create_environment(&environment, None).await.unwrap();
-        store.stage(&first.id, name, None).await.unwrap();
+        serve(&store, &model, name, &first.id).await;
     }
     let served = store.deployment(&first.id).await.unwrap();
     store.delete_environment(&model.id, "staging", NOW, None).await.unwrap();
@@ -77,7 +39,7 @@ pub async fn a_deleted_environment_retires_what_no_other_serves(database: Databa
 pub async fn saved_settings_reach_what_is_served(database: Database) {
     let store = database.open().await;
     let (model, first) = with_model(&store).await;
-    store.stage(&first.id, PRODUCTION, None).await.unwrap();
+    serve(&store, &model, PRODUCTION, &first.id).await;
     let before = store.deployment(&first.id).await.unwrap();
     let mut production = store.environment(&model.id, PRODUCTION).await.unwrap();
     production.promotion_settings = json!({"rolling_deploy": true});

@@ -56,8 +56,6 @@ on_every_store! {
         everything_reads_back_as_written;
     environment_groups: the_last_word_on_a_group_counts;
     environments:
-        putting_a_deployment_on_stage_clears_its_target,
-        who_leaves_the_stage_goes_to_zero_and_who_enters_takes_its_settings,
         a_deleted_environment_is_nobodys_target,
         a_deleted_environment_retires_what_no_other_serves,
         saved_settings_reach_what_is_served,

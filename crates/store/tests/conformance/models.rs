@@ -47,7 +47,7 @@ pub async fn names_are_unique_within_a_team(database: Database) {
 pub async fn a_deleted_model_leaves_only_replicas_to_stop(database: Database) {
     let store = database.open().await;
     let (model, deployment) = with_model(&store).await;
-    store.stage(&deployment.id, PRODUCTION, None).await.unwrap();
+    serve(&store, &model, PRODUCTION, &deployment.id).await;
     let replica = replica(1, &deployment);
     store.add_replica(&replica).await.unwrap();
     store.delete_model(&model.id, Some(&event("MODEL_DELETED"))).await.unwrap();

@@ -36,12 +36,6 @@ async fn activate(store: &Store, id: &DeploymentId, number: u128) -> Deployment 
     deployment
 }
 
-async fn serve(store: &Store, model: &Model, environment: &str, id: &DeploymentId) {
-    let mut environment = store.environment(&model.id, environment).await.unwrap();
-    environment.current = Some(id.clone());
-    store.save_environment(&mut environment, None).await.unwrap();
-}
-
 async fn current(store: &Store, model: &Model) -> Option<DeploymentId> {
     store.environment(&model.id, PRODUCTION).await.unwrap().current
 }

@@ -156,3 +156,10 @@ pub async fn with_model(store: &Store) -> (Model, Deployment) {
     let first = store.create_model(&model, &environment(&model, PRODUCTION), &push(&model, 1), None).await.unwrap();
     (model, first)
 }
+
+/// Lets an environment point at a deployment.
+pub async fn serve(store: &Store, model: &Model, environment: &str, id: &DeploymentId) {
+    let mut environment = store.environment(&model.id, environment).await.unwrap();
+    environment.current = Some(id.clone());
+    store.save_environment(&mut environment, None).await.unwrap();
+}
