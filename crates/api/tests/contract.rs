@@ -16,6 +16,10 @@ use api::v1::{
         DeploymentStatus, DeploymentTombstone, Deployments, DownloadDeploymentResponse, FailureReason,
         RetryDeploymentResponse, TerminateReplicaResponse, UpdateDeploymentRequest,
     },
+    environment_groups::{
+        EnvironmentGroup, EnvironmentGroupManageAccess, EnvironmentGroupUser, EnvironmentGroups,
+        UpdateEnvironmentGroupRequest,
+    },
     environments::{
         CreateEnvironmentRequest, Environment, EnvironmentTombstone, Environments, UpdateEnvironmentRequest,
         UpdateEnvironmentResponse,
@@ -371,6 +375,23 @@ fn other_requests_are_read() {
         "UpdateEnvironmentRequest",
         json!({"autoscaling_settings": {"max_replica": null}}),
     );
+}
+
+#[test]
+fn environment_groups_validate_and_their_changes_are_read() {
+    let user = EnvironmentGroupUser { user_id: "u".into(), email: Some("a@b".into()), name: None };
+    let group = EnvironmentGroup {
+        name: "production".into(),
+        team_id: "t".into(),
+        team_name: "default".into(),
+        manage_access: EnvironmentGroupManageAccess { is_restricted: true, users: Some(vec![user]) },
+    };
+    answers("EnvironmentGroup", group.clone());
+    answers("EnvironmentGroups", EnvironmentGroups { items: vec![group], pagination: PaginationResponse::default() });
+    let change: UpdateEnvironmentGroupRequest =
+        reads("UpdateEnvironmentGroupRequest", json!({"manage_access": {"is_restricted": true, "user_ids": null}}));
+    assert_eq!(change.manage_access.map(|access| access.user_ids), Some(None));
+    assert_eq!(reads::<UpdateEnvironmentGroupRequest>("UpdateEnvironmentGroupRequest", json!({})), Default::default());
 }
 
 #[test]

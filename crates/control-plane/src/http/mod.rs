@@ -7,6 +7,7 @@ mod auth;
 mod base_url;
 mod convert;
 mod deployments;
+mod environment_groups;
 mod environments;
 mod error;
 mod extract;
@@ -78,6 +79,7 @@ fn routes() -> OpenApiRouter<ControlPlane> {
         .merge(logs::routes())
         .merge(environments::routes())
         .merge(promotions::routes())
+        .merge(environment_groups::routes())
         .merge(uploads::routes())
         .merge(secrets::routes())
         .merge(api_keys::routes())

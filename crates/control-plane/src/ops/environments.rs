@@ -11,7 +11,7 @@ use store::domain::{AuditEvent, Environment, Model, PRODUCTION, Promotion};
 use super::{
     Caller, ControlPlane, Error, audit, autoscaling,
     deployments::{self, SettingsChange, Target},
-    models, names, promotion_settings, promotions,
+    environment_groups, models, names, promotion_settings, promotions,
 };
 
 /// An environment with what it serves.
@@ -67,6 +67,7 @@ pub async fn create(
 ) -> Result<View, Error> {
     let model = models::owned(control_plane, caller, model).await?;
     names::environment(name)?;
+    environment_groups::require(control_plane, caller, &model.team_id, [name]).await?;
     let now = control_plane.now();
     let promotion = promotion_settings::apply(PromotionSettings::default(), settings.promotion)?;
     let cap = control_plane.settings().replica_cap;
@@ -92,7 +93,7 @@ pub async fn update(
     name: &str,
     update: Update,
 ) -> Result<(View, SettingsChange), Error> {
-    let (model, before) = find(control_plane, caller, model, name).await?;
+    let (model, before) = find_to_change(control_plane, caller, model, name).await?;
     let promotion = promotion_settings::apply(promotion_settings::read(&before.promotion_settings)?, update.promotion)?;
     let mut environment = Environment {
         autoscaling: autoscaling::apply(
@@ -126,7 +127,7 @@ pub async fn update(
 /// Deletes an environment, and ends a promotion to it. What it served stays as a deployment of its own, without replicas until
 /// somebody calls it, unless another environment serves it too.
 pub async fn delete(control_plane: &ControlPlane, caller: &Caller, model: &ModelId, name: &str) -> Result<(), Error> {
-    let (model, environment) = find(control_plane, caller, model, name).await?;
+    let (model, environment) = find_to_change(control_plane, caller, model, name).await?;
     if environment.name == PRODUCTION {
         return Err(Error::Invalid("environment production cannot be deleted: it goes with its model".into()));
     }
@@ -153,7 +154,7 @@ pub async fn deactivate(
 }
 
 async fn served(control_plane: &ControlPlane, caller: &Caller, model: &ModelId, name: &str) -> Result<Target, Error> {
-    let (_, environment) = find(control_plane, caller, model, name).await?;
+    let (_, environment) = find_to_change(control_plane, caller, model, name).await?;
     let none = || Error::Invalid(format!("environment {name} serves no deployment yet: push one to it"));
     environment.current.map(Target::Id).ok_or_else(none)
 }
@@ -167,6 +168,18 @@ pub(super) async fn find(
 ) -> Result<(Model, Environment), Error> {
     let model = models::owned(control_plane, caller, model).await?;
     let environment = control_plane.store().environment(&model.id, name).await?;
+    Ok((model, environment))
+}
+
+/// The environment that a path means, to change it or what it serves; 403 where the caller may not.
+pub(super) async fn find_to_change(
+    control_plane: &ControlPlane,
+    caller: &Caller,
+    model: &ModelId,
+    name: &str,
+) -> Result<(Model, Environment), Error> {
+    let (model, environment) = find(control_plane, caller, model, name).await?;
+    environment_groups::require(control_plane, caller, &model.team_id, [environment.name.as_str()]).await?;
     Ok((model, environment))
 }
 

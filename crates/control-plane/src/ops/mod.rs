@@ -8,6 +8,7 @@ mod bootstrap;
 mod caller;
 mod control_plane;
 pub mod deployments;
+pub mod environment_groups;
 pub mod environments;
 mod error;
 mod key_text;

@@ -9,7 +9,7 @@ use store::{
     domain::{Deployment, DeploymentKind, Environment, Model, PRODUCTION, Team},
 };
 
-use super::{Caller, ControlPlane, Error, audit, teams};
+use super::{Caller, ControlPlane, Error, audit, environment_groups, teams};
 
 /// A model with what is known around it.
 pub struct View {
@@ -73,6 +73,9 @@ pub async fn get(control_plane: &ControlPlane, caller: &Caller, id: &ModelId) ->
 /// Deletes a model with everything that belongs to it.
 pub async fn delete(control_plane: &ControlPlane, caller: &Caller, id: &ModelId) -> Result<(), Error> {
     let model = owned(control_plane, caller, id).await?;
+    let environments = control_plane.store().environments(Some(id)).await?;
+    let names = environments.iter().map(|one| one.name.as_str());
+    environment_groups::require(control_plane, caller, &model.team_id, names).await?;
     let event = audit::of_model(caller, control_plane.now(), "MODEL_DELETED", &model, json!({}));
     Ok(control_plane.store().delete_model(id, Some(&event)).await?)
 }

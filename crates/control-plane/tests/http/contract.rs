@@ -359,5 +359,15 @@ async fn audit_and_ends(walk: &mut Walk, first: &Pushed) {
         let words = event_type.split('_').map(|word| word[..1].to_owned() + &word[1..].to_lowercase());
         validate(&format!("AuditLogEvent{}", words.collect::<String>()), event_type, &entry["event_data"]);
     }
+    const GROUPS: &str = "/v1/environment_groups";
+    const TEAM_GROUPS: &str = "/v1/teams/{team_id}/environment_groups";
+    let of_team = format!("/v1/teams/{}/environment_groups", walk.app.team().await);
+    let change = json!({ "manage_access": { "is_restricted": true, "user_ids": [] } });
+    for (template, path) in [(GROUPS, GROUPS), (TEAM_GROUPS, &of_team)] {
+        walk.get(template, path).await;
+        let (template, path) = (format!("{template}/{{env_name}}"), format!("{path}/production"));
+        walk.get(&template, &path).await;
+        walk.patch(&template, &path, change.clone()).await;
+    }
     walk.get("/v1/models/{model_id}/audit_logs", &first.model_path("/audit_logs?limit=1")).await;
 }

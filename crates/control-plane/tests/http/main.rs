@@ -5,6 +5,7 @@ mod api_keys;
 mod audit;
 mod contract;
 mod deployments;
+mod environment_groups;
 mod environments;
 mod errors;
 mod logs;

@@ -5,7 +5,7 @@ use planner::lifecycle::Wanted;
 use serde_json::json;
 use store::domain::{Deployment, DeploymentKind, Environment, Promotion};
 
-use super::{Target, View, event, find, look};
+use super::{Target, View, event, find_to_change, look};
 use crate::ops::{Caller, ControlPlane, Error, names, promotions};
 
 /// Deletes a deployment that nothing needs.
@@ -15,7 +15,7 @@ pub async fn delete(
     model: &ModelId,
     target: &Target,
 ) -> Result<Deployment, Error> {
-    let (model, deployment) = find(control_plane, caller, model, target).await?;
+    let (model, deployment) = find_to_change(control_plane, caller, model, target).await?;
     let store = control_plane.store();
     let siblings = store.deployments(&model.id, None).await?;
     let environments = store.environments(Some(&model.id)).await?;
@@ -66,7 +66,7 @@ pub async fn rename(
     target: &Target,
     name: Option<&str>,
 ) -> Result<View, Error> {
-    let (_, deployment) = find(control_plane, caller, model, target).await?;
+    let (_, deployment) = find_to_change(control_plane, caller, model, target).await?;
     let Some(name) = name else {
         return look(control_plane, deployment).await;
     };

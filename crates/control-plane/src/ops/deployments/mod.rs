@@ -18,7 +18,7 @@ pub use self::{
     run::{activate, deactivate, retry, terminate_replica},
     settings::{SettingsChange, update_autoscaling},
 };
-use super::{Caller, ControlPlane, Error, audit, models, observed};
+use super::{Caller, ControlPlane, Error, audit, environment_groups, models, observed};
 
 /// Which deployment of a model: the part of a path where an id stands.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -144,6 +144,18 @@ pub(super) async fn find(
         }
         Target::Impossible(text) => return Err(Error::not_found("deployment", text)),
     };
+    Ok((model, deployment))
+}
+
+/// The deployment that a path means, to change it; 403 where the caller may not change an environment that it concerns.
+pub(super) async fn find_to_change(
+    control_plane: &ControlPlane,
+    caller: &Caller,
+    model: &ModelId,
+    target: &Target,
+) -> Result<(Model, Deployment), Error> {
+    let (model, deployment) = find(control_plane, caller, model, target).await?;
+    environment_groups::require_for(control_plane, caller, &model, &deployment).await?;
     Ok((model, deployment))
 }
 

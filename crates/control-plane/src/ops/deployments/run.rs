@@ -8,7 +8,7 @@ use planner::lifecycle::Refusal;
 use serde_json::json;
 use store::domain::Promotion;
 
-use super::{Target, View, event, find, look};
+use super::{Target, View, event, find_to_change, look};
 use crate::ops::{Caller, ControlPlane, Error, logs, observed, promotions};
 
 /// Wants a deployment to run.
@@ -18,7 +18,7 @@ pub async fn activate(
     model: &ModelId,
     target: &Target,
 ) -> Result<(), Error> {
-    let found = find(control_plane, caller, model, target).await?;
+    let found = find_to_change(control_plane, caller, model, target).await?;
     let now = control_plane.now();
     let event = event(caller, control_plane, "MODEL_DEPLOYMENT_ACTIVATED", (&found.0, &found.1), json!({}));
     control_plane
@@ -40,7 +40,7 @@ pub async fn deactivate(
     model: &ModelId,
     target: &Target,
 ) -> Result<(), Error> {
-    let found = find(control_plane, caller, model, target).await?;
+    let found = find_to_change(control_plane, caller, model, target).await?;
     let promotions = promotions::in_progress(control_plane, &found.0.id).await?;
     let needs = |one: &&Promotion| one.candidate == found.1.id || one.previous.as_ref() == Some(&found.1.id);
     if let Some(promotion) = promotions.iter().find(needs) {
@@ -68,7 +68,7 @@ pub async fn retry(
     model: &ModelId,
     target: &Target,
 ) -> Result<(View, Result<(), Refusal>), Error> {
-    let found = find(control_plane, caller, model, target).await?;
+    let found = find_to_change(control_plane, caller, model, target).await?;
     let now = control_plane.now();
     let more = json!({ "retried": true });
     let event = event(caller, control_plane, "MODEL_DEPLOYMENT_RETRIED", (&found.0, &found.1), more);
@@ -103,7 +103,7 @@ pub async fn terminate_replica(
     target: &Target,
     replica: &str,
 ) -> Result<(), Error> {
-    let (model, deployment) = find(control_plane, caller, model, target).await?;
+    let (model, deployment) = find_to_change(control_plane, caller, model, target).await?;
     let store = control_plane.store();
     let known = store.replicas(Some(&deployment.id)).await?;
     let id: ReplicaId = known

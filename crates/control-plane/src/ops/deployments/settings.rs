@@ -5,7 +5,7 @@ use planner::{autoscale, lifecycle::Wanted};
 use serde_json::{Value, json};
 use store::domain::{Deployment, DeploymentKind, Environment, Promotion};
 
-use super::{Target, event, find};
+use super::{Target, event, find_to_change};
 use crate::ops::{Caller, ControlPlane, Error, autoscaling, promotions};
 
 /// What became of a change of settings.
@@ -30,7 +30,7 @@ pub async fn update_autoscaling(
     target: &Target,
     update: &autoscaling::Update,
 ) -> Result<SettingsChange, Error> {
-    let (model, before) = find(control_plane, caller, model, target).await?;
+    let (model, before) = find_to_change(control_plane, caller, model, target).await?;
     let store = control_plane.store();
     let change =
         |current: &autoscale::Settings| autoscaling::apply(current, update, control_plane.settings().replica_cap);

@@ -41,7 +41,7 @@ pub async fn command(
     environment: &str,
     command: Command,
 ) -> Result<Promotion, Error> {
-    let (model, environment) = environments::find(control_plane, caller, model, environment).await?;
+    let (model, environment) = environments::find_to_change(control_plane, caller, model, environment).await?;
     let store = control_plane.store();
     for _ in 0..TRIES {
         let active = store.active_promotion(&model.id, &environment.name).await?;

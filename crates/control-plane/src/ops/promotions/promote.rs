@@ -139,7 +139,7 @@ pub async fn roll_back(
     environment: &str,
     is_immediate: bool,
 ) -> Result<deployments::View, Error> {
-    let (model, environment) = environments::find(control_plane, caller, model, environment).await?;
+    let (model, environment) = environments::find_to_change(control_plane, caller, model, environment).await?;
     let name = &environment.name;
     let nothing = |what: &str| Error::Invalid(format!("environment {name} cannot be rolled back: {what}"));
     let current = environment.current.as_ref().ok_or_else(|| nothing("it serves no deployment"))?;

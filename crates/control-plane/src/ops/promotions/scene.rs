@@ -51,7 +51,7 @@ impl Scene {
         target: &Target,
         environment: &str,
     ) -> Result<Self, Error> {
-        let (model, environment) = environments::find(control_plane, caller, model, environment).await?;
+        let (model, environment) = environments::find_to_change(control_plane, caller, model, environment).await?;
         let (_, deployment) = deployments::find(control_plane, caller, &model.id, target).await?;
         let store = control_plane.store();
         let mut replicas: HashMap<DeploymentId, Vec<Replica>> = HashMap::new();

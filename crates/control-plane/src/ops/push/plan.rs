@@ -9,7 +9,7 @@ use store::domain::{Deployment, DeploymentKind, Environment, Model, PRODUCTION, 
 
 use super::Destination;
 use crate::ops::{
-    Caller, ControlPlane, Error, autoscaling, models, names,
+    Caller, ControlPlane, Error, autoscaling, environment_groups, models, names,
     payload::{self, Checked, Payload},
     promotion_settings, promotions, teams,
 };
@@ -63,6 +63,11 @@ pub async fn plan(
         )));
     }
     let (target, missing_environment) = target(&checked, &siblings, &environments, &promotions)?;
+    let target = match environment_groups::require(control_plane, caller, &model.team_id, target.as_deref()).await {
+        // Nobody asked for it: it stays a deployment of its own.
+        Err(Error::Forbidden(_)) if checked.payload.environment_name.is_none() => None,
+        outcome => outcome.map(|()| target)?,
+    };
     let environment = target.as_ref().and_then(|name| environments.iter().find(|one| one.name == *name));
     let serving = environment.and_then(|one| one.current.as_ref());
     let serving = serving.and_then(|id| siblings.iter().find(|sibling| sibling.id == *id));
