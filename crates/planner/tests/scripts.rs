@@ -8,15 +8,16 @@ use planner::sim::{rollout_script, script};
 fn check(folder: &str, tell: fn(&str) -> Result<String, String>) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(folder);
     let mut differing = Vec::new();
-    let mut stories: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let entries = fs::read_dir(&folder).expect("the stories lie in a folder");
+    let mut stories: Vec<_> = entries.map(|entry| entry.expect("the folder can be listed").path()).collect();
     stories.sort();
     assert!(!stories.is_empty());
     for path in stories {
-        let written = fs::read_to_string(&path).unwrap();
+        let written = fs::read_to_string(&path).expect("a story is text");
         let told = tell(&written).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         if told != written {
-            let accepted = Path::new(env!("CARGO_TARGET_TMPDIR")).join(path.file_name().unwrap());
-            fs::write(&accepted, &told).unwrap();
+            let accepted = Path::new(env!("CARGO_TARGET_TMPDIR")).join(path.file_name().expect("a story has a name"));
+            fs::write(&accepted, &told).expect("the folder for tests can be written");
             differing.push(format!("cp {} {}\n{told}", accepted.display(), path.display()));
         }
     }

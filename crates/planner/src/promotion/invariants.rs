@@ -44,7 +44,7 @@ pub fn broken_rule(case: &Case<'_>) -> Option<&'static str> {
         (a_pause_pins, "a paused promotion keeps its share, and stays paused until somebody resumes it"),
         (the_deadline_stands, "the deadline moves only by the time of a pause"),
         (marks_do_not_fall, "the most replicas that were ever ready never become fewer"),
-        (the_next_look_lies_ahead, "a wake-up does not lie in the past"),
+        (the_next_look_lies_ahead, "a wake-up does not lie in the past, nor in this moment when nothing has changed"),
     ];
     rules.into_iter().find(|(is_kept, _)| !is_kept(case)).map(|(_, rule)| rule)
 }
@@ -214,5 +214,6 @@ fn marks_do_not_fall(case: &Case<'_>) -> bool {
 }
 
 fn the_next_look_lies_ahead(case: &Case<'_>) -> bool {
-    case.decision.wake_at.is_none_or(|at| at >= case.now)
+    let has_changed = case.before != case.after();
+    case.decision.wake_at.is_none_or(|at| at > case.now || has_changed && at == case.now)
 }
