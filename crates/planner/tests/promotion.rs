@@ -204,6 +204,19 @@ fn somebody_may_force_forward_what_was_given_up_for_being_late() {
 }
 
 #[test]
+fn a_deadline_that_passed_while_no_server_ran_leaves_time_to_walk_back() {
+    let mut play = Play::new(rolling(Step::Surge(25)), 4);
+    play.candidate_ready(1);
+    play.candidate_ready(2);
+    play.now = play.state.deadline_at.plus(86_400_000);
+    assert_eq!((play.decide(None).candidate_percent, play.state.status()), (50, Status::RampingDown));
+    play.now = play.now.plus(1_000);
+    play.previous = Some(side(4, 4));
+    play.look();
+    assert_eq!(play.state.status(), Status::Failed);
+}
+
+#[test]
 fn a_canceled_canary_waits_for_gateways_that_have_not_been_heard() {
     let mut play = Play::new(settings(Mode::Canary { duration_ms: 10_000 }), 1);
     play.candidate_ready(1);

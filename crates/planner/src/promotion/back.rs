@@ -89,8 +89,9 @@ fn gives_up_at(turn: &Turn<'_>, state: &State) -> Option<Timestamp> {
 /// When a phase ends even if nothing is seen.
 pub(super) fn limit_at(turn: &Turn<'_>, state: &State) -> Option<Timestamp> {
     match &state.phase {
+        // Not cut short by the deadline: it may have passed while no server ran.
         Phase::RampingDown { since, .. } | Phase::Restoring { since, .. } => {
-            Some(since.plus(turn.settings.deploy_timeout_ms).min(state.deadline_at))
+            Some(since.plus(turn.settings.deploy_timeout_ms))
         }
         _ => [stalls_at(turn, state), gives_up_at(turn, state)].into_iter().flatten().min(),
     }
@@ -127,7 +128,7 @@ pub(super) fn ramp_down(turn: &Turn<'_>, state: State, ending: Ending) -> Verdic
     let is_hopeless = turn.seen.previous.is_none_or(|previous| previous.failure.is_some() && previous.ready == 0);
     let is_late = limit_at(turn, &state).is_some_and(|at| turn.now >= at);
     if turn.seen.candidate.ready == 0 || is_hopeless || is_late {
-        return turn.stay(return_all(turn, state, ending), why);
+        return turn.then(return_all(turn, state, ending), why);
     }
     let ready = turn.previous_ready();
     let needed = state.total.saturating_sub(rolling::tolerated(turn.settings, state.total)).max(1);
@@ -138,22 +139,22 @@ pub(super) fn ramp_down(turn: &Turn<'_>, state: State, ending: Ending) -> Verdic
     let percent = state.percent.min(100 - u8::try_from(carried.min(100)).unwrap_or(100));
     let state = State { percent, allowed: state.allowed.max(state.total), ..state };
     if percent == 0 {
-        return turn.stay(return_all(turn, state, ending), why);
+        return turn.then(return_all(turn, state, ending), why);
     }
     let why = Why::RampingDown { ready, needed, ending };
     if !turn.is_published(&state) {
-        return turn.stay(state, why);
+        return turn.then(state, why);
     }
     let kept = rolling::percent_of(state.total, u32::from(percent));
     let kept = kept.saturating_sub(rolling::tolerated(turn.settings, state.total)).max(1);
-    turn.stay(State { requested: state.requested.min(kept), ..state }, why)
+    turn.then(State { requested: state.requested.min(kept), ..state }, why)
 }
 
 /// Waits until the gateways have given everything back.
 pub(super) fn hand_over(turn: &Turn<'_>, state: State, ending: Ending) -> Verdict {
     if turn.is_published(&state) {
         let why = Why::Ended { ending: ending.clone() };
-        return turn.stay(state.into_phase(Phase::Ended { at: turn.now, ending }), why);
+        return turn.then(state.into_phase(Phase::Ended { at: turn.now, ending }), why);
     }
-    turn.stay(state, Why::Returning { ending })
+    turn.then(state, Why::Returning { ending })
 }

@@ -39,21 +39,21 @@ pub(super) fn hold(turn: &Turn<'_>, state: State, since: Option<Timestamp>, dura
     let percent = turn.shown_percent(&state);
     let due_at = due_at(turn, since, duration_ms);
     if !turn.is_published(&state) {
-        return turn.stay(state, Why::WaitingForGateways { percent });
+        return turn.then(state, Why::WaitingForGateways { percent });
     }
     if turn.now < due_at {
-        return turn.wait_until(due_at, state, Why::BetweenStages { percent });
+        return turn.then_at(due_at, state, Why::BetweenStages { percent });
     }
     let (ready, needed) = (turn.seen.candidate.ready, needed_next(turn, &state));
     if ready < needed {
-        return turn.stay(state, Why::WaitingForCandidate { ready, needed });
+        return turn.then(state, Why::WaitingForCandidate { ready, needed });
     }
     let percent = next_percent(&state);
     let why = Why::WaitingForGateways { percent };
     if percent == 100 {
-        return turn.stay(turn.swap(state), why);
+        return turn.then(turn.swap(state), why);
     }
     let shifted =
         State { percent, progress_at: Some(turn.now), phase: Phase::Holding { since: Some(turn.now) }, ..state };
-    turn.stay(shifted, why)
+    turn.then(shifted, why)
 }

@@ -82,13 +82,13 @@ impl Turn<'_> {
         self.seen.previous.is_none() || self.seen.published_percent == Some(self.shown_percent(state))
     }
 
-    /// The same state, and nothing but what is seen changes it.
-    pub fn stay(&self, next: State, why: Why) -> Verdict {
+    /// This comes next, and only what is seen leads on from there.
+    pub fn then(&self, next: State, why: Why) -> Verdict {
         Verdict { next, why, wake_at: None }
     }
 
-    /// The same, or the passing of time.
-    pub fn wait_until(&self, at: Timestamp, next: State, why: Why) -> Verdict {
+    /// This comes next, and the passing of time leads on from there as well.
+    pub fn then_at(&self, at: Timestamp, next: State, why: Why) -> Verdict {
         Verdict { next, why, wake_at: Some(at) }
     }
 
@@ -168,34 +168,34 @@ fn advance(turn: &Turn<'_>, state: State) -> Verdict {
     match state.phase.clone() {
         Phase::Releasing if turn.is_in_place() && turn.seen.candidate.is_built => {
             let why = Why::MakingRoom { alive: turn.seen.previous.map_or(0, |previous| previous.alive) };
-            turn.stay(state.into_phase(Phase::Replacing), why)
+            turn.then(state.into_phase(Phase::Replacing), why)
         }
         Phase::Releasing => release(turn, state),
         Phase::Replacing => in_place::replace(turn, state),
         Phase::Holding { since } => match turn.settings.mode {
             Mode::Rolling { stabilization_ms, .. } => rolling::hold(turn, state, since, stabilization_ms),
             Mode::Canary { duration_ms } => canary::hold(turn, state, since, duration_ms),
-            Mode::Immediate => turn.stay(turn.swap(state), Why::WaitingForGateways { percent: 100 }),
+            Mode::Immediate => turn.then(turn.swap(state), Why::WaitingForGateways { percent: 100 }),
         },
         Phase::Growing => match turn.settings.mode {
             Mode::Rolling { step, .. } => rolling::grow(turn, state, step),
             Mode::Canary { .. } | Mode::Immediate => {
-                turn.stay(turn.swap(state), Why::WaitingForGateways { percent: 100 })
+                turn.then(turn.swap(state), Why::WaitingForGateways { percent: 100 })
             }
         },
         Phase::Paused { .. } => {
             let percent = turn.shown_percent(&state);
-            turn.stay(state, Why::Paused { percent })
+            turn.then(state, Why::Paused { percent })
         }
         Phase::RollingForward if can_serve(turn) => {
-            turn.stay(turn.swap(state), Why::WaitingForGateways { percent: 100 })
+            turn.then(turn.swap(state), Why::WaitingForGateways { percent: 100 })
         }
-        Phase::RollingForward => turn.stay(state, Why::RollingForward),
+        Phase::RollingForward => turn.then(state, Why::RollingForward),
         Phase::Swapping => swap(turn, state),
         Phase::RampingDown { ending, .. } => back::ramp_down(turn, state, ending),
         Phase::Restoring { ending, .. } => in_place::restore(turn, state, ending),
         Phase::Returning { ending } => back::hand_over(turn, state, ending),
-        Phase::Ended { ending, .. } => turn.stay(state, Why::Ended { ending }),
+        Phase::Ended { ending, .. } => turn.then(state, Why::Ended { ending }),
     }
 }
 
@@ -216,7 +216,7 @@ fn release(turn: &Turn<'_>, state: State) -> Verdict {
                 Mode::Rolling { step, .. } => rolling::shift(turn, state, step),
             };
             let percent = turn.shown_percent(&next);
-            turn.stay(next, Why::WaitingForGateways { percent })
+            turn.then(next, Why::WaitingForGateways { percent })
         }
     }
 }
@@ -241,7 +241,7 @@ fn swap(turn: &Turn<'_>, state: State) -> Verdict {
     if can_serve(turn) && turn.is_published(&state) {
         let ending = Ending::Succeeded;
         let why = Why::Ended { ending: ending.clone() };
-        return turn.stay(state.into_phase(Phase::Ended { at: turn.now, ending }), why);
+        return turn.then(state.into_phase(Phase::Ended { at: turn.now, ending }), why);
     }
-    turn.stay(state, Why::WaitingForGateways { percent: 100 })
+    turn.then(state, Why::WaitingForGateways { percent: 100 })
 }

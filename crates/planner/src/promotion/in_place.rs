@@ -30,7 +30,7 @@ pub(super) fn targets(turn: &Turn<'_>, state: &State, candidate_percent: u8) -> 
 pub(super) fn replace(turn: &Turn<'_>, state: State) -> Verdict {
     let alive = turn.seen.previous.map_or(0, |previous| previous.alive);
     if alive > 0 && state.percent == 0 {
-        return turn.stay(state, Why::MakingRoom { alive });
+        return turn.then(state, Why::MakingRoom { alive });
     }
     let state = match state.percent {
         // From here on the candidate can be expected, and requests wait for it.
@@ -39,7 +39,7 @@ pub(super) fn replace(turn: &Turn<'_>, state: State) -> Verdict {
     };
     match waits_for_candidate(turn, &state) {
         Some((why, wake_at)) => Verdict { next: state, why, wake_at },
-        None => turn.stay(turn.swap(state), Why::WaitingForGateways { percent: 100 }),
+        None => turn.then(turn.swap(state), Why::WaitingForGateways { percent: 100 }),
     }
 }
 
@@ -50,8 +50,8 @@ pub(super) fn restore(turn: &Turn<'_>, state: State, ending: Ending) -> Verdict 
     let is_hopeless = turn.seen.previous.is_none_or(|previous| previous.failure.is_some());
     if is_back || is_hopeless || is_late {
         let why = Why::Returning { ending: ending.clone() };
-        return turn.stay(State { percent: 0, ..state }.into_phase(Phase::Returning { ending }), why);
+        return turn.then(State { percent: 0, ..state }.into_phase(Phase::Returning { ending }), why);
     }
     let alive = turn.seen.candidate.alive;
-    turn.stay(state, Why::Restoring { alive, ending })
+    turn.then(state, Why::Restoring { alive, ending })
 }

@@ -87,26 +87,26 @@ fn left_to_previous(state: &State, carried: u32, step: Step) -> u32 {
 pub(super) fn hold(turn: &Turn<'_>, state: State, since: Option<Timestamp>, stabilization_ms: u64) -> Verdict {
     let percent = turn.shown_percent(&state);
     if !turn.is_published(&state) {
-        return turn.stay(state, Why::WaitingForGateways { percent });
+        return turn.then(state, Why::WaitingForGateways { percent });
     }
     let since = since.unwrap_or(turn.now);
     let state = state.into_phase(Phase::Holding { since: Some(since) });
     if turn.now.since(since) < stabilization_ms {
-        return turn.wait_until(since.plus(stabilization_ms), state, Why::Stabilizing { percent });
+        return turn.then_at(since.plus(stabilization_ms), state, Why::Stabilizing { percent });
     }
-    turn.stay(State { progress_at: Some(turn.now), phase: Phase::Growing, ..state }, Why::Stabilizing { percent })
+    turn.then(State { progress_at: Some(turn.now), phase: Phase::Growing, ..state }, Why::Stabilizing { percent })
 }
 
 /// Shrinks the previous side by what the candidate carries, asks for more of the candidate, and shifts when it has come.
 pub(super) fn grow(turn: &Turn<'_>, state: State, step: Step) -> Verdict {
     let ready = turn.seen.candidate.ready.min(state.requested);
     if state.counted >= state.total && ready >= state.total {
-        return turn.stay(turn.swap(state), Why::WaitingForGateways { percent: 100 });
+        return turn.then(turn.swap(state), Why::WaitingForGateways { percent: 100 });
     }
     if ready > state.counted {
         let shifted = shift(turn, state, step);
         let percent = turn.shown_percent(&shifted);
-        return turn.stay(shifted, Why::WaitingForGateways { percent });
+        return turn.then(shifted, Why::WaitingForGateways { percent });
     }
     let state = relieved(turn, state, ready, step);
     let state = match turn.is_published(&state) {
@@ -114,7 +114,7 @@ pub(super) fn grow(turn: &Turn<'_>, state: State, step: Step) -> Verdict {
         false => state,
     };
     let needed = state.total.min(state.counted + 1);
-    turn.stay(state, Why::WaitingForCandidate { ready, needed })
+    turn.then(state, Why::WaitingForCandidate { ready, needed })
 }
 
 /// When the load has grown, and the previous side has grown with it before the candidate could, the candidate's share falls to what

@@ -2,7 +2,7 @@
 
 use super::Side;
 use crate::{
-    lifecycle::{Build, Lifecycle, Observed, Wanted},
+    lifecycle::{Build, Lifecycle, Observed, Run, Wanted},
     replica_set,
 };
 
@@ -33,17 +33,16 @@ fn failure<'a>(lifecycle: &'a Lifecycle, observed: &Observed, starts: &'a replic
     if matches!(lifecycle.build, Build::Stopped { .. }) {
         return Some("its build was stopped");
     }
-    let keeps_ending = starts.failures >= PATIENCE && observed.ready == 0;
+    // What failed before it came to rest says nothing about its next start.
+    let tries = matches!(lifecycle.run, Run::Starting { .. } | Run::Serving { .. } | Run::Waking { .. });
+    let keeps_ending = tries && starts.failures >= PATIENCE && observed.ready == 0;
     keeps_ending.then(|| starts.last_failure.as_deref().unwrap_or("its replicas keep ending"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        Timestamp,
-        lifecycle::{Reason, Run},
-    };
+    use crate::{Timestamp, lifecycle::Reason};
 
     const NOW: Timestamp = Timestamp(1_000_000);
 
@@ -65,8 +64,10 @@ mod tests {
         check(&pushed.clone().stop_build(NOW).expect("it is being built"), 0, 0, Some("its build was stopped"));
         check(&built.clone().deactivate(), 0, 0, Some("it is deactivated"));
         check(&Lifecycle { run: Run::Failed { at: NOW, reason }, ..built.clone() }, 0, 0, Some("boom"));
-        check(&built, 0, 2, None);
-        check(&built, 0, 3, Some("killed by signal 9"));
-        check(&built, 1, 3, None);
+        let serving = Lifecycle { run: Run::Serving { since: NOW }, ..built.clone() };
+        check(&serving, 0, 2, None);
+        check(&serving, 0, 3, Some("killed by signal 9"));
+        check(&serving, 1, 3, None);
+        check(&Lifecycle { run: Run::AtZero { since: NOW }, ..built }, 0, 3, None);
     }
 }

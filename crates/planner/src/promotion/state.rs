@@ -33,7 +33,8 @@ pub struct State {
     pub progress_at: Option<Timestamp>,
     /// When it began.
     pub started_at: Timestamp,
-    /// When it has ended at the latest. It stops going forward one deploy timeout earlier, so that there is time to go back.
+    /// When it has ended at the latest, unless no server runs then. It stops going forward one deploy timeout earlier, so that
+    /// there is time to go back.
     pub deadline_at: Timestamp,
 }
 
