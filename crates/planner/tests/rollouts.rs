@@ -298,3 +298,44 @@ fn whatever_the_candidate_does_the_previous_side_carries_its_share() {
     }
     assert!(in_order > 10_000, "{in_order}");
 }
+
+/// A rolling promotion of so many replicas in a world that is fair, with room for so many more than there are.
+fn roll(total: u32, step: Step, overhead_percent: u32, spare: u32) {
+    let mode = Mode::Rolling { step, stabilization_ms: 0, overhead_percent };
+    let (cleanup, room) = (Cleanup::ScaleToZero, Room::Beside);
+    let settings = Settings { mode, cleanup, room, deploy_timeout_ms: DEPLOY_TIMEOUT_MS, min_ready_ms: 0 };
+    let autoscaling = autoscale::Settings { min_replica: total, max_replica: total, ..autoscale::Settings::default() };
+    let candidate = Fleet::built(BEGINNING, autoscaling.clone());
+    let previous = Fleet::serving(BEGINNING, total, autoscaling.clone());
+    let mut world = Rollout::new(settings, autoscaling, candidate, Some(previous), 0);
+    world.room = total + (total * overhead_percent).div_ceil(100) + spare;
+    let least = match step {
+        Step::Surge(_) => total,
+        Step::Unavailable(percent) => total.saturating_sub((total * percent).div_ceil(100).max(1)).max(1),
+    };
+    let mut last_percent = 0;
+    let told = format!("{total} replicas, {step:?}, {overhead_percent} % overhead, room for {spare} more");
+    let result = world.run_for_and(u64::from(total + 2) * 2 * DEPLOY_TIMEOUT_MS, |world| {
+        let ready = world.candidate.side().ready + world.previous.as_ref().map_or(0, |previous| previous.side().ready);
+        assert!(ready >= least, "{told}: {ready} of {least} are ready: {:?}", world.state());
+        let percent = world.state().percent;
+        assert!(percent >= last_percent, "{told}: the share falls from {last_percent} to {percent}");
+        last_percent = percent;
+    });
+    result.unwrap_or_else(|error| panic!("{told}: {error}"));
+    assert_eq!(world.state().ending(), Some(&Ending::Succeeded), "{told}: {:?}", world.state());
+}
+
+#[test]
+fn a_rolling_promotion_of_any_size_ends_with_enough_replicas_all_the_way() {
+    for total in (1..=12).chain([20, 33, 59]) {
+        for percent in [1, 10, 25, 50] {
+            for overhead_percent in [0, 20, 100, 500] {
+                for spare in [1, 2, 1_000] {
+                    roll(total, Step::Surge(percent), overhead_percent, spare);
+                    roll(total, Step::Unavailable(percent), overhead_percent, spare);
+                }
+            }
+        }
+    }
+}
