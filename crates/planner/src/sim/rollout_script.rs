@@ -6,12 +6,10 @@
 //! likewise, `requests 3`, `room 5`, `wait 30s`, `kill candidate 1`, `kill previous 2`, `deactivate candidate`, `fail build`,
 //! `restart`, `die after saving`, `clock back 1h`, `pause`, `resume`, `cancel`, `force cancel`, `force roll forward`.
 
-use std::fmt::Write;
-
 use super::{
     fleet::Fleet,
     rollout::{BEGINNING, Rollout},
-    script::{clock, millis, model, number, whole_seconds},
+    script::{Told, clock, millis, model, number, retell, whole_seconds},
 };
 use crate::{
     autoscale,
@@ -20,16 +18,8 @@ use crate::{
 
 /// Runs the commands of a story and tells it again, with what happens now.
 pub fn tell(story: &str) -> Result<String, String> {
-    let mut teller = Teller { stage: Stage::new(), world: None, told: String::new(), last: None };
-    for line in story.lines() {
-        if let Some(command) = line.strip_prefix('>') {
-            teller.say(format_args!("> {}", command.trim()));
-            teller.run(command.trim()).map_err(|error| format!("{error}\n\n{}", teller.told))?;
-        } else if line.starts_with('#') {
-            teller.say(format_args!("{line}"));
-        }
-    }
-    Ok(teller.told)
+    let mut teller = Teller { stage: Stage::new(), world: None, last: None };
+    retell(story, |told, command| teller.run(told, command))
 }
 
 /// What a promotion will begin with.
@@ -109,16 +99,11 @@ fn scale(settings: &mut autoscale::Settings, bound: &str) -> Result<(), String> 
 struct Teller {
     stage: Stage,
     world: Option<Rollout>,
-    told: String,
     last: Option<String>,
 }
 
 impl Teller {
-    fn say(&mut self, line: std::fmt::Arguments<'_>) {
-        self.told.write_fmt(line).and_then(|()| self.told.write_char('\n')).expect("a string takes all text");
-    }
-
-    fn run(&mut self, command: &str) -> Result<(), String> {
+    fn run(&mut self, told: &mut Told, command: &str) -> Result<(), String> {
         let words: Vec<&str> = command.split_whitespace().collect();
         let Some(world) = &mut self.world else {
             if words == ["promote"] {
@@ -132,7 +117,7 @@ impl Teller {
         };
         let at = world.elapsed_ms;
         match words.as_slice() {
-            ["wait", time] => return self.wait(millis(time)?),
+            ["wait", time] => return self.wait(told, millis(time)?),
             ["requests", count] => world.requests = number(count)?,
             ["room", count] => world.room = number(count)?,
             ["kill", "candidate", count] => world.candidate.kill(at, number(count)?),
@@ -145,23 +130,23 @@ impl Teller {
             ["restart"] => world.restart_shell(),
             ["die", "after", "saving"] => return world.die_between_saving_and_acting(),
             ["clock", "back", time] => world.step_clock_back(millis(time)?),
-            ["pause"] => self.command(Command::Pause),
-            ["resume"] => self.command(Command::Resume),
-            ["cancel"] => self.command(Command::Cancel),
-            ["force", "cancel"] => self.command(Command::ForceCancel),
-            ["force", "roll", "forward"] => self.command(Command::ForceRollForward),
+            ["pause"] => self.command(told, Command::Pause),
+            ["resume"] => self.command(told, Command::Resume),
+            ["cancel"] => self.command(told, Command::Cancel),
+            ["force", "cancel"] => self.command(told, Command::ForceCancel),
+            ["force", "roll", "forward"] => self.command(told, Command::ForceRollForward),
             _ => return Err(format!("not a command after `promote`: {command}")),
         }
         Ok(())
     }
 
-    fn command(&mut self, command: Command) {
+    fn command(&mut self, told: &mut Told, command: Command) {
         if let Some(Err(refusal)) = self.world.as_mut().map(|world| world.command(command)) {
-            self.say(format_args!("          refused: {refusal}"));
+            told.say(format_args!("          refused: {refusal}"));
         }
     }
 
-    fn wait(&mut self, ms: u64) -> Result<(), String> {
+    fn wait(&mut self, told: &mut Told, ms: u64) -> Result<(), String> {
         let (mut news, mut last) = (Vec::new(), self.last.take());
         let result = self.world.as_mut().map_or(Ok(()), |world| {
             world.run_for_and(ms, |world| {
@@ -174,7 +159,7 @@ impl Teller {
         });
         self.last = last;
         for line in news {
-            self.say(format_args!("{line}"));
+            told.say(format_args!("{line}"));
         }
         result
     }

@@ -12,47 +12,62 @@ use crate::{deployment::Why, lifecycle::Refusal, replica_set};
 
 /// Runs the commands of a story and tells it again, with what happens now.
 pub fn tell(story: &str) -> Result<String, String> {
-    let mut teller = Teller { world: World::new(), told: String::new(), last: None };
+    let mut teller = Teller { world: World::new(), last: None };
+    retell(story, |told, command| teller.run(told, command))
+}
+
+/// A story, as far as it has been told.
+#[derive(Default)]
+pub(super) struct Told(String);
+
+impl Told {
+    /// One more line.
+    pub(super) fn say(&mut self, line: std::fmt::Arguments<'_>) {
+        self.0.write_fmt(line).and_then(|()| self.0.write_char('\n')).expect("a string takes all text");
+    }
+}
+
+/// Tells a story again: its comments, its commands, and what `run` says after each command.
+pub(super) fn retell(
+    story: &str,
+    mut run: impl FnMut(&mut Told, &str) -> Result<(), String>,
+) -> Result<String, String> {
+    let mut told = Told::default();
     for line in story.lines() {
         if let Some(command) = line.strip_prefix('>') {
-            teller.say(format_args!("> {}", command.trim()));
-            teller.run(command.trim()).map_err(|error| format!("{error}\n\n{}", teller.told))?;
+            told.say(format_args!("> {}", command.trim()));
+            run(&mut told, command.trim()).map_err(|error| format!("{error}\n\n{}", told.0))?;
         } else if line.starts_with('#') {
-            teller.say(format_args!("{line}"));
+            told.say(format_args!("{line}"));
         }
     }
-    Ok(teller.told)
+    Ok(told.0)
 }
 
 struct Teller {
     world: World,
-    told: String,
     last: Option<String>,
 }
 
 impl Teller {
-    fn say(&mut self, line: std::fmt::Arguments<'_>) {
-        self.told.write_fmt(line).and_then(|()| self.told.write_char('\n')).expect("a string takes all text");
-    }
-
-    fn run(&mut self, command: &str) -> Result<(), String> {
+    fn run(&mut self, told: &mut Told, command: &str) -> Result<(), String> {
         let words: Vec<&str> = command.split_whitespace().collect();
         match words.as_slice() {
             ["model", behaviour @ ..] => self.world.model = model(behaviour)?,
             ["build", "takes", time] => self.world.builder = Builder::Succeeds(millis(time)?),
             ["build", "fails", "after", time] => self.world.builder = Builder::Fails(millis(time)?),
             ["settings", settings @ ..] => settings.iter().try_for_each(|setting| self.set(setting))?,
-            ["wait", time] => return self.wait(millis(time)?),
+            ["wait", time] => return self.wait(told, millis(time)?),
             ["requests", count] => self.world.steady_requests = number(count)?,
             ["request"] => self.world.request(),
             ["wake"] => self.world.wake(),
             ["kill"] => self.world.kill_replicas(),
             ["restart"] => self.world.restart_shell(),
             ["clock", "back", time] => self.world.step_clock_back(millis(time)?),
-            ["activate"] => self.tell_refusal(World::activate),
-            ["deactivate"] => self.tell_refusal(World::deactivate),
-            ["retry"] => self.tell_refusal(World::retry),
-            ["stop", "build"] => self.tell_refusal(World::stop_build),
+            ["activate"] => self.tell_refusal(told, World::activate),
+            ["deactivate"] => self.tell_refusal(told, World::deactivate),
+            ["retry"] => self.tell_refusal(told, World::retry),
+            ["stop", "build"] => self.tell_refusal(told, World::stop_build),
             _ => return Err(format!("not a command: {command}")),
         }
         Ok(())
@@ -69,13 +84,13 @@ impl Teller {
         Ok(())
     }
 
-    fn tell_refusal(&mut self, command: impl FnOnce(&mut World) -> Result<(), Refusal>) {
+    fn tell_refusal(&mut self, told: &mut Told, command: impl FnOnce(&mut World) -> Result<(), Refusal>) {
         if let Err(refusal) = command(&mut self.world) {
-            self.say(format_args!("          refused: {refusal}"));
+            told.say(format_args!("          refused: {refusal}"));
         }
     }
 
-    fn wait(&mut self, ms: u64) -> Result<(), String> {
+    fn wait(&mut self, told: &mut Told, ms: u64) -> Result<(), String> {
         let mut news = Vec::new();
         let mut last = self.last.take();
         let result = self.world.run_for_and(ms, |world| {
@@ -87,7 +102,7 @@ impl Teller {
         });
         self.last = last;
         for line in news {
-            self.say(format_args!("{line}"));
+            told.say(format_args!("{line}"));
         }
         result
     }
