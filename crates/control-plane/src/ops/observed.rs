@@ -27,7 +27,8 @@ pub fn has_ended(replica: &Replica) -> bool {
     phase(replica).is_none()
 }
 
-fn observe(replicas: &[Replica]) -> Observed {
+/// How many replicas there are, by where they stand.
+pub fn observe(replicas: &[Replica]) -> Observed {
     let alive = replicas.iter().filter_map(|replica| {
         Some(replica_set::Replica {
             id: replica.id.clone(),

@@ -37,6 +37,19 @@ async fn a_deployment_of_its_own_goes_to_the_environment_itself() {
 }
 
 #[tokio::test]
+async fn even_what_could_serve_at_once_is_left_to_tasks() {
+    let app = TestApp::start().await;
+    let (first, second) = stage(&app).await;
+    app.post(&first.model_path("/environments"), json!({ "name": "staging" })).await.ok();
+    app.post(&first.model_path("/environments/staging/promote"), to(&second)).await.ok();
+    let begun = app.promotion(&first, "staging").await;
+    assert_eq!((begun.state.ending(), begun.ended_at), (None, None));
+    let staging = app.get(&first.model_path("/environments/staging")).await.ok();
+    assert_eq!(staging["in_progress_promotion"]["status"], "RELEASING");
+    assert_eq!(staging["current_deployment"], Value::Null);
+}
+
+#[tokio::test]
 async fn of_two_promotions_at_once_one_is_refused() {
     let app = TestApp::start().await;
     let (first, second) = stage(&app).await;

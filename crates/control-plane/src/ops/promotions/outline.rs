@@ -75,7 +75,7 @@ impl Outline {
     }
 
     /// The candidate, as it would begin.
-    pub fn candidate(&self, scene: &Scene) -> Side<'static> {
+    pub fn candidate<'a>(&self, scene: &'a Scene) -> Side<'a> {
         match &self.choice {
             Ok(Choice::Copy { .. }) => side_of_copy(&scene.deployment),
             Ok(Choice::Itself) | Err(_) => scene.side(&scene.deployment),

@@ -176,6 +176,7 @@ async fn carry_out(
         };
         if *choice == Choice::Itself && scene.deployment.lifecycle.wanted == Wanted::Inactive {
             deployments::activate(control_plane, caller, model, &request.deployment).await?;
+            continue;
         }
         let new = new_promotion(control_plane, caller, &scene, &outline, choice, way.origin);
         let event = event(control_plane, caller, &scene, &outline, &new, &request.settings);
@@ -207,6 +208,9 @@ fn new_promotion(
     let (now, settings, seen) = (control_plane.now(), &outline.settings, outline.seen(scene));
     let state = State::begin(now, settings, &seen);
     let first = promotion::decide(now, &state, &Memory::default(), None, settings, &seen);
+    let decided = first.next.0;
+    // What follows from an end is not for this room to carry out.
+    let state = if decided.ending().is_none() { decided } else { state };
     let candidate = match choice {
         Choice::Itself => Candidate::Existing(scene.deployment.id.clone()),
         Choice::Copy { reasons, instance_type } => {
@@ -234,7 +238,7 @@ fn new_promotion(
         origin,
         started_at: now,
         settings: settings.clone(),
-        state: first.next.0,
+        state,
         targets: first.output,
         why: first.why.to_string(),
         requested_by: Some(caller.prefix().to_owned()),

@@ -105,16 +105,9 @@ impl Scene {
     }
 
     /// The deployment as a side of a promotion.
-    pub fn side(&self, deployment: &Deployment) -> Side<'static> {
-        let replicas = self.replicas(deployment);
-        let is_alive = |replica: &&Replica| !observed::has_ended(replica);
-        Side {
-            ready: observed::ready(replicas),
-            alive: u32::try_from(replicas.iter().filter(is_alive).count()).unwrap_or(u32::MAX),
-            wanted: deployment.target_replicas,
-            has_been_ready: deployment.lifecycle.first_ready.is_some(),
-            ..side_of_copy(deployment)
-        }
+    pub fn side<'a>(&self, deployment: &'a Deployment) -> Side<'a> {
+        let observed = observed::observe(self.replicas(deployment));
+        Side::of(&deployment.lifecycle, &observed, deployment.target_replicas, &deployment.replica_memory)
     }
 }
 
