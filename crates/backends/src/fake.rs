@@ -118,6 +118,11 @@ impl Fake {
         self.state().ready_at_once = true;
     }
 
+    /// From now on replicas are ready when the test says so, as at first.
+    pub fn start_slowly(&self) {
+        self.state().ready_at_once = false;
+    }
+
     /// From now on a stopped replica drains until [`Fake::exit`] ends it.
     pub fn hold_stops(&self) {
         self.state().stops_are_held = true;

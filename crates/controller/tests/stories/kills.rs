@@ -2,10 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use planner::lifecycle::Status;
+use planner::{
+    lifecycle::Status,
+    placement,
+    promotion::{Ending, Mode, Room, Settings, Status as Progress, Step},
+};
 use store::{
     Topic,
-    domain::{Component, PRODUCTION},
+    domain::{Component, Origin, PRODUCTION},
 };
 use tokio::task::JoinHandle;
 
@@ -23,7 +27,8 @@ enum Death {
 /// Keeps a controller running, with one death in between. Tells whether it came.
 fn run(world: &Arc<World>, death: Death) -> JoinHandle<()> {
     let world = world.clone();
-    let mut changes = world.store.changes(&[Topic::Deployments, Topic::Environments, Topic::Replicas]);
+    let topics = [Topic::Deployments, Topic::Environments, Topic::Promotions, Topic::Replicas];
+    let mut changes = world.store.changes(&topics);
     if let Death::AtBackend(steps) = death {
         world.spy.die_after(steps);
     }
@@ -90,7 +95,7 @@ async fn story(death: Death) -> bool {
 
     assert_eq!(world.spy.started(&first.id), 1, "no replica too many");
     assert_eq!(world.spy.started(&second.id), 1, "no replica too many");
-    assert_eq!(world.spy.stopped_while_listed(), []);
+    world.check_laws();
     let hello = world.messages(&first.id, Component::Model).await;
     assert_eq!(hello, ["hello"], "stored exactly once");
     for id in [&first.id, &second.id] {
@@ -118,4 +123,88 @@ async fn killed_right_after_anything_is_stored() {
     for count in 1..=24 {
         story(Death::AfterStore(count)).await;
     }
+}
+
+/// A person's promotion from two replicas to two, with one death in between. Whether the arranged death came before it ended.
+async fn promotion(death: Death, change: impl FnOnce(&mut Settings) + Copy) -> bool {
+    let mut world = World::new().await;
+    world.settings.instance_types = placement::cpu_catalogue();
+    let world = Arc::new(world);
+    let before = world.start();
+    let (first, second) = world
+        .on_stage(|settings| {
+            settings.min_replica = 2;
+            settings.max_replica = 2;
+        })
+        .await;
+    world.until_status(&second.id, Status::Active).await;
+    world.kill(before).await;
+    let running = run(&world, death);
+    let begun = world.promote(&second.id, change).await;
+
+    let ended = world.until_promotion(&begun, Progress::Succeeded).await;
+    world.until_serves(&first.model_id, PRODUCTION, &second.id).await;
+    world.until_status(&first.id, Status::ScaledToZero).await;
+    world.until_status(&second.id, Status::Active).await;
+    world.until_live(&first.id, 0).await;
+    world.until_live(&second.id, 2).await;
+    world
+        .eventually("requests go to both", || async {
+            (world.gateway.route(&second.id)?.replicas.len() == 2).then_some(())
+        })
+        .await;
+    world
+        .eventually("nothing is left of the others", || async {
+            (world.store.replicas(None).await.unwrap().len() == 2).then_some(())
+        })
+        .await;
+
+    assert_eq!(ended.state.ending(), Some(&Ending::Succeeded));
+    assert_eq!(world.store.active_promotions().await.unwrap(), []);
+    let (candidate, origin, _) = world.history(&first.model_id).await.remove(0);
+    assert_eq!((candidate == second.id, origin), (true, Origin::Person));
+    for id in [&first.id, &second.id] {
+        let deployment = world.deployment(id).await;
+        assert_eq!(deployment.replica_memory.failures, 0, "nothing has failed");
+        assert_eq!(deployment.autoscaling.max_replica, 2, "the environment's");
+    }
+    assert_eq!(world.spy.started(&first.id), 2, "no replica too many");
+    world.check_laws();
+    let has_died = match death {
+        Death::AtBackend(_) => !world.spy.is_doomed(),
+        Death::AfterStore(_) => true,
+    };
+    running.abort();
+    has_died
+}
+
+/// Kills it everywhere, and says before or after how many steps at the backend.
+async fn killed_everywhere(changes: u64, change: impl FnOnce(&mut Settings) + Copy) -> i64 {
+    let mut steps = 0;
+    while promotion(Death::AtBackend(steps), change).await {
+        steps += 1;
+    }
+    for count in 1..=changes {
+        promotion(Death::AfterStore(count), change).await;
+    }
+    steps
+}
+
+#[tokio::test]
+async fn an_immediate_promotion_survives_a_death_at_any_moment() {
+    let steps = killed_everywhere(16, |settings| settings.mode = Mode::Immediate).await;
+    assert!(steps > 8, "the story has only {steps} steps");
+}
+
+#[tokio::test]
+async fn a_rolling_promotion_survives_a_death_at_any_moment() {
+    let mode = Mode::Rolling { step: Step::Surge(50), stabilization_ms: 0, overhead_percent: 0 };
+    let steps = killed_everywhere(24, |settings| settings.mode = mode).await;
+    assert!(steps > 8, "the story has only {steps} steps");
+}
+
+#[tokio::test]
+async fn a_promotion_in_place_survives_a_death_at_any_moment() {
+    let steps = killed_everywhere(24, |settings| settings.room = Room::InPlace).await;
+    assert!(steps > 8, "the story has only {steps} steps");
 }

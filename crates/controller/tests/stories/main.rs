@@ -3,8 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod environments;
+mod gateway;
 mod journeys;
 mod kills;
+mod promoting;
+mod promotions;
 mod spy;
 mod trouble;
 mod world;

@@ -17,7 +17,7 @@ use backends::{
 };
 use tokio::sync::{Notify, Semaphore};
 
-use crate::world::Gateway;
+use crate::gateway::Gateway;
 
 pub struct Spy {
     inner: Arc<Fake>,

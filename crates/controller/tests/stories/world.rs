@@ -2,26 +2,22 @@
 //! moves. Nothing here sleeps: a test waits for a condition, and is woken by whatever could make it true.
 
 use std::{
-    collections::HashMap,
     future::Future,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
+use crate::{gateway::Gateway, spy::Spy};
 use api::{
     id::{DeploymentId, ModelId, ReplicaId, TeamId, UserId},
-    internal::{
-        replica::LogLine,
-        routes::{DeploymentRoute, Load, Table},
-    },
+    internal::{replica::LogLine, routes::DeploymentRoute},
 };
-use async_trait::async_trait;
 use backends::{Backend, fake::Fake};
 use bytes::Bytes;
-use controller::{Controller, Gateways, Handle, Parts, Settings};
+use controller::{Controller, Handle, Parts, Settings};
 use planner::{
     Timestamp, autoscale,
     lifecycle::{self, Lifecycle, Status},
@@ -37,12 +33,11 @@ use store::{
     },
     sqlite_url,
 };
-use tokio::sync::{Notify, watch};
-
-use crate::spy::Spy;
 
 /// How long a condition may take to come true, however slow the machine.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Steps of the clock that a condition may take to come true.
+const MOST_STEPS: usize = 500;
 const EVERYTHING: [Topic; 7] = [
     Topic::Deployments,
     Topic::Environments,
@@ -52,46 +47,6 @@ const EVERYTHING: [Topic; 7] = [
     Topic::Secrets,
     Topic::Logs,
 ];
-
-/// What the gateways were told, and what they tell.
-#[derive(Default)]
-pub struct Gateway {
-    pub table: watch::Sender<Option<Arc<Table>>>,
-    loads: Mutex<HashMap<DeploymentId, Load>>,
-    activity: Notify,
-}
-
-#[async_trait]
-impl Gateways for Gateway {
-    async fn publish(&self, table: Table) {
-        self.table.send_replace(Some(Arc::new(table)));
-    }
-
-    fn loads(&self) -> HashMap<DeploymentId, Load> {
-        self.loads.lock().unwrap().clone()
-    }
-
-    async fn activity(&self) {
-        self.activity.notified().await;
-    }
-}
-
-impl Gateway {
-    pub fn set_load(&self, deployment: &DeploymentId, load: Load) {
-        self.loads.lock().unwrap().insert(deployment.clone(), load);
-        self.activity.notify_one();
-    }
-
-    pub fn route(&self, deployment: &DeploymentId) -> Option<Arc<DeploymentRoute>> {
-        self.table.borrow().as_ref()?.deployments.get(deployment).cloned()
-    }
-
-    pub fn lists(&self, replica: &ReplicaId) -> bool {
-        let table = self.table.borrow();
-        let routes = table.iter().flat_map(|table| table.deployments.values());
-        routes.flat_map(|route| &route.replicas).any(|endpoint| endpoint.replica_id == *replica)
-    }
-}
 
 pub struct World {
     pub store: Store,
@@ -182,7 +137,7 @@ impl World {
     /// Moves the clock, and has the tasks notice.
     pub fn advance(&self, duration: Duration) {
         self.now.fetch_add(duration.as_millis() as u64, Ordering::SeqCst);
-        self.gateway.activity.notify_one();
+        self.gateway.nudge();
     }
 
     /// A model with its first deployment.
@@ -391,12 +346,12 @@ impl World {
     /// Gives the tasks the chance to do what they should not do: every task has passed at least once more when this returns.
     pub async fn settle(&self, handle: &Handle) {
         let passes = |name: &str| handle.tasks().iter().find(|task| task.name == name).map_or(0, |task| task.passes);
-        let before = (passes("deployments"), passes("observe"));
-        self.gateway.activity.notify_one();
+        let before = ["deployments", "promotions", "observe"].map(|name| (name, passes(name)));
+        self.gateway.nudge();
         self.spy.nudge();
         let wait = async {
-            while passes("deployments") < before.0 + 2 || passes("observe") < before.1 + 2 {
-                self.gateway.activity.notify_one();
+            while before.iter().any(|(name, before)| passes(name) < before + 2) {
+                self.gateway.nudge();
                 self.spy.nudge();
                 tokio::task::yield_now().await;
             }
@@ -404,8 +359,31 @@ impl World {
         tokio::time::timeout(PATIENCE, wait).await.expect("tasks pass when they are woken");
     }
 
+    /// Moves the clock step by step until `condition` gives something; everybody looks after each step.
+    pub async fn as_time_passes<T, F: Future<Output = Option<T>>>(
+        &self,
+        handle: &Handle,
+        step: Duration,
+        what: &str,
+        condition: impl Fn() -> F,
+    ) -> T {
+        for _ in 0..MOST_STEPS {
+            if let Some(found) = condition().await {
+                return found;
+            }
+            self.advance(step);
+            self.settle(handle).await;
+        }
+        panic!("never came true: {what}\n{}", self.describe().await);
+    }
+
     async fn describe(&self) -> String {
-        let mut text = format!("table: {:#?}\n", self.gateway.table.borrow());
+        let mut text = format!("table: {:#?}\nshares: {:?}\n", self.gateway.table.borrow(), self.gateway.shares());
+        for model in self.store.models(&store::ModelFilter::default()).await.unwrap() {
+            for promotion in self.store.promotion_history(&model.id, PRODUCTION, 9).await.unwrap() {
+                text.push_str(&format!("{promotion:?}\n"));
+            }
+        }
         for deployment in self.store.all_deployments().await.unwrap() {
             text.push_str(&format!(
                 "{} {:?} target {} memory {:?}\n",
@@ -427,7 +405,7 @@ pub fn line(text: &str) -> LogLine {
     LogLine { timestamp_ns: 1_700_000_000_000_000_000, level: None, request_id: None, message: text.into() }
 }
 
-fn counted(replicas: &[Replica]) -> Vec<replica_set::Replica> {
+pub fn counted(replicas: &[Replica]) -> Vec<replica_set::Replica> {
     use api::internal::replica::Phase as Told;
     use planner::replica_set::{Cause, End, Phase};
     let phase = |replica: &Replica| match replica.status.as_ref().map(|status| &status.phase) {
