@@ -25,7 +25,7 @@ use crate::{
 
 fn main() -> ExitCode {
     let Cli { client, json, command } = Cli::parse();
-    let context = Context { client_flags: client, printer: Printer::new(json) };
+    let context = Context { client_flags: client, printer: Printer::new(json), parting_words: Default::default() };
     match start(command, &context) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -52,7 +52,10 @@ fn start(command: Command, context: &Context) -> Result {
         };
         tokio::select! {
             result = run(command, context) => result,
-            Ok(()) = interrupted => Err(Failure::new(Kind::Interrupted, "interrupted")),
+            Ok(()) = interrupted => {
+                let failure = Failure::new(Kind::Interrupted, "interrupted");
+                Err(Failure { hint: context.parting_words.take(), ..failure })
+            }
         }
     });
     // Somebody may be blocked in a read that never ends; nobody waits for them.
@@ -65,6 +68,9 @@ async fn run(command: Command, context: &Context) -> Result {
         Command::Serve(args) => serve::run(args, context).await,
         Command::Push(args) => push::run(args, context).await,
         Command::Predict(args) => predict::run(args, context).await,
+        Command::Promote(args) => promote::run(args, context).await,
+        Command::Rollback(args) => rollback::run(args, context).await,
+        Command::Rollout(args) => rollout::run(args, context).await,
         Command::Status(args) => status::run(args, context).await,
         Command::Logs(args) => logs::run(args, context).await,
         Command::Models(args) => models::run(args, context).await,

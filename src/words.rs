@@ -19,9 +19,10 @@ pub fn age(now: Timestamp, moment: &str) -> String {
     }
 }
 
-/// A duration as `0.42 s`, or `3 min 20 s` from two minutes on.
+/// A duration as `0.42 s`, as `3 min 20 s` from two minutes on, as `5 h 4 min` from two hours on.
 pub fn seconds(duration: Duration) -> String {
     match duration.as_secs() {
+        whole @ 7200.. => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
         whole @ 120.. => format!("{} min {} s", whole / 60, whole % 60),
         _ => format!("{:.2} s", duration.as_secs_f64()),
     }
@@ -57,5 +58,6 @@ mod tests {
     fn a_duration_has_a_sensible_precision() {
         assert_eq!(seconds(Duration::from_millis(423)), "0.42 s");
         assert_eq!(seconds(Duration::from_secs(200)), "3 min 20 s");
+        assert_eq!(seconds(Duration::from_secs(18_279)), "5 h 4 min");
     }
 }

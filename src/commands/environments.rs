@@ -1,14 +1,17 @@
-//! `greenroom environments list|create|delete`.
+//! `greenroom environments list|create|set|delete`.
 
-use api::v1::environments::{CreateEnvironmentRequest, Environment, EnvironmentTombstone, Environments};
+use api::v1::environments::{
+    CreateEnvironmentRequest, Environment, EnvironmentTombstone, Environments, UpdateEnvironmentRequest,
+    UpdateEnvironmentResponse,
+};
 
-use super::{Context, target};
+use super::{Context, settings::Settings, target};
 use crate::{
     failure::{Failure, Kind, Result},
     words,
 };
 
-/// List, create or delete the environments of a model
+/// List, create, set up or delete the environments of a model
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -28,6 +31,17 @@ enum Action {
         model: String,
         /// Lower-case letters, digits and hyphens
         name: String,
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// Change how what an environment serves scales, and how promotions into it go
+    Set {
+        /// Model, by name or id
+        model: String,
+        /// Which
+        name: String,
+        #[command(flatten)]
+        settings: Settings,
     },
     /// Remove an environment; what it serves stays, with no replicas
     Delete {
@@ -50,17 +64,30 @@ pub async fn run(args: Args, context: &Context) -> Result {
             let found: Environments = client.get(&["v1", "models", &model.id, "environments"]).await?;
             printer.table(&found, HEADINGS, rows(&found.environments))
         }
-        Action::Create { model, name } => {
+        Action::Create { model, name, settings } => {
             let model = target::find_model(&client, &model).await?;
             let request = CreateEnvironmentRequest {
                 name,
-                autoscaling_settings: None,
-                promotion_settings: None,
+                autoscaling_settings: settings.autoscaling(),
+                promotion_settings: settings.promotion(),
                 request_backpressure_settings: None,
             };
             let path = ["v1", "models", &model.id, "environments"];
             let made: Environment = client.post(&path, &request).await?;
             printer.answer(&made, |made| format!("created environment {} of model {}", made.name, model.name))
+        }
+        Action::Set { model, name, settings } => {
+            settings.check_any()?;
+            let model = target::find_model(&client, &model).await?;
+            let request = UpdateEnvironmentRequest {
+                autoscaling_settings: settings.autoscaling(),
+                promotion_settings: settings.promotion(),
+                request_backpressure_settings: None,
+            };
+            let path = ["v1", "models", &model.id, "environments", &name];
+            let changed: UpdateEnvironmentResponse = client.patch(&path, &request).await?;
+            printer
+                .answer(&changed, |changed| format!("environment {name} of model {}: {}", model.name, changed.message))
         }
         Action::Delete { model, name, yes } => {
             let model = target::find_model(&client, &model).await?;

@@ -13,16 +13,23 @@ pub mod logs;
 pub mod models;
 pub mod openapi;
 pub mod predict;
+pub mod promote;
+mod promotion;
 pub mod push;
 pub mod rename;
 pub mod retry;
+pub mod rollback;
+pub mod rollout;
 pub mod secrets;
 pub mod serve;
+mod settings;
 pub mod status;
 mod tail;
 mod target;
 mod upload;
 mod watch;
+
+use std::cell::RefCell;
 
 use crate::{client::Client, config, failure::Result, printer::Printer};
 
@@ -32,9 +39,16 @@ pub struct Context {
     pub client_flags: config::ClientFlags,
     /// Where answers go.
     pub printer: Printer,
+    /// What somebody who interrupts the command now should know.
+    pub parting_words: RefCell<Option<String>>,
 }
 
 impl Context {
+    /// Says what somebody should know who interrupts from here on.
+    pub fn on_interrupt(&self, words: String) {
+        *self.parting_words.borrow_mut() = Some(words);
+    }
+
     /// The server that the flags, the environment and the login name.
     pub fn client(&self) -> Result<Client> {
         Client::new(config::Client::resolve(&self.client_flags)?)

@@ -13,21 +13,31 @@ use api::{
             DeploymentStatus, SourceKind,
         },
         models::{CreateModelRequest, CreatedModelDeployment, Model, ModelArchiveSource},
+        promotions::Promotion,
         uploads::PrepareModelUploadRequest,
     },
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{Context, tail::Tail, target, upload::upload, watch};
+use super::{
+    Context,
+    promotion::{self, Place},
+    tail::Tail,
+    target,
+    upload::upload,
+    watch,
+};
 use crate::{
     client::Client,
     failure::{Failure, Kind, Result, while_doing},
     words,
 };
 
-/// How long an environment may take to be served by a deployment that is active, before we stop waiting to see it.
+/// How long a push to an environment may take to become a promotion while there is no other: a newer push may have replaced it.
 const STAGING: Duration = Duration::from_secs(5);
+/// How many promotions there may be between two looks.
+const RECENT: u32 = 20;
 /// The largest config that is kept verbatim beside its parsed form.
 const MAX_RAW_CONFIG_BYTES: usize = 100 * 1024;
 
@@ -43,9 +53,12 @@ pub struct Args {
     /// Name of the model [default: model_name in config.yaml]
     #[arg(long, visible_alias = "name", value_name = "NAME")]
     model_name: Option<String>,
-    /// Environment that takes the deployment as soon as it serves
+    /// Promote it to this environment as soon as it serves, as the environment's promotion settings say
     #[arg(long, short, value_name = "NAME")]
     environment: Option<String>,
+    /// Promote it to production: short for --environment production
+    #[arg(long, conflicts_with_all = ["environment", "development"])]
+    promote: bool,
     /// Name of the deployment [default: deployment-1, deployment-2, ...]
     #[arg(long, value_name = "NAME")]
     deployment_name: Option<String>,
@@ -79,14 +92,23 @@ struct Phase {
     seconds: f64,
 }
 
+impl Args {
+    /// Where the deployment is to be promoted.
+    fn environment(&self) -> Option<&str> {
+        if self.promote { Some("production") } else { self.environment.as_deref() }
+    }
+}
+
+/// The name of the model in a folder.
+pub fn model_name_in(dir: &Path) -> Result<String> {
+    Source::read(dir)?.model_name()
+}
+
 pub async fn run(args: Args, context: &Context) -> Result {
     let source = Source::read(&args.dir)?;
     let client = context.client()?;
     let printer = context.printer;
-    let name = args.model_name.clone().or_else(|| source.config.model_name.clone()).ok_or_else(|| {
-        Failure::new(Kind::Usage, format!("{} has no model_name", source.config_path.display()))
-            .hint("add `model_name: my-model` to it, or pass --model-name")
-    })?;
+    let name = args.model_name.clone().map_or_else(|| source.model_name(), Ok)?;
     let mut phases = Vec::new();
 
     let started = Instant::now();
@@ -112,11 +134,17 @@ pub async fn run(args: Args, context: &Context) -> Result {
     printer.say(&format!("Pushed {} as {} ({})", made.model.name, made.deployment.name, made.deployment.id));
     let pushed_at = api::v1::time::parse_rfc3339(&made.deployment.created_at).unwrap_or_default();
     let tail = Tail::new(&made.deployment, pushed_at, Vec::new());
+    let waiting = Instant::now();
     let mut watched = watch::until_active(&client, printer, made.deployment, tail, &args.wait).await?;
     phases.extend(watched.phases);
-    let goes_to_an_environment = args.environment.is_some() || made.model.production_deployment_id.is_none();
-    if goes_to_an_environment && serves_alone(&watched.deployment) {
-        watched.deployment = until_staged(&client, watched.deployment).await?;
+    let first = made.model.production_deployment_id.is_none().then_some("production");
+    if let Some(environment) = args.environment().or(first).filter(|_| serves_alone(&watched.deployment)) {
+        let promoting = Instant::now();
+        let place = Place { client: client.clone(), model: made.model.clone(), environment: environment.to_owned() };
+        let limit = args.wait.limit().map(|limit| limit.saturating_sub(waiting.elapsed()));
+        let on_stage = until_on_stage(&place, &watched.deployment, context);
+        watched.deployment = promotion::within(limit, on_stage).await?;
+        phases.push(("promote", promoting.elapsed()));
     }
 
     let pushed = Pushed {
@@ -134,15 +162,26 @@ fn serves_alone(deployment: &Deployment) -> bool {
     is_active && !deployment.is_development && deployment.environment.is_none()
 }
 
-/// An environment takes a deployment as soon as it is active. Waits for that, so that the endpoint that is printed is the lasting
-/// one; not for long, since another push may have been faster.
-async fn until_staged(client: &Client, mut deployment: Deployment) -> Result<Deployment> {
-    let begun = Instant::now();
-    while serves_alone(&deployment) && begun.elapsed() < STAGING {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        deployment = client.get(&["v1", "models", &deployment.model_id, "deployments", &deployment.id]).await?;
+/// Follows the promotion that a push to an environment becomes, so that the endpoint that is printed is the lasting one.
+async fn until_on_stage(place: &Place, deployment: &Deployment, context: &Context) -> Result<Deployment> {
+    let mut last_hope = Instant::now();
+    loop {
+        let promotions = place.history(RECENT).await?.promotions;
+        if promotions.first().is_some_and(|newest| !promotion::has_ended(newest)) {
+            // Another one may have to end first.
+            last_hope = Instant::now();
+        }
+        let own = |promotion: &Promotion| promotion.candidate.deployment_id == deployment.id;
+        if let Some(own) = promotions.into_iter().find(own) {
+            place.follow(own, None, context).await?;
+        }
+        let path = ["v1", "models", &deployment.model_id, "deployments", &deployment.id];
+        let deployment: Deployment = place.client.get(&path).await?;
+        if deployment.environment.is_some() || last_hope.elapsed() > STAGING {
+            return Ok(deployment);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    Ok(deployment)
 }
 
 async fn create(
@@ -204,6 +243,13 @@ struct Source {
 }
 
 impl Source {
+    fn model_name(&self) -> Result<String> {
+        self.config.model_name.clone().ok_or_else(|| {
+            Failure::new(Kind::Usage, format!("{} has no model_name", self.config_path.display()))
+                .hint("add `model_name: my-model` to it, or name the model on the command line")
+        })
+    }
+
     fn read(dir: &Path) -> Result<Self> {
         let config_path = dir.join("config.yaml");
         let text = std::fs::read_to_string(&config_path).map_err(|error| match error.kind() {
@@ -278,7 +324,7 @@ impl Source {
             config: self.document.clone(),
             raw_config: (self.text.len() <= MAX_RAW_CONFIG_BYTES).then(|| self.text.clone()),
             user_env: Some(user_env),
-            environment_name: args.environment.clone(),
+            environment_name: args.environment().map(str::to_owned),
             preserve_env_instance_type: true,
             deploy_timeout_minutes: args.deploy_timeout_minutes,
             deployment_name: args.deployment_name.clone(),

@@ -88,7 +88,8 @@ pub async fn find_deployment(client: &Client, model: &Model, name_or_id: &str) -
     })
 }
 
-async fn find_chosen(client: &Client, model: &Model, choice: &Choice) -> Result<Deployment> {
+/// The deployment that was chosen; see [`Choice`].
+pub async fn find_chosen(client: &Client, model: &Model, choice: &Choice) -> Result<Deployment> {
     let of_model = ["v1", "models", &model.id];
     if let Some(name_or_id) = &choice.deployment {
         return find_deployment(client, model, name_or_id).await;

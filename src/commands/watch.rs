@@ -38,6 +38,13 @@ pub struct WaitArgs {
     verbose: bool,
 }
 
+impl WaitArgs {
+    /// How long to wait at most.
+    pub fn limit(&self) -> Option<Duration> {
+        self.timeout
+    }
+}
+
 /// A deployment as it ended up, and how long each status on the way lasted.
 pub struct Watched {
     /// As last seen.

@@ -1,12 +1,14 @@
 //! What `greenroom serve` needs to know: every key with its meaning and default, and the struct they become.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use backends::local::PythonChoice;
 use bytesize::ByteSize;
+use planner::capacity::Capacity;
 
 use super::{Error, Key, Layers, OTHER_VARIABLES, config_dir, default_data_dir, variable, variables};
 
@@ -35,6 +37,10 @@ pub const KEYS: &[Key] = &[
     key("limits.archive", "5 GB", "largest uploaded model archive"),
     key("limits.archive_unpacked", "20 GB", "largest model archive once unpacked"),
     key("limits.archive_entries", "100000", "most files and folders in a model archive"),
+    key("capacity.cpu", "", "CPUs that replicas may use together, such as 7.5; unset means no limit"),
+    key("capacity.memory", "", "memory that replicas may use together, such as 30 GiB; unset means no limit"),
+    key("capacity.gpus", "", "GPUs that replicas may use together, as KIND:COUNT, ...; unset means no limit"),
+    key("promotion.min_ready", "0s", "how long a candidate must have been ready before it gets its first traffic"),
     key("retention.logs", "7d", "how long log lines are kept"),
 ];
 
@@ -96,6 +102,10 @@ pub struct Server {
     pub max_archive_unpacked: u64,
     /// Files and folders in an archive.
     pub max_archive_entries: u64,
+    /// What replicas may use together.
+    pub capacity: Capacity,
+    /// How long a promotion's candidate must have been ready before it gets its first traffic.
+    pub min_ready: Duration,
     /// How long log lines are kept.
     pub log_retention: Duration,
 }
@@ -199,6 +209,12 @@ impl Server {
             max_archive: size(layers, "limits.archive")?,
             max_archive_unpacked: size(layers, "limits.archive_unpacked")?,
             max_archive_entries: layers.get("limits.archive_entries")?,
+            capacity: Capacity {
+                millicpu: bound(layers, "capacity.cpu", millicpu)?,
+                memory_mib: bound(layers, "capacity.memory", |text| Ok(bytes(text)? >> 20))?,
+                gpus: bound(layers, "capacity.gpus", gpus)?,
+            },
+            min_ready: duration(layers, "promotion.min_ready")?,
             log_retention: duration(layers, "retention.logs")?,
         })
     }
@@ -215,10 +231,39 @@ fn duration(layers: &Layers, key: &'static str) -> Result<Duration, Error> {
 }
 
 fn size(layers: &Layers, key: &'static str) -> Result<u64, Error> {
-    layers.get_with(key, |text| {
-        let size: ByteSize = text.parse().map_err(|_| format!("`{text}` is not a size; write it like `100 MB`"))?;
-        Ok(size.as_u64())
-    })
+    layers.get_with(key, bytes)
+}
+
+fn bytes(text: &str) -> Result<u64, String> {
+    let size: ByteSize = text.parse().map_err(|_| format!("`{text}` is not a size; write it like `100 MB`"))?;
+    Ok(size.as_u64())
+}
+
+/// A limit that is not there unless it is set.
+fn bound<T>(
+    layers: &Layers,
+    key: &'static str,
+    parse: impl FnOnce(&str) -> Result<T, String>,
+) -> Result<Option<T>, Error> {
+    layers.get_with(key, |text| if text.is_empty() { Ok(None) } else { parse(text).map(Some) })
+}
+
+/// CPUs in thousandths.
+fn millicpu(text: &str) -> Result<u64, String> {
+    match text.parse::<f64>() {
+        Ok(cpus) if (0.0..1e9).contains(&cpus) => Ok((cpus * 1000.0).round() as u64),
+        _ => Err(format!("`{text}` is not a number of CPUs; write it like `8` or `7.5`")),
+    }
+}
+
+/// How many GPUs there are of each kind.
+fn gpus(text: &str) -> Result<BTreeMap<String, u32>, String> {
+    let kind = |part: &str| {
+        let (kind, count) = part.split_once(':')?;
+        Some((kind.trim().to_owned(), count.trim().parse().ok()?)).filter(|(kind, _)| !kind.is_empty())
+    };
+    let invalid = |part: &str| format!("`{part}` is not KIND:COUNT; write it like `L4:2, H100:8`");
+    text.split(',').map(|part| kind(part).ok_or_else(|| invalid(part.trim()))).collect()
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, String> {
@@ -259,6 +304,17 @@ mod tests {
     fn a_choice_that_does_not_exist_is_refused_with_those_that_do() {
         let problem = problem("[local]\npython = \"newest\"");
         assert_eq!(problem, "`local.python` from server.toml: `newest` is neither `nearest` nor `exact`");
+    }
+
+    #[test]
+    fn capacity_is_unbounded_unless_it_is_set() {
+        assert_eq!(resolve("").expect("valid").capacity, Capacity::default());
+        let set =
+            resolve("[capacity]\ncpu = 7.5\nmemory = \"2 GiB\"\ngpus = \"L4:2, H100:8\"").expect("valid").capacity;
+        assert_eq!((set.millicpu, set.memory_mib), (Some(7500), Some(2048)));
+        assert_eq!(set.gpus, Some(BTreeMap::from([("L4".to_owned(), 2), ("H100".to_owned(), 8)])));
+        let problem = problem("[capacity]\ngpus = [\"L4\"]");
+        assert_eq!(problem, "`capacity.gpus` from server.toml: `L4` is not KIND:COUNT; write it like `L4:2, H100:8`");
     }
 
     #[test]

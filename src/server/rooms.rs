@@ -27,6 +27,8 @@ pub fn location(settings: &config::Server) -> Location {
 pub fn management(settings: &config::Server) -> control_plane::Settings {
     let mut management = control_plane::Settings::new(settings.public_url.as_deref(), placement::cpu_catalogue());
     management.archive_limits = archive_limits(settings);
+    management.capacity = settings.capacity.clone();
+    management.min_ready = settings.min_ready;
     management
 }
 
@@ -68,5 +70,7 @@ pub fn controller(settings: &config::Server) -> Result<controller::Settings> {
     controller.log_retention = settings.log_retention;
     controller.shutdown_limit = settings.shutdown_grace;
     controller.instance_types = placement::cpu_catalogue();
+    controller.capacity = settings.capacity.clone();
+    controller.min_ready = settings.min_ready;
     Ok(controller)
 }
