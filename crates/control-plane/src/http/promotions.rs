@@ -261,7 +261,7 @@ pub(super) fn progress(promotion: &store::domain::Promotion) -> InProgressPromot
     };
     InProgressPromotion {
         status: status(ops::promotions::status(promotion)),
-        percent_traffic_to_new_version: promotion.targets.candidate_percent,
+        percent_traffic_to_new_version: ops::promotions::percent(promotion),
         error_message,
         rolling_deploy: Some(mode(promotion.settings.mode) == PromotionMode::Rolling),
     }
@@ -283,7 +283,7 @@ fn wire(view: View) -> Promotion {
             Origin::Person => PromotionOrigin::Request,
             Origin::Rollback => PromotionOrigin::Rollback,
         },
-        percent_traffic_to_new_version: promotion.targets.candidate_percent,
+        percent_traffic_to_new_version: ops::promotions::percent(&promotion),
         candidate: side(view.candidate),
         previous: view.previous.map(side),
         cleanup_strategy: cleanup(promotion.settings.cleanup),

@@ -45,7 +45,8 @@ async fn even_what_could_serve_at_once_is_left_to_tasks() {
     let begun = app.promotion(&first, "staging").await;
     assert_eq!((begun.state.ending(), begun.ended_at), (None, None));
     let staging = app.get(&first.model_path("/environments/staging")).await.ok();
-    assert_eq!(staging["in_progress_promotion"]["status"], "RELEASING");
+    let progress = &staging["in_progress_promotion"];
+    assert_eq!((&progress["status"], &progress["percent_traffic_to_new_version"]), (&json!("RELEASING"), &json!(0)));
     assert_eq!(staging["current_deployment"], Value::Null);
 }
 

@@ -53,6 +53,14 @@ pub fn status(promotion: &Promotion) -> Status {
     }
 }
 
+/// The candidate's share of the traffic that is served, in percent: nothing before it can serve, even where requests wait for it.
+pub fn percent(promotion: &Promotion) -> u8 {
+    match status(promotion) {
+        Status::Releasing => 0,
+        _ => promotion.targets.candidate_percent,
+    }
+}
+
 /// The newest promotion of an environment.
 pub async fn newest(
     control_plane: &ControlPlane,
