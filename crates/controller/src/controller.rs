@@ -157,7 +157,7 @@ fn start_tasks(shared: &Shared, board: &Board, stop: &watch::Receiver<bool>) -> 
     let slow_driver = Driver { slow_round: shared.settings.garbage_round, ..driver.clone() };
     let bells = &shared.bells;
     let mut tasks = JoinSet::new();
-    tasks.spawn(driver.clone().run(Observe { shared: shared.clone() }, bells.observe.clone()));
+    tasks.spawn(driver.clone().run(Observe::new(shared.clone()), bells.observe.clone()));
     tasks.spawn(driver.clone().run(Builds::new(shared.clone()), bells.builds.clone()));
     tasks.spawn(driver.clone().run(Deployments::new(shared.clone()), bells.deployments.clone()));
     tasks.spawn(driver.clone().run(Publish { shared: shared.clone() }, bells.routes.clone()));
@@ -224,7 +224,7 @@ async fn stop_replicas(shared: &Shared) -> Result<(), Error> {
         tracing::warn!("some replicas have not ended in time; the next start ends them");
         Ok(())
     })?;
-    let mut observe = Observe { shared: shared.clone() };
+    let mut observe = Observe::new(shared.clone());
     crate::driver::Task::pass(&mut observe, (parts.clock)()).await?;
     Ok(())
 }

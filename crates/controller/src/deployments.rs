@@ -24,7 +24,7 @@ use tokio::time::Instant;
 
 use crate::{
     Error,
-    belonging::environment_of,
+    belonging::Belonging,
     catalogue::Entry,
     driver::{Next, Task},
     facts,
@@ -89,7 +89,7 @@ impl Task for Deployments {
         let entries = self.shared.catalogue.read().await?;
         let promotions = store.active_promotions().await?;
         let environments = store.environments(None).await?;
-        let holds = Holds::new(&promotions, &environments);
+        let (holds, belonging) = (Holds::new(&promotions, &environments), Belonging::new(&promotions, &environments));
         let loads = self.shared.parts.gateways.loads();
         self.loads.retain(|id, _| entries.contains_key(id));
 
@@ -104,7 +104,7 @@ impl Task for Deployments {
                 replicas: replicas.get(id).map_or(&[][..], Vec::as_slice),
                 load: loads.get(id).cloned().unwrap_or_default(),
                 in_force: holds.of(deployment),
-                environment: environment_of(deployment, &environments, &promotions),
+                environment: belonging.of(deployment),
             };
             let decided = self.decide(now, case).await?;
             next = next.by(decided.wake_at);

@@ -40,3 +40,48 @@ pub(crate) fn sum(one: autoscale::Load, other: autoscale::Load) -> autoscale::Lo
 pub(crate) fn any(loads: &HashMap<DeploymentId, Load>) -> bool {
     loads.values().any(|load| load.in_flight > 0 || load.queued > 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use planner::Timestamp;
+    use store::domain::DeploymentKind;
+
+    use super::*;
+    use crate::fixtures::deployment;
+
+    fn replica(n: u128, stopping_since: Option<Timestamp>) -> Replica {
+        Replica {
+            id: ReplicaId::from_entropy(n),
+            deployment_id: DeploymentId::from_entropy(1),
+            created_at: Timestamp(1),
+            stopping_since,
+            status: None,
+            seen_at: None,
+            log_cursor: 0,
+            environment: None,
+        }
+    }
+
+    fn load(finished: u64) -> Load {
+        let by_replica = [(1, 3), (2, 4)].map(|(n, count)| (ReplicaId::from_entropy(n), count)).into();
+        Load { in_flight: 7, by_replica, queued: 2, finished, wakes: 0 }
+    }
+
+    #[test]
+    fn requests_on_replicas_that_were_told_to_stop_are_no_demand() {
+        let deployment = deployment(1, DeploymentKind::Published, None);
+        let in_flight = |replicas: &[Replica]| demand(&Load::default(), &load(0), &deployment, replicas).in_flight;
+        assert_eq!(in_flight(&[replica(1, None), replica(2, None)]), 7);
+        assert_eq!(in_flight(&[replica(1, None), replica(2, Some(Timestamp(5)))]), 3);
+        assert_eq!(in_flight(&[]), 0, "those that are gone do not count either");
+    }
+
+    #[test]
+    fn what_ends_while_no_replica_is_wanted_wakes_nobody() {
+        let mut deployment = deployment(1, DeploymentKind::Published, None);
+        assert_eq!(demand(&load(5), &load(9), &deployment, &[]).finished, 0);
+        deployment.target_replicas = 1;
+        assert_eq!(demand(&load(5), &load(9), &deployment, &[]).finished, 4);
+        assert_eq!(demand(&load(9), &load(5), &deployment, &[]).finished, 5, "a counter that began again");
+    }
+}

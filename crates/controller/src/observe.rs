@@ -13,6 +13,7 @@ use store::{
     LogQuery,
     domain::{Component, Replica},
 };
+use tokio::time::Instant;
 
 use crate::{
     Error,
@@ -24,9 +25,22 @@ use crate::{
 /// Lines that the platform may have written about one replica.
 const LINES_OF_A_REPLICA: u32 = 100;
 
+/// How long the log of a replica that has ended is tried, before its end counts without its last lines.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// The time between two tries.
+const RETRY_MS: u64 = 200;
+
 /// The task.
 pub(crate) struct Observe {
-    pub shared: Shared,
+    shared: Shared,
+    /// Since when the last lines of which replica cannot be had.
+    unread: HashMap<ReplicaId, Instant>,
+}
+
+impl Observe {
+    pub fn new(shared: Shared) -> Self {
+        Self { shared, unread: HashMap::new() }
+    }
 }
 
 impl Task for Observe {
@@ -34,7 +48,7 @@ impl Task for Observe {
     const PAUSE: Duration = Duration::from_millis(5);
 
     async fn pass(&mut self, now: Timestamp) -> Result<Next, Error> {
-        let parts = &self.shared.parts;
+        let parts = self.shared.parts.clone();
         // In this order: a replica that is ordered and started in between is in the store, not an orphan.
         let listed = parts.backend.list().await?;
         let rows = parts.store.replicas(None).await?;
@@ -52,22 +66,28 @@ impl Task for Observe {
                 self.note(now, row, &vanished(status)).await?;
             }
         }
+        self.unread.retain(|id, _| rows.contains_key(id));
+        let retry_at = self.unread.values().any(|since| since.elapsed() < PATIENCE).then(|| now.plus(RETRY_MS));
         self.tell(observation);
-        Ok(Next::IDLE)
+        Ok(Next::IDLE.by(retry_at))
     }
 }
 
 impl Observe {
     /// Stores what is new about a replica.
-    async fn note(&self, now: Timestamp, row: &Replica, status: &Status) -> Result<(), Error> {
+    async fn note(&mut self, now: Timestamp, row: &Replica, status: &Status) -> Result<(), Error> {
         if row.status.as_ref().is_some_and(|known| !is_news(known, status)) {
             return Ok(());
         }
-        let store = &self.shared.parts.store;
+        let store = self.shared.parts.store.clone();
         match &status.phase {
             // In this order, so that ending this process in between repeats the steps: whoever sees the end has the whole story.
             Phase::Exited(exit) => {
                 if let Err(error) = self.tell_story(now, row, exit).await {
+                    let since = *self.unread.entry(row.id.clone()).or_insert_with(Instant::now);
+                    if since.elapsed() < PATIENCE {
+                        return Ok(());
+                    }
                     // That it has ended matters more than its log.
                     tracing::warn!(replica.id = %row.id, deployment.id = %row.deployment_id, error = chain(&error), "the log of a replica that has ended is not complete");
                 }

@@ -50,16 +50,22 @@ pub(crate) struct World {
 }
 
 impl World {
-    async fn read(shared: &Shared) -> Result<Self, Error> {
+    /// None when nothing is under way, and nothing waits to be.
+    async fn read(shared: &Shared) -> Result<Option<Self>, Error> {
         let store = &shared.parts.store;
-        Ok(Self {
-            replicas: facts::by_deployment(store.replicas(None).await?),
-            entries: shared.catalogue.read().await?,
-            // Before environments: a promotion that ends in between is not mistaken for one into an environment that it has changed.
-            promotions: store.active_promotions().await?,
+        let entries = shared.catalogue.read().await?;
+        // Before environments: a promotion that ends in between is not mistaken for one into an environment that it has changed.
+        let promotions = store.active_promotions().await?;
+        if promotions.is_empty() && entries.values().all(|entry| entry.deployment.target_environment.is_none()) {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            entries,
+            promotions,
             environments: store.environments(None).await?,
+            replicas: facts::by_deployment(store.replicas(None).await?),
             loads: shared.parts.gateways.loads(),
-        })
+        }))
     }
 
     /// A deployment as a side of a promotion; none when it is gone.
@@ -95,7 +101,10 @@ impl Task for Promotions {
         if self.shared.observed().is_none() {
             return Ok(Next::IDLE);
         }
-        let world = World::read(&self.shared).await?;
+        let Some(world) = World::read(&self.shared).await? else {
+            self.memories.clear();
+            return Ok(Next::IDLE);
+        };
         self.memories.retain(|id, _| world.promotions.iter().any(|promotion| promotion.id == *id));
         let mut next = Next::IDLE;
         for promotion in &world.promotions {

@@ -10,7 +10,7 @@ use store::domain::Replica;
 
 use crate::{
     Error,
-    belonging::environment_of,
+    belonging::Belonging,
     driver::{Next, Task, chain},
     shared::Shared,
     template,
@@ -48,6 +48,7 @@ impl Task for Tell {
         let entries = self.shared.catalogue.read().await?;
         let replicas = store.replicas(None).await?;
 
+        let belonging = Belonging::new(&promotions, &environments);
         let listens = |replica: &Replica| {
             let seen = observation.get(&replica.id).map(|seen| &seen.phase);
             replica.stopping_since.is_none() && seen.is_some_and(|phase| !matches!(phase, Phase::Exited(_)))
@@ -55,7 +56,7 @@ impl Task for Tell {
         let mut due: Vec<(ReplicaId, Option<String>)> = Vec::new();
         for replica in replicas.into_iter().filter(listens) {
             let Some(entry) = entries.get(&replica.deployment_id) else { continue };
-            let environment = environment_of(&entry.deployment, &environments, &promotions);
+            let environment = belonging.of(&entry.deployment);
             if environment != replica.environment.as_deref() {
                 due.push((replica.id, environment.map(str::to_owned)));
             }

@@ -107,6 +107,11 @@ impl Spy {
         self.unreadable_logs.lock().unwrap().insert(replica.clone());
     }
 
+    /// Its log can be read again.
+    pub fn find_log(&self, replica: &ReplicaId) {
+        self.unreadable_logs.lock().unwrap().remove(replica);
+    }
+
     /// How many different replicas a deployment ever had.
     pub fn started(&self, deployment: &DeploymentId) -> usize {
         self.started.lock().unwrap().get(deployment).map_or(0, BTreeSet::len)

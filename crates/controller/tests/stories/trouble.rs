@@ -267,6 +267,26 @@ async fn a_log_that_cannot_be_read_is_the_trouble_of_one_replica() {
 }
 
 #[tokio::test]
+async fn the_last_words_of_a_replica_are_kept_when_its_log_cannot_be_read_for_a_moment() {
+    let world = World::new().await;
+    let _controller = world.start();
+    let pushed = world.push_model("iris").await;
+    let replica = world.until_active(&pushed.id).await;
+    world.spy.lose_log(&replica);
+    world.backend.log(&replica, line("last words"));
+    world.backend.exit(&replica, exit(ExitCause::Code { code: 1 }, "it ended", None));
+    world
+        .eventually("its end is told", || async {
+            let told = world.messages(&pushed.id, Component::Deploy).await;
+            told.iter().any(|message| message.ends_with("ended: it ended")).then_some(())
+        })
+        .await;
+    world.spy.find_log(&replica);
+    until_counted(&world, &pushed.id).await;
+    assert_eq!(world.messages(&pushed.id, Component::Model).await, ["last words"]);
+}
+
+#[tokio::test]
 async fn a_replica_that_nobody_owns_is_ended() {
     let world = World::new().await;
     let orphan = ReplicaId::from_entropy(99);
