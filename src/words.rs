@@ -23,6 +23,7 @@ pub fn age(now: Timestamp, moment: &str) -> String {
 pub fn seconds(duration: Duration) -> String {
     match duration.as_secs() {
         whole @ 7200.. => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
+        whole @ 120.. if whole % 60 == 0 => format!("{} min", whole / 60),
         whole @ 120.. => format!("{} min {} s", whole / 60, whole % 60),
         _ => format!("{:.2} s", duration.as_secs_f64()),
     }
@@ -58,6 +59,7 @@ mod tests {
     fn a_duration_has_a_sensible_precision() {
         assert_eq!(seconds(Duration::from_millis(423)), "0.42 s");
         assert_eq!(seconds(Duration::from_secs(200)), "3 min 20 s");
+        assert_eq!(seconds(Duration::from_secs(3600)), "60 min");
         assert_eq!(seconds(Duration::from_secs(18_279)), "5 h 4 min");
     }
 }

@@ -273,6 +273,7 @@ fn processes_of(folder: &Path) -> Vec<u32> {
         .collect()
 }
 
-fn signal(which: &str, pid: u32) {
+/// Sends a process a signal.
+pub fn signal(which: &str, pid: u32) {
     let _ = Command::new("kill").args([which, &pid.to_string()]).stderr(Stdio::null()).status();
 }

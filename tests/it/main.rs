@@ -1,6 +1,9 @@
 //! Black-box tests of the built programs: a real server on a port of its own, the real command line, real models.
 
+mod actors;
 mod harness;
+mod load;
+mod stage;
 
 mod bad_models;
 mod baseten_sdk;
@@ -8,6 +11,9 @@ mod bucket;
 mod command_line;
 mod configuration;
 mod inference;
+mod long_answers;
 mod main_job;
+mod promote_command;
+mod promotions;
 mod restarts;
 mod uploads;
