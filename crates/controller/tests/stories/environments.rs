@@ -3,10 +3,17 @@
 use std::time::Duration;
 
 use api::internal::{replica::Exit, routes::Availability};
-use planner::{autoscale, lifecycle::Status};
+use planner::{
+    autoscale,
+    lifecycle::Status,
+    promotion::{Command, Ending, Mode},
+};
 use store::domain::{Component, DeploymentKind, Environment, PRODUCTION};
 
-use crate::world::World;
+use crate::{
+    promoting::{STEP, exactly},
+    world::World,
+};
 
 #[tokio::test]
 async fn a_push_for_an_environment_replaces_what_serves_it_which_then_rests() {
@@ -172,4 +179,98 @@ async fn an_environment_with_its_own_settings_lends_them_to_what_it_serves() {
         })
         .await;
     assert_eq!(world.messages(&first.id, Component::Deploy).await.iter().filter(|m| m.contains("staging")).count(), 0);
+}
+
+#[tokio::test]
+async fn a_newer_push_takes_the_place_of_one_that_nobody_is_served_by() {
+    let world = World::new().await;
+    let _controller = world.start();
+    world.backend.make_ready_at_once();
+    let first = world.push_model("iris").await;
+    world.until_serves(&first.model_id, PRODUCTION, &first.id).await;
+    world.spy.hold_builds();
+    let for_production = |push: &mut store::NewDeployment| push.target_environment = Some(PRODUCTION.into());
+    world.advance(STEP);
+    let older = world.push(&first.model_id, for_production).await;
+    world
+        .eventually("it is a candidate", || async {
+            world.store.active_promotion(&first.model_id, PRODUCTION).await.unwrap()
+        })
+        .await;
+    world.advance(STEP);
+    let newer = world.push(&first.model_id, for_production).await;
+    world
+        .eventually("the newer one is a candidate", || async {
+            let active = world.store.active_promotion(&first.model_id, PRODUCTION).await.unwrap()?;
+            (active.candidate == newer.id).then_some(())
+        })
+        .await;
+    world.spy.let_builds_through(9);
+    world.until_serves(&first.model_id, PRODUCTION, &newer.id).await;
+    let reason = format!("superseded by deployment {}", newer.id);
+    let history: Vec<_> =
+        world.history(&first.model_id).await.into_iter().map(|(id, _, ending)| (id, ending)).collect();
+    assert_eq!(
+        history,
+        [
+            (newer.id.clone(), Some(Ending::Succeeded)),
+            (older.id.clone(), Some(Ending::Canceled { reason })),
+            (first.id.clone(), Some(Ending::Succeeded)),
+        ]
+    );
+    world.check_laws();
+}
+
+#[tokio::test]
+async fn a_push_waits_until_a_persons_promotion_has_ended() {
+    let world = World::new().await;
+    let controller = world.start();
+    let (first, second) = world.on_stage(exactly(1)).await;
+    let begun = world.promote(&second.id, |settings| settings.mode = Mode::Canary { duration_ms: 100_000 }).await;
+    world.advance(STEP);
+    let pushed = world.push(&first.model_id, |push| push.target_environment = Some(PRODUCTION.into())).await;
+    world.until_status(&pushed.id, Status::Active).await;
+    world.settle(&controller).await;
+    assert_eq!(world.deployment(&pushed.id).await.target_environment.as_deref(), Some(PRODUCTION), "it waits");
+    world.command(&begun, Command::Cancel).await;
+    world.until_serves(&first.model_id, PRODUCTION, &pushed.id).await;
+    world.check_laws();
+}
+
+#[tokio::test]
+async fn an_environment_that_is_deleted_takes_its_promotion_along() {
+    let world = World::new().await;
+    let controller = world.start();
+    let first = world.push_model("iris").await;
+    let staging = Environment {
+        model_id: first.model_id.clone(),
+        name: "staging".into(),
+        created_at: world.now(),
+        current: None,
+        autoscaling: planner::autoscale::Settings::default(),
+        promotion_settings: serde_json::json!({}),
+        generation: 0,
+    };
+    world.store.create_environment(&staging, None).await.unwrap();
+    let pushed = world.push(&first.model_id, |push| push.target_environment = Some("staging".into())).await;
+    let replica = world.until_started(&pushed.id, &[]).await;
+    world
+        .eventually("callers hear that it is not ready", || async {
+            let table = world.gateway.table.borrow().clone()?;
+            let split = table.models.get(&first.model_id)?.environments.get("staging")?.clone()?;
+            (table.deployments.get(&split.stable)?.availability == Availability::NotReady).then_some(())
+        })
+        .await;
+    world.store.delete_environment(&first.model_id, "staging", world.now(), None).await.unwrap();
+    world.backend.ready(&replica);
+    world.until_status(&pushed.id, Status::Active).await;
+    world.settle(&controller).await;
+    world.until_live(&pushed.id, 1).await;
+    world
+        .eventually("it is in no environment", || async {
+            (world.backend.environments(&replica).last() == Some(&None)).then_some(())
+        })
+        .await;
+    assert_eq!(world.store.active_promotion(&first.model_id, "staging").await.unwrap(), None);
+    world.check_laws();
 }

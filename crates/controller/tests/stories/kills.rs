@@ -13,7 +13,10 @@ use store::{
 };
 use tokio::task::JoinHandle;
 
-use crate::world::{World, line};
+use crate::{
+    promoting::exactly,
+    world::{World, line},
+};
 
 /// Where a process dies.
 #[derive(Clone, Copy)]
@@ -131,12 +134,7 @@ async fn promotion(death: Death, change: impl FnOnce(&mut Settings) + Copy) -> b
     world.settings.instance_types = placement::cpu_catalogue();
     let world = Arc::new(world);
     let before = world.start();
-    let (first, second) = world
-        .on_stage(|settings| {
-            settings.min_replica = 2;
-            settings.max_replica = 2;
-        })
-        .await;
+    let (first, second) = world.on_stage(exactly(2)).await;
     world.until_status(&second.id, Status::Active).await;
     world.kill(before).await;
     let running = run(&world, death);

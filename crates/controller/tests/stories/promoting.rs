@@ -1,5 +1,7 @@
 //! What people do to promotions, and what they wait for.
 
+use std::time::Duration;
+
 use api::id::{DeploymentId, ModelId};
 use planner::{
     autoscale::{self, Load},
@@ -12,6 +14,17 @@ use store::{
 };
 
 use crate::world::{World, counted};
+
+/// A step of the clock.
+pub const STEP: Duration = Duration::from_secs(1);
+
+/// Settings of an environment that has so many replicas, whatever the load.
+pub fn exactly(replicas: u32) -> impl Fn(&mut autoscale::Settings) {
+    move |settings| {
+        settings.min_replica = replicas;
+        settings.max_replica = replicas;
+    }
+}
 
 impl World {
     /// A model whose production is served by its first deployment, and a second one that is built and has no replica wanted.
@@ -28,7 +41,7 @@ impl World {
             (self.gateway.route(&first.id)?.replicas.len() == wanted).then_some(())
         })
         .await;
-        self.advance(std::time::Duration::from_secs(1));
+        self.advance(STEP);
         let second = self.push(&first.model_id, |_| {}).await;
         (first, second)
     }

@@ -2,21 +2,18 @@
 
 use std::time::Duration;
 
-use api::internal::{
-    replica::{Exit, ExitCause},
-    routes::Availability,
-};
+use api::internal::{replica::ExitCause, routes::Load};
 use planner::{
-    capacity::Capacity,
     lifecycle::Status,
-    placement,
-    promotion::{Cleanup, Command, Ending, Mode, Room, Status as Progress, Step},
+    promotion::{Cleanup, Command, Ending, Mode, Status as Progress, Step},
 };
-use store::domain::{Component, Environment, Origin, PRODUCTION};
+use store::domain::{Component, PRODUCTION};
 
-use crate::{gateway::Share, world::World};
-
-const STEP: Duration = Duration::from_secs(1);
+use crate::{
+    gateway::Share,
+    promoting::{STEP, exactly},
+    world::World,
+};
 
 fn surge(percent: u32) -> Mode {
     Mode::Rolling { step: Step::Surge(percent), stabilization_ms: 0, overhead_percent: 0 }
@@ -24,17 +21,6 @@ fn surge(percent: u32) -> Mode {
 
 fn slowly(percent: u32) -> Mode {
     Mode::Rolling { step: Step::Surge(percent), stabilization_ms: 60_000, overhead_percent: 0 }
-}
-
-fn exactly(replicas: u32) -> impl Fn(&mut planner::autoscale::Settings) {
-    move |settings| {
-        settings.min_replica = replicas;
-        settings.max_replica = replicas;
-    }
-}
-
-fn cannot_load() -> Exit {
-    Exit { cause: ExitCause::LoadFailed, message: "`load` raised ValueError: boom".into(), detail: None }
 }
 
 #[tokio::test]
@@ -189,151 +175,6 @@ async fn force_ends_it_either_way() {
 }
 
 #[tokio::test]
-async fn a_candidate_that_cannot_load_fails_and_harms_nobody() {
-    let world = World::new().await;
-    let controller = world.start();
-    world.backend.make_ready_at_once();
-    let first = world.push_model("iris").await;
-    world.until_serves(&first.model_id, PRODUCTION, &first.id).await;
-    let before = world.store.environment(&first.model_id, PRODUCTION).await.unwrap();
-    world.backend.start_slowly();
-    world.advance(STEP);
-    let broken = world.push(&first.model_id, |push| push.target_environment = Some(PRODUCTION.into())).await;
-    let replica = world.until_started(&broken.id, &[]).await;
-    world.backend.exit(&replica, cannot_load());
-    world.until_status(&broken.id, Status::DeployFailed).await;
-    world
-        .eventually("the promotion has failed", || async {
-            let (candidate, origin, ending) = world.history(&first.model_id).await.remove(0);
-            let Some(Ending::Failed { reason }) = ending else { return None };
-            assert_eq!((candidate == broken.id, origin), (true, Origin::Push));
-            reason.contains("`load` raised ValueError: boom").then_some(())
-        })
-        .await;
-    world.until_serves(&first.model_id, PRODUCTION, &first.id).await;
-    world.settle(&controller).await;
-    assert_eq!(world.store.environment(&first.model_id, PRODUCTION).await.unwrap(), before);
-    assert_eq!(world.spy.started(&first.id), 1);
-    let told = world.messages(&broken.id, Component::Deploy).await;
-    assert!(told.iter().any(|message| message.contains("the promotion to environment production failed")), "{told:?}");
-    world.check_laws();
-}
-
-#[tokio::test]
-async fn a_candidate_that_dies_with_traffic_gives_it_back() {
-    let world = World::new().await;
-    let controller = world.start();
-    let (first, second) = world.on_stage(exactly(1)).await;
-    let begun = world.promote(&second.id, |settings| settings.mode = Mode::Canary { duration_ms: 600_000 }).await;
-    world
-        .as_time_passes(&controller, STEP, "a tenth has moved", || async {
-            world.gateway.shares().last().is_some_and(|share| share.percent == 10).then_some(())
-        })
-        .await;
-    let replica = world.until_started(&second.id, &[]).await;
-    world.backend.start_slowly();
-    world.backend.crash(&replica, ExitCause::OutOfMemory);
-    let failed = world.until_promotion(&begun, Progress::Failed).await;
-    assert!(failed.why.contains("none of the candidate's replicas is ready any more"), "{}", failed.why);
-    world.until_serves(&first.model_id, PRODUCTION, &first.id).await;
-    world.check_laws();
-}
-
-#[tokio::test]
-async fn a_newer_push_takes_the_place_of_one_that_nobody_is_served_by() {
-    let world = World::new().await;
-    let _controller = world.start();
-    world.backend.make_ready_at_once();
-    let first = world.push_model("iris").await;
-    world.until_serves(&first.model_id, PRODUCTION, &first.id).await;
-    world.spy.hold_builds();
-    let for_production = |push: &mut store::NewDeployment| push.target_environment = Some(PRODUCTION.into());
-    world.advance(STEP);
-    let older = world.push(&first.model_id, for_production).await;
-    world
-        .eventually("it is a candidate", || async {
-            world.store.active_promotion(&first.model_id, PRODUCTION).await.unwrap()
-        })
-        .await;
-    world.advance(STEP);
-    let newer = world.push(&first.model_id, for_production).await;
-    world
-        .eventually("the newer one is a candidate", || async {
-            let active = world.store.active_promotion(&first.model_id, PRODUCTION).await.unwrap()?;
-            (active.candidate == newer.id).then_some(())
-        })
-        .await;
-    world.spy.let_builds_through(9);
-    world.until_serves(&first.model_id, PRODUCTION, &newer.id).await;
-    let reason = format!("superseded by deployment {}", newer.id);
-    let history: Vec<_> =
-        world.history(&first.model_id).await.into_iter().map(|(id, _, ending)| (id, ending)).collect();
-    assert_eq!(
-        history,
-        [
-            (newer.id.clone(), Some(Ending::Succeeded)),
-            (older.id.clone(), Some(Ending::Canceled { reason })),
-            (first.id.clone(), Some(Ending::Succeeded)),
-        ]
-    );
-    world.check_laws();
-}
-
-#[tokio::test]
-async fn a_push_waits_until_a_persons_promotion_has_ended() {
-    let world = World::new().await;
-    let controller = world.start();
-    let (first, second) = world.on_stage(exactly(1)).await;
-    let begun = world.promote(&second.id, |settings| settings.mode = Mode::Canary { duration_ms: 100_000 }).await;
-    world.advance(STEP);
-    let pushed = world.push(&first.model_id, |push| push.target_environment = Some(PRODUCTION.into())).await;
-    world.until_status(&pushed.id, Status::Active).await;
-    world.settle(&controller).await;
-    assert_eq!(world.deployment(&pushed.id).await.target_environment.as_deref(), Some(PRODUCTION), "it waits");
-    world.command(&begun, Command::Cancel).await;
-    world.until_serves(&first.model_id, PRODUCTION, &pushed.id).await;
-    world.check_laws();
-}
-
-#[tokio::test]
-async fn an_environment_that_is_deleted_takes_its_promotion_along() {
-    let world = World::new().await;
-    let controller = world.start();
-    let first = world.push_model("iris").await;
-    let staging = Environment {
-        model_id: first.model_id.clone(),
-        name: "staging".into(),
-        created_at: world.now(),
-        current: None,
-        autoscaling: planner::autoscale::Settings::default(),
-        promotion_settings: serde_json::json!({}),
-        generation: 0,
-    };
-    world.store.create_environment(&staging, None).await.unwrap();
-    let pushed = world.push(&first.model_id, |push| push.target_environment = Some("staging".into())).await;
-    let replica = world.until_started(&pushed.id, &[]).await;
-    world
-        .eventually("callers hear that it is not ready", || async {
-            let table = world.gateway.table.borrow().clone()?;
-            let split = table.models.get(&first.model_id)?.environments.get("staging")?.clone()?;
-            (table.deployments.get(&split.stable)?.availability == Availability::NotReady).then_some(())
-        })
-        .await;
-    world.store.delete_environment(&first.model_id, "staging", world.now(), None).await.unwrap();
-    world.backend.ready(&replica);
-    world.until_status(&pushed.id, Status::Active).await;
-    world.settle(&controller).await;
-    world.until_live(&pushed.id, 1).await;
-    world
-        .eventually("it is in no environment", || async {
-            (world.backend.environments(&replica).last() == Some(&None)).then_some(())
-        })
-        .await;
-    assert_eq!(world.store.active_promotion(&first.model_id, "staging").await.unwrap(), None);
-    world.check_laws();
-}
-
-#[tokio::test]
 async fn a_model_is_told_of_promotion_and_demotion() {
     let world = World::new().await;
     let controller = world.start();
@@ -361,62 +202,31 @@ async fn a_model_is_told_of_promotion_and_demotion() {
 }
 
 #[tokio::test]
-async fn without_room_for_both_the_previous_deployment_ends_first_and_callers_wait() {
-    let mut world = World::new().await;
-    world.settings.instance_types = placement::cpu_catalogue();
-    world.settings.capacity = Capacity { millicpu: Some(2_000), ..Capacity::default() };
-    let _controller = world.start();
-    world.backend.make_ready_at_once();
-    let first = world.push_model("iris").await;
-    world.until_serves(&first.model_id, PRODUCTION, &first.id).await;
-    world.until_live(&first.id, 1).await;
-    world.advance(STEP);
-    let mut production = world.store.environment(&first.model_id, PRODUCTION).await.unwrap();
-    exactly(2)(&mut production.autoscaling);
-    world.store.save_environment(&mut production, None).await.unwrap();
-    world.until_live(&first.id, 2).await;
-
-    world.backend.start_slowly();
-    let second = world.push(&first.model_id, |push| push.target_environment = Some(PRODUCTION.into())).await;
-    let waiting = world.until_started(&second.id, &[]).await;
-    world.until_live(&first.id, 0).await;
-    world
-        .eventually("callers wait for the candidate", || async {
-            let table = world.gateway.table.borrow().clone()?;
-            let split = table.models.get(&first.model_id)?.environments.get(PRODUCTION)?.clone()?;
-            let open = table.deployments.get(&second.id)?.availability == Availability::Serve;
-            (split.candidate == Some((second.id.clone(), 100)) && open).then_some(())
-        })
-        .await;
-    world.backend.ready(&waiting);
-    let other = world.until_started(&second.id, std::slice::from_ref(&waiting)).await;
-    world.backend.ready(&other);
-    world.until_serves(&first.model_id, PRODUCTION, &second.id).await;
-    let history = world.store.promotion_history(&first.model_id, PRODUCTION, 1).await.unwrap();
-    assert_eq!(history[0].settings.room, Room::InPlace);
-    world.check_laws();
-}
-
-#[tokio::test]
-async fn an_order_waits_for_room_and_the_log_says_so() {
-    let mut world = World::new().await;
-    world.settings.instance_types = placement::cpu_catalogue();
-    world.settings.capacity = Capacity { millicpu: Some(1_000), ..Capacity::default() };
+async fn long_requests_end_where_they_began_and_bring_nothing_back() {
+    let world = World::new().await;
     let controller = world.start();
-    world.backend.make_ready_at_once();
-    let first = world.push_model("iris").await;
-    world.until_serves(&first.model_id, PRODUCTION, &first.id).await;
-    let second = world.push_model("rose").await;
-    world
-        .eventually("it waits", || async {
-            let told = world.messages(&second.id, Component::Deploy).await;
-            told.contains(&"waiting for capacity: 1000 millicpu needed, 0 free".to_owned()).then_some(())
-        })
-        .await;
+    let (first, second) = world.on_stage(exactly(1)).await;
+    let old = world.until_started(&first.id, &[]).await;
+    world.backend.hold_stops();
+    let busy = |in_flight: u32| Load {
+        in_flight,
+        by_replica: (in_flight > 0).then(|| (old.clone(), in_flight)).into_iter().collect(),
+        finished: u64::from(5 - in_flight),
+        ..Load::default()
+    };
+    world.gateway.set_load(&first.id, busy(5));
+    world.promote(&second.id, |_| {}).await;
+    world.until_serves(&first.model_id, PRODUCTION, &second.id).await;
+    world.until_status(&first.id, Status::ScaledToZero).await;
+    for in_flight in [4, 1, 0] {
+        world.gateway.set_load(&first.id, busy(in_flight));
+        world.settle(&controller).await;
+    }
+    assert!(world.backend.live().contains(&old), "it ends when it has drained, and not before");
+    world.backend.crash(&old, ExitCause::Stopped);
+    world.until_live(&first.id, 0).await;
     world.settle(&controller).await;
-    world.until_live(&second.id, 0).await;
-    world.change(&first.id, |lifecycle, _| lifecycle.deactivate()).await;
-    world.until_serves(&second.model_id, PRODUCTION, &second.id).await;
-    let told = world.messages(&second.id, Component::Deploy).await;
-    assert_eq!(told.iter().filter(|message| message.starts_with("waiting for capacity")).count(), 1, "{told:?}");
+    assert_eq!(world.status(&first.id).await, Status::ScaledToZero);
+    assert_eq!(world.spy.started(&first.id), 1);
+    world.check_laws();
 }

@@ -4,7 +4,7 @@ use api::id::{DeploymentId, ModelId};
 use planner::{
     Timestamp, autoscale,
     lifecycle::{Lifecycle, Run},
-    promotion::{Cleanup, Ending, Phase, State},
+    promotion::{Cleanup, Ending, Phase, Room, State},
 };
 
 use super::{active, save};
@@ -26,7 +26,8 @@ const IS_COUNTED_ON: &str = "SELECT current_deployment FROM environments WHERE c
 impl Store {
     /// Ends a promotion whose state has come to its end. With success the environment points at the candidate, which takes the
     /// environment's autoscaling, and the previous deployment is cleaned up as the promotion's settings say, unless another
-    /// environment serves it. Else the candidate goes to zero, unless an environment serves it, and the environment is as it was.
+    /// environment serves it. Else the candidate goes to zero, unless an environment serves it, and the environment is as it was; a
+    /// candidate that has not been active and for which there is no room is deactivated: it would wait for the room of others.
     ///
     /// `Conflict` when the promotion has changed or ended since it was read, `NeverActive` when the candidate has never been
     /// active, `NotFound` when it or the environment is gone. On success `generation` has grown.
@@ -42,9 +43,7 @@ impl Store {
         save(&mut write, &ended).await?;
         match promotion.state.ending() {
             Some(Ending::Succeeded) => succeed(&mut write, promotion, now).await?,
-            Some(Ending::Failed { .. } | Ending::Canceled { .. }) | None => {
-                retire(&mut write, &promotion.candidate, now).await?;
-            }
+            Some(Ending::Failed { .. } | Ending::Canceled { .. }) | None => give_up(&mut write, promotion, now).await?,
         }
         audit::insert(&mut write, audit).await?;
         write.commit().await?;
@@ -78,6 +77,16 @@ async fn succeed(write: &mut Write, promotion: &Promotion, now: Timestamp) -> Re
         (Some(previous), Cleanup::ScaleToZero) => retire(write, &previous, now).await,
         (Some(previous), Cleanup::Deactivate) => deactivate(write, &previous).await,
         (Some(_), Cleanup::Keep) | (None, _) => Ok(()),
+    }
+}
+
+/// The candidate becomes a deployment of its own.
+async fn give_up(write: &mut Write, promotion: &Promotion, now: Timestamp) -> Result<(), Error> {
+    let candidate = deployments::of_model(write, &promotion.model_id, &promotion.candidate).await?;
+    let only_starts = matches!(candidate.lifecycle.run, Run::Idle | Run::Starting { .. });
+    match promotion.settings.room {
+        Room::InPlace if only_starts => deactivate(write, &candidate.id).await,
+        Room::InPlace | Room::Beside => retire(write, &candidate.id, now).await,
     }
 }
 

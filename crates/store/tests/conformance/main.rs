@@ -94,6 +94,7 @@ on_every_store! {
         an_environment_points_only_at_what_has_been_active,
         one_that_is_given_up_leaves_the_environment_as_it_was,
         a_candidate_that_has_never_been_active_goes_on_starting,
+        a_candidate_that_only_starts_and_has_no_room_rests,
         a_deleted_environment_takes_its_promotion_along,
         a_deployment_that_a_promotion_uses_is_not_deleted,
         a_replica_remembers_what_it_was_told;

@@ -5,7 +5,7 @@ use futures::future::join_all;
 use planner::{
     Timestamp,
     lifecycle::{Build, Lifecycle, Run, Wanted},
-    promotion::{Cleanup, Command, Ending, Phase},
+    promotion::{Cleanup, Command, Ending, Phase, Room},
 };
 use store::{
     Candidate, CopyOf, Error, Store,
@@ -342,6 +342,20 @@ pub async fn a_candidate_that_has_never_been_active_goes_on_starting(database: D
     let begun = store.begin_promotion(&new, None).await.unwrap();
     finish(&store, &begun, canceled()).await;
     assert!(!is_stopping(&store, &first.id).await, "scaled to zero is said of nothing that never was active");
+}
+
+pub async fn a_candidate_that_only_starts_and_has_no_room_rests(database: Database) {
+    let store = database.open().await;
+    let (model, first, second, begun) = under_way(&store, Cleanup::ScaleToZero).await;
+    finish(&store, &begun, canceled()).await;
+    let third = store.add_deployment(&push(&model, 3), None).await.unwrap();
+    for (candidate, wanted) in [(&second, Wanted::Running), (&third, Wanted::Inactive)] {
+        let mut new = promotion(&model, PRODUCTION, Candidate::Existing(candidate.id.clone()), Some(&first.id));
+        new.settings.room = Room::InPlace;
+        let begun = store.begin_promotion(&new, None).await.unwrap();
+        finish(&store, &begun, canceled()).await;
+        assert_eq!(store.deployment(&candidate.id).await.unwrap().lifecycle.wanted, wanted);
+    }
 }
 
 pub async fn a_deleted_environment_takes_its_promotion_along(database: Database) {
