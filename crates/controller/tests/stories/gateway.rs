@@ -60,6 +60,11 @@ impl Gateway {
         self.shares.lock().unwrap().clone()
     }
 
+    /// Whether any traffic ever went to a candidate beside a previous deployment.
+    pub fn has_moved(&self) -> bool {
+        self.shares().iter().any(|share| share.percent > 0)
+    }
+
     /// Tables that sent requests where nothing was ready while something was.
     pub fn unlawful(&self) -> Vec<String> {
         self.unlawful.lock().unwrap().clone()

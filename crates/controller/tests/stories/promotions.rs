@@ -121,11 +121,7 @@ async fn a_rolling_promotion_pauses_goes_on_and_walks_back() {
     let controller = world.start();
     let (first, second) = world.on_stage(exactly(2)).await;
     let begun = world.promote(&second.id, |settings| settings.mode = slowly(50)).await;
-    world
-        .eventually("traffic moves", || async {
-            world.gateway.shares().iter().any(|share| share.percent > 0).then_some(())
-        })
-        .await;
+    world.eventually("traffic moves", || async { world.gateway.has_moved().then_some(()) }).await;
     world.command(&begun, Command::Pause).await;
     let paused = world.until_promotion(&begun, Progress::Paused).await;
     world.advance(Duration::from_secs(3600));
@@ -156,11 +152,7 @@ async fn force_ends_it_either_way() {
         let _controller = world.start();
         let (first, second) = world.on_stage(exactly(3)).await;
         let begun = world.promote(&second.id, |settings| settings.mode = slowly(34)).await;
-        world
-            .eventually("traffic moves", || async {
-                world.gateway.shares().iter().any(|share| share.percent > 0).then_some(())
-            })
-            .await;
+        world.eventually("traffic moves", || async { world.gateway.has_moved().then_some(()) }).await;
         world.command(&begun, command).await;
         world.until_promotion(&begun, progress).await;
         let (stays, leaves) = match progress {
