@@ -55,10 +55,17 @@ pub(crate) struct Seats {
 /// Waiting requests by their place; the smallest goes first.
 #[derive(Default)]
 struct Queue {
-    waiting: BTreeMap<i64, oneshot::Sender<Result<Permit, Closed>>>,
+    waiting: BTreeMap<i64, Waiter>,
     next: i64,
     /// The last place given at the front, below all others.
     front: i64,
+}
+
+/// A request in the queue.
+struct Waiter {
+    slot: oneshot::Sender<Result<Permit, NotAdmitted>>,
+    /// Whether it came by an environment, which may send it elsewhere.
+    by_environment: bool,
 }
 
 /// Why a request was not admitted.
@@ -68,6 +75,8 @@ pub(crate) enum NotAdmitted {
     Full { waiting: u32, limit: u32, in_flight: u32 },
     /// Its deadline passed.
     Late,
+    /// The environment by which it came has stopped sending requests here.
+    Moved,
     /// The deployment takes no requests any more.
     Closed(Closed),
 }
@@ -92,6 +101,19 @@ pub(crate) enum Turn {
     New,
     /// Before all others: it had a slot, on a replica that could not be used.
     Again,
+    /// Behind all others, even where the queue is full: it has waited elsewhere.
+    Moved,
+}
+
+/// A request that asks for a slot.
+#[derive(Clone, Copy)]
+pub(crate) struct Applicant<'a> {
+    /// Where it enters the queue.
+    pub(crate) turn: Turn,
+    /// How long it waits at most.
+    pub(crate) deadline: Instant,
+    /// Where it came by an environment: whether that still sends its requests here.
+    pub(crate) is_meant: Option<&'a (dyn Fn() -> bool + Send + Sync)>,
 }
 
 impl Deployment {
@@ -160,14 +182,14 @@ impl Deployment {
         drop(leaving);
         match after.open {
             Ok(()) => self.serve_waiting(),
-            Err(closed) => self.dismiss_waiting(closed),
+            Err(closed) => self.dismiss(|_| true, || NotAdmitted::Closed(closed)),
         }
     }
 
-    /// A slot on the least loaded replica: at once when one is free and nobody waits, else after waiting in line, at most until
-    /// `deadline`. Dropping the future leaves the line.
-    pub(crate) async fn admit(self: &Arc<Self>, turn: Turn, deadline: Instant) -> Result<Permit, NotAdmitted> {
-        if turn == Turn::New && self.queued.load(Ordering::SeqCst) == 0 {
+    /// A slot on the least loaded replica: at once when one is free and nobody waits, else after waiting in line. Dropping the
+    /// future leaves the line.
+    pub(crate) async fn admit(self: &Arc<Self>, applicant: Applicant<'_>) -> Result<Permit, NotAdmitted> {
+        if applicant.turn != Turn::Again && self.queued.load(Ordering::SeqCst) == 0 {
             let seats = self.seats.load();
             if seats.open.is_ok()
                 && let Some(permit) = self.reserve(&seats)
@@ -175,9 +197,13 @@ impl Deployment {
                 return Ok(permit);
             }
         }
-        let mut place = self.enqueue(turn)?;
-        match timeout_at(deadline, &mut place.slot).await {
-            Ok(Ok(result)) => result.map_err(NotAdmitted::Closed),
+        let mut place = self.enqueue(applicant.turn, applicant.is_meant.is_some())?;
+        // Asked only now: whoever changes the routes stores them first, and then sends those away who stand in line.
+        if applicant.is_meant.is_some_and(|is_meant| !is_meant()) {
+            return Err(NotAdmitted::Moved);
+        }
+        match timeout_at(applicant.deadline, &mut place.slot).await {
+            Ok(Ok(result)) => result,
             // Whoever takes a waiting request out of the queue answers it.
             Ok(Err(_unanswered)) => Err(NotAdmitted::Closed(Closed::Gone)),
             Err(_elapsed) => Err(NotAdmitted::Late),
@@ -233,16 +259,24 @@ impl Deployment {
         drop(left_over);
     }
 
-    fn dismiss_waiting(&self, closed: Closed) {
-        let mut queue = self.queue.lock();
-        let dismissed = std::mem::take(&mut queue.waiting);
-        self.gave_up.fetch_add(dismissed.len() as u64, Ordering::SeqCst);
-        self.queued.store(0, Ordering::SeqCst);
-        // One that has left meanwhile does not need to hear it.
-        dismissed.into_values().for_each(|waiter| drop(waiter.send(Err(closed))));
+    /// Sends those away who came by an environment: one has stopped sending requests here.
+    pub(crate) fn send_away(&self) {
+        self.dismiss(|waiter| waiter.by_environment, || NotAdmitted::Moved);
     }
 
-    fn enqueue(self: &Arc<Self>, turn: Turn) -> Result<Place, NotAdmitted> {
+    fn dismiss(&self, is_dismissed: impl Fn(&Waiter) -> bool, answer: impl Fn() -> NotAdmitted) {
+        let mut queue = self.queue.lock();
+        let (dismissed, kept) =
+            std::mem::take(&mut queue.waiting).into_iter().partition(|(_, waiter)| is_dismissed(waiter));
+        let dismissed: BTreeMap<i64, Waiter> = dismissed;
+        queue.waiting = kept;
+        self.gave_up.fetch_add(dismissed.len() as u64, Ordering::SeqCst);
+        self.queued.store(queue.waiting.len() as u32, Ordering::SeqCst);
+        // One that has left meanwhile does not need to hear it.
+        dismissed.into_values().for_each(|waiter| drop(waiter.slot.send(Err(answer()))));
+    }
+
+    fn enqueue(self: &Arc<Self>, turn: Turn, by_environment: bool) -> Result<Place, NotAdmitted> {
         let mut queue = self.queue.lock();
         // Read under the lock: whoever closes the deployment empties the queue under it afterwards.
         let seats = self.seats.load();
@@ -253,7 +287,7 @@ impl Deployment {
         }
         let number = queue.place(turn);
         let (sender, slot) = oneshot::channel();
-        queue.waiting.insert(number, sender);
+        queue.waiting.insert(number, Waiter { slot: sender, by_environment });
         // Counted before looking for a slot, as a slot is freed before looking for a count: one of the two sees the other.
         self.queued.store(waiting + 1, Ordering::SeqCst);
         let left_over = self.hand_out(&mut queue);
@@ -275,7 +309,7 @@ impl Deployment {
                 break;
             };
             let (_, waiter) = queue.waiting.pop_first().expect("the queue was not empty under its lock");
-            permit = waiter.send(Ok(free)).err().and_then(Result::ok);
+            permit = waiter.slot.send(Ok(free)).err().and_then(Result::ok);
         }
         self.queued.store(queue.waiting.len() as u32, Ordering::SeqCst);
         permit
@@ -338,7 +372,7 @@ fn scatter(number: u64) -> u64 {
 impl Queue {
     fn place(&mut self, turn: Turn) -> i64 {
         match turn {
-            Turn::New => {
+            Turn::New | Turn::Moved => {
                 self.next += 1;
                 self.next
             }
@@ -354,7 +388,7 @@ impl Queue {
 struct Place {
     deployment: Arc<Deployment>,
     number: i64,
-    slot: oneshot::Receiver<Result<Permit, Closed>>,
+    slot: oneshot::Receiver<Result<Permit, NotAdmitted>>,
 }
 
 impl Drop for Place {
@@ -377,6 +411,10 @@ pub(crate) struct Permit {
 impl Permit {
     pub(crate) fn replica(&self) -> &Arc<Replica> {
         &self.replica
+    }
+
+    pub(crate) fn deployment_id(&self) -> &DeploymentId {
+        &self.deployment.id
     }
 }
 

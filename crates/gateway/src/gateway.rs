@@ -45,12 +45,16 @@ impl Gateway {
     }
 
     /// Replaces all routes at once. When this returns, no new request is bound to a replica that `table` does not list;
-    /// requests already on such a replica finish there. Unchanged deployments and replicas keep their counters and connections.
+    /// requests already on such a replica finish there. Requests that wait where their environment sends none any more wait where
+    /// it sends them now. Unchanged deployments and replicas keep their counters and connections.
     pub fn publish(&self, table: Table) {
         let _one_at_a_time = self.0.publishing.lock();
         let before = self.0.routes.load_full();
-        let routes = Routes::follow(before.as_deref(), table, &self.0.demand);
-        self.0.routes.store(Some(Arc::new(routes)));
+        let routes = Arc::new(Routes::follow(before.as_deref(), table, &self.0.demand));
+        self.0.routes.store(Some(routes.clone()));
+        if let Some(before) = before {
+            routes.send_away(&before);
+        }
     }
 
     /// The version of the routes in use, none before the first publication.

@@ -1,8 +1,7 @@
 //! One request for a model, from its head to the end of its answer: whose key, which deployment, which slot, which connection.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use api::internal::{link::LONGEST_BODY, routes::RequestLimits};
 use http::{HeaderValue, Method, Request, Response, StatusCode, response, uri::PathAndQuery};
 use http_body::Body;
 use hyper::{
@@ -10,31 +9,25 @@ use hyper::{
     upgrade::{OnUpgrade, on},
 };
 use hyper_util::rt::TokioIo;
-use tokio::{
-    io::AsyncWriteExt,
-    time::{Instant, timeout},
-};
+use tokio::{io::AsyncWriteExt, time::timeout};
 
 use crate::{
     Gateway,
-    admission::{Closed, Deployment, NotAdmitted, Permit, Turn},
+    admission::Closed,
     auth,
-    connection::{Connection, SendError},
-    download::{Download, Exchange, Payload, Relay},
+    connection::SendError,
+    download::{Download, Exchange, Payload},
     errors::{Allowed, Refusal},
     headers,
-    link::{Content, Link, Lost},
+    link::Lost,
     request_id::RequestId,
-    route::{self, Action, Addressed},
+    route::{self, Action, Addressed, Target},
+    search::{ByEnvironment, Search, Way, unavailability},
     serve::Tasks,
+    sticky,
     upgrade::tunnel,
     upload::Upload,
 };
-
-/// How many replicas are tried before a request that reached none is given up.
-const MOST_ATTEMPTS: u32 = 16;
-/// Longer than any server runs; stands for limits beyond the clock's range.
-const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// Whether a request is for a model, and for which.
 pub(crate) fn addressed<B>(request: &Request<B>) -> Option<Addressed<'_>> {
@@ -53,9 +46,7 @@ pub(crate) async fn answer<B>(
     let answer = async {
         match plan(gateway, id, &request)? {
             Plan::Woken => Ok(accepted()),
-            Plan::Forward { deployment, target } => {
-                forward(gateway, tasks, &deployment, target, request, &name, client).await
-            }
+            Plan::Forward { way, target } => forward(gateway, tasks, way, target, request, &name, client).await,
         }
     };
     let unanswered = Unanswered(id);
@@ -82,7 +73,7 @@ enum Plan {
     /// Nothing: the wake-up is on its way.
     Woken,
     Forward {
-        deployment: Arc<Deployment>,
+        way: Way,
         target: PathAndQuery,
     },
 }
@@ -111,13 +102,20 @@ fn plan(gateway: &Gateway, id: RequestId, request: &Request<Incoming>) -> Result
     {
         return Err(Refusal::WrongMethod(request.method().clone(), allowed));
     }
-    let deployment = routes.resolve(&model, &target, id.chance())?;
+    let chance = sticky::chance(&gateway.settings().sticky_header, request.headers(), &model, id);
+    let deployment = routes.resolve(&model, &target, chance)?;
     match deployment.seats().open {
         Ok(()) => {}
         // It is on its way: a wake call has what it wants.
         Err(Closed::NotReady) if matches!(action, Action::Wake) => {}
         Err(closed) => return Err(unavailability(closed, deployment)),
     }
+    let by = match target {
+        Target::Environment(environment) => {
+            Some(ByEnvironment { model: model.into(), environment: environment.into(), chance })
+        }
+        Target::Development | Target::Deployment(_) => None,
+    };
     let query = request.uri().query();
     let target = match action {
         Action::Wake => {
@@ -128,7 +126,7 @@ fn plan(gateway: &Gateway, id: RequestId, request: &Request<Incoming>) -> Result
         Action::Websocket => onward("/v1/websocket", query)?,
         Action::Sync(path) => onward(path, query)?,
     };
-    Ok(Plan::Forward { deployment: deployment.clone(), target })
+    Ok(Plan::Forward { way: Way { deployment: deployment.clone(), by }, target })
 }
 
 fn onward(path: &str, query: Option<&str>) -> Result<PathAndQuery, Refusal> {
@@ -139,30 +137,17 @@ fn onward(path: &str, query: Option<&str>) -> Result<PathAndQuery, Refusal> {
     target.map_err(|_| Refusal::MalformedPath)
 }
 
-/// What a client hears of a deployment that takes no requests.
-fn unavailability(closed: Closed, deployment: &Deployment) -> Refusal {
-    match closed {
-        Closed::NotReady => Refusal::NotReady,
-        Closed::Inactive => Refusal::Inactive(deployment.id().to_string()),
-        Closed::Unhealthy => Refusal::Unhealthy,
-        Closed::Gone => Refusal::UnknownDeployment {
-            model: deployment.seats().route.model_id.to_string(),
-            deployment: deployment.id().to_string(),
-        },
-    }
-}
-
 /// Waits for a slot, sends the request to the replica that has it, and passes the answer on.
 async fn forward<B>(
     gateway: &Gateway,
     tasks: &Tasks,
-    deployment: &Arc<Deployment>,
+    way: Way,
     target: PathAndQuery,
     mut request: Request<Incoming>,
     id: &HeaderValue,
     client: &HeaderValue,
 ) -> Result<Response<Payload<B>>, Refusal> {
-    let limits = deployment.seats().route.limits;
+    let limits = way.deployment.seats().route.limits;
     let size = request.body().size_hint().lower();
     if size > limits.max_body_bytes {
         return Err(Refusal::TooLarge { size, limit: limits.max_body_bytes });
@@ -175,7 +160,7 @@ async fn forward<B>(
     }
     headers::to_replica(&mut head, target, id, client);
     let body = Upload::new(body, limits.max_body_bytes, gateway.settings().body_timeout);
-    let search = Search::new(gateway, deployment, limits, upgrade.is_some());
+    let search = Search::new(gateway, way, limits, upgrade.is_some());
     let (answer, attempts) = send(search, Request::from_parts(head, body)).await?;
     let (response, exchange) = match answer {
         Answer::Plain(response, exchange) => (response, exchange),
@@ -186,7 +171,7 @@ async fn forward<B>(
     };
     let (mut head, body) = response.into_parts();
     let replica = &exchange.permit.replica().endpoint().replica_id;
-    tracing::debug!(request.id = ?id, deployment.id = %deployment.id(), replica.id = %replica, status = %head.status, attempts, "answered");
+    tracing::debug!(request.id = ?id, deployment.id = %exchange.permit.deployment_id(), replica.id = %replica, status = %head.status, attempts, "answered");
     let is_upgraded = head.status == StatusCode::SWITCHING_PROTOCOLS;
     headers::to_client(&mut head, attempts);
     let body = match upgrade {
@@ -201,7 +186,7 @@ async fn forward<B>(
 }
 
 /// What a replica answers, by the way it came.
-enum Answer<B> {
+pub(crate) enum Answer<B> {
     Plain(Response<Incoming>, Exchange),
     Linked(response::Parts, Payload<B>),
 }
@@ -248,95 +233,6 @@ async fn send<B>(mut search: Search<'_>, mut request: Request<Upload>) -> Result
                 return Err(Upload::refusal(&error).cloned().unwrap_or_else(|| search.broken(&permit, &error)));
             }
             Err(_elapsed) => return Err(Refusal::NoAnswer(search.limits.first_byte_ms)),
-        }
-    }
-}
-
-/// The search for a replica that takes one request.
-struct Search<'a> {
-    gateway: &'a Gateway,
-    deployment: &'a Arc<Deployment>,
-    limits: RequestLimits,
-    is_upgrade: bool,
-    deadline: Instant,
-    turn: Turn,
-    attempts: u32,
-}
-
-impl<'a> Search<'a> {
-    fn new(gateway: &'a Gateway, deployment: &'a Arc<Deployment>, limits: RequestLimits, is_upgrade: bool) -> Self {
-        let wait = Duration::from_millis(limits.queue_ms).min(FOREVER);
-        let deadline = Instant::now() + wait;
-        Self { gateway, deployment, limits, is_upgrade, deadline, turn: Turn::New, attempts: 0 }
-    }
-
-    /// A slot on a replica that the newest table has. After the first time, before all who wait.
-    async fn next(&mut self) -> Result<Permit, Refusal> {
-        if self.attempts == MOST_ATTEMPTS {
-            return Err(Refusal::Unreachable(MOST_ATTEMPTS));
-        }
-        self.attempts += 1;
-        loop {
-            let permit = self.deployment.admit(self.turn, self.deadline).await.map_err(|why| self.refusal(why))?;
-            self.turn = Turn::Again;
-            // The slot may have been given just before its replica left the table.
-            if !permit.replica().is_retired() {
-                return Ok(permit);
-            }
-        }
-    }
-
-    /// A connection to the permit's replica, and whether it is new. None when the next replica is to be tried.
-    async fn connect(&self, permit: &Permit) -> Option<(Box<Connection>, bool)> {
-        if let Some(connection) = permit.replica().reuse().await {
-            return Some((connection, false));
-        }
-        let address = &permit.replica().endpoint().address;
-        match Connection::open(address, self.gateway.settings().connect_timeout).await {
-            Ok(_) if permit.replica().is_retired() => None,
-            Ok(connection) => Some((connection, true)),
-            Err(error) => {
-                self.set_aside(permit, &error.to_string());
-                None
-            }
-        }
-    }
-
-    /// The link to the permit's replica, when there is one and it can carry the request: all of it, in one frame.
-    fn link(&self, permit: &Permit, request: &Request<Upload>) -> Option<Arc<Link>> {
-        let is_small = request.body().size_hint().exact().is_some_and(|size| size <= LONGEST_BODY as u64);
-        (is_small && !self.is_upgrade && request.method() == Method::POST).then(|| permit.replica().link())?
-    }
-
-    fn linked<B>(&self, permit: Permit, head: response::Parts, content: Content) -> Answer<B> {
-        let body = match content {
-            Content::Whole(body) => Payload::Whole(Some(body)),
-            Content::Pieces(call) => {
-                Payload::Link(Relay::new(permit, call, Duration::from_millis(self.limits.idle_ms)))
-            }
-        };
-        Answer::Linked(head, body)
-    }
-
-    fn broken(&self, permit: &Permit, error: &(dyn std::error::Error + 'static)) -> Refusal {
-        let replica = &permit.replica().endpoint().replica_id;
-        tracing::warn!(replica.id = %replica, error, "a replica broke off");
-        self.deployment.call_attention();
-        Refusal::Crashed
-    }
-
-    fn set_aside(&self, permit: &Permit, why: &str) {
-        let replica = &permit.replica().endpoint().replica_id;
-        tracing::warn!(deployment.id = %self.deployment.id(), replica.id = %replica, why, "a replica cannot be reached");
-        permit.replica().set_aside(self.deployment, self.gateway.settings().connect_timeout);
-    }
-
-    fn refusal(&self, why: NotAdmitted) -> Refusal {
-        match why {
-            NotAdmitted::Full { waiting, limit, in_flight } => Refusal::QueueFull { waiting, limit, in_flight },
-            NotAdmitted::Late if self.is_upgrade => Refusal::ParkedUpgrade(self.limits.queue_ms),
-            NotAdmitted::Late => Refusal::Parked(self.limits.queue_ms),
-            NotAdmitted::Closed(closed) => unavailability(closed, self.deployment),
         }
     }
 }

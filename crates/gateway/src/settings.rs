@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use http::HeaderName;
+
 /// How a gateway treats its connections. Every value bounds what a stranger can hold on to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -26,6 +28,8 @@ pub struct Settings {
     pub tunnel_idle_timeout: Duration,
     /// How many requests one HTTP/2 connection may have open.
     pub max_streams: u32,
+    /// The header whose value keeps a caller on one side of an environment whose traffic is divided.
+    pub sticky_header: HeaderName,
     /// How long a shutdown waits for requests under way; then they are cut.
     pub drain_limit: Duration,
 }
@@ -43,6 +47,7 @@ impl Default for Settings {
             replica_idle_timeout: Duration::from_secs(60),
             tunnel_idle_timeout: Duration::from_secs(3600),
             max_streams: 256,
+            sticky_header: HeaderName::from_static("x-greenroom-sticky"),
             drain_limit: Duration::from_secs(1200),
         }
     }

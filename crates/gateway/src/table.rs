@@ -69,6 +69,19 @@ impl Routes {
         }
     }
 
+    /// Sends those away who wait for a deployment that an environment has stopped sending requests to, since `before`. For routes
+    /// that are in use already, so that they find the way that is right now.
+    pub(crate) fn send_away(&self, before: &Routes) {
+        for (model, routes) in &before.table.models {
+            for (name, split) in &routes.environments {
+                let after = self.table.models.get(model).and_then(|routes| routes.environments.get(name));
+                let after: Vec<_> = after.into_iter().flatten().flat_map(sides).collect();
+                let left = split.iter().flat_map(sides).filter(|side| !after.contains(side));
+                left.filter_map(|side| self.deployments.get(side)).for_each(|deployment| deployment.send_away());
+            }
+        }
+    }
+
     fn side<'r>(&self, split: &'r Split, chance: u64) -> &'r DeploymentId {
         match &split.candidate {
             Some((candidate, share))
@@ -79,6 +92,14 @@ impl Routes {
             _ => &split.stable,
         }
     }
+}
+
+/// The deployments that get some of an environment's traffic.
+fn sides(split: &Split) -> impl Iterator<Item = &DeploymentId> {
+    let share = split.candidate.as_ref().map_or(0, |(_, share)| *share);
+    let candidate = split.candidate.as_ref().filter(|_| share > 0).map(|(candidate, _)| candidate);
+    let stable = (share < 100).then_some(&split.stable);
+    stable.into_iter().chain(candidate)
 }
 
 #[cfg(test)]

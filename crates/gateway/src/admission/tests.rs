@@ -37,11 +37,15 @@ fn deployment(replicas: &[u128]) -> Arc<Deployment> {
     Arc::new(Deployment::new(serving(replicas), Arc::default()))
 }
 
+fn applicant(turn: Turn) -> Applicant<'static> {
+    Applicant { turn, deadline: Instant::now() + PATIENCE, is_meant: None }
+}
+
 type Admission = BoxFuture<'static, Result<Permit, NotAdmitted>>;
 
 fn ask(deployment: &Arc<Deployment>) -> Admission {
     let deployment = deployment.clone();
-    let admission = async move { deployment.admit(Turn::New, Instant::now() + PATIENCE).await };
+    let admission = async move { deployment.admit(applicant(Turn::New)).await };
     // Tests poll many in one go, which the runtime would otherwise interrupt.
     tokio::task::unconstrained(admission).boxed()
 }
@@ -148,7 +152,7 @@ async fn a_full_queue_refuses_and_says_how_full() {
     assert!(waiting.iter_mut().all(|admission| now(admission).is_none()));
     let expected = NotAdmitted::Full { waiting: MOST_QUEUED, limit: MOST_QUEUED, in_flight: SLOTS };
     assert_eq!(ask(&deployment).await.unwrap_err(), expected);
-    let mut again = deployment.admit(Turn::Again, Instant::now() + PATIENCE).boxed();
+    let mut again = deployment.admit(applicant(Turn::Again)).boxed();
     assert!(Pin::new(&mut again).now_or_never().is_none(), "who had a slot always finds a place");
 }
 
@@ -158,7 +162,7 @@ async fn who_could_not_use_a_slot_waits_before_all_others() {
     let mut held = fill(&deployment);
     let mut early = ask(&deployment);
     assert!(now(&mut early).is_none());
-    let mut again = deployment.admit(Turn::Again, Instant::now() + PATIENCE).boxed();
+    let mut again = deployment.admit(applicant(Turn::Again)).boxed();
     assert!(Pin::new(&mut again).now_or_never().is_none());
     held.pop();
     assert!(now(&mut early).is_none());
@@ -276,4 +280,26 @@ async fn nothing_is_lost_under_contention() {
     assert_eq!((load.in_flight, load.queued), (0, 0));
     assert_eq!(load.finished, 32 * 500);
     assert_eq!(fill(&deployment).len(), 2 * SLOTS as usize);
+}
+
+#[tokio::test]
+async fn who_came_by_an_environment_is_sent_away_and_the_others_wait_on() {
+    let deployment = deployment(&[]);
+    let mut direct = ask(&deployment);
+    let by_environment = Applicant { is_meant: Some(&|| true), ..applicant(Turn::New) };
+    let mut moving = deployment.admit(by_environment).boxed();
+    assert!(now(&mut direct).is_none());
+    assert!((&mut moving).now_or_never().is_none());
+    deployment.send_away();
+    assert_eq!(moving.await.unwrap_err(), NotAdmitted::Moved);
+    assert!(now(&mut direct).is_none());
+    assert_eq!(counts(&deployment), load(0, 1, 1));
+}
+
+#[tokio::test]
+async fn who_was_sent_elsewhere_before_it_stood_in_line_does_not_wait() {
+    let deployment = deployment(&[]);
+    let by_environment = Applicant { is_meant: Some(&|| false), ..applicant(Turn::New) };
+    assert_eq!(deployment.admit(by_environment).await.unwrap_err(), NotAdmitted::Moved);
+    assert_eq!(counts(&deployment), load(0, 0, 1));
 }

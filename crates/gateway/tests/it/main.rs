@@ -5,6 +5,7 @@ mod errors;
 mod lifecycle;
 mod links;
 mod protocols;
+mod splits;
 mod streaming;
 mod support;
 mod upgrades;
