@@ -11,6 +11,8 @@ mod channel;
 mod command;
 mod confine;
 mod control;
+mod delegation;
+mod groups;
 pub mod guard;
 mod http;
 mod launch;

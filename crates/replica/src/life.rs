@@ -42,6 +42,9 @@ const HEALTH_INTERVAL: Duration = Duration::from_secs(10);
 /// How often a starting server is asked whether it is ready.
 const READINESS_INTERVAL: Duration = Duration::from_millis(100);
 
+/// How long requests may be on their way that were sent before their sender knew that nothing new is taken.
+const LATECOMERS: Duration = Duration::from_millis(250);
+
 /// How long a model process may take to end by itself when nothing is left to do.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -357,6 +360,9 @@ impl Life<'_> {
         mut out_of_memory: std::pin::Pin<&mut impl Future<Output = Exit>>,
     ) -> Exit {
         let was_serving = self.board.serves();
+        if was_serving {
+            sleep(LATECOMERS).await;
+        }
         self.save(self.board.enter(Phase::Draining));
         if was_serving {
             tokio::select! {

@@ -1,26 +1,21 @@
 //! Memory and CPU of the model's processes: a control group where this machine lets us make one, else a watch over memory.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fs, io, path::PathBuf, time::Duration};
 
 use api::internal::replica::Limits;
 use nix::unistd::Pid;
 
+use crate::groups::{Group, Tree, Version};
+
 /// How often memory is looked at where no control group limits it.
 const WATCH_INTERVAL: Duration = Duration::from_millis(250);
-
-/// Where control groups are mounted.
-const ROOT: &str = "/sys/fs/cgroup";
 
 /// Length of the period over which CPU time is shared out, in microseconds.
 const CPU_PERIOD_US: u64 = 100_000;
 
 /// What could be enforced. Dropping it removes its control groups.
 pub struct Enforced {
-    groups: Vec<PathBuf>,
+    groups: Vec<Group>,
     /// The group that limits memory, and the file in it that counts kills.
     memory: Option<PathBuf>,
     /// What could not be enforced, for the log.
@@ -30,12 +25,12 @@ pub struct Enforced {
 impl Enforced {
     /// Makes control groups called `name` for what `limits` asks.
     pub fn new(name: &str, limits: &Limits) -> Self {
-        let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let tree = Tree::here();
         let mut enforced = Self { groups: Vec::new(), memory: None, notes: Vec::new() };
         if let Some(bytes) = limits.memory_bytes {
             let settings = [("memory.max", bytes.to_string()), ("memory.oom.group", "1".into())];
             let legacy = [("memory.limit_in_bytes", bytes.to_string())];
-            match enforced.limit(&own, name, "memory", &settings, &legacy) {
+            match enforced.limit(&tree, name, "memory", &settings, &legacy) {
                 Ok(group) => enforced.memory = Some(group),
                 Err(error) => enforced.notes.push(format!("memory is watched, not enforced by the kernel: {error}")),
             }
@@ -44,7 +39,7 @@ impl Enforced {
             let quota = millicpu * CPU_PERIOD_US / 1000;
             let settings = [("cpu.max", format!("{quota} {CPU_PERIOD_US}"))];
             let legacy = [("cpu.cfs_period_us", CPU_PERIOD_US.to_string()), ("cpu.cfs_quota_us", quota.to_string())];
-            if let Err(error) = enforced.limit(&own, name, "cpu", &settings, &legacy) {
+            if let Err(error) = enforced.limit(&tree, name, "cpu", &settings, &legacy) {
                 enforced.notes.push(format!("the CPU limit is not enforced: {error}"));
             }
         }
@@ -53,38 +48,33 @@ impl Enforced {
 
     fn limit(
         &mut self,
-        own: &str,
+        tree: &Tree,
         name: &str,
         controller: &str,
         settings: &[(&str, String)],
         legacy: &[(&str, String)],
     ) -> io::Result<PathBuf> {
-        let (parent, settings) = match legacy_parent(own, controller) {
-            Some(parent) => (parent, legacy),
-            None => (unified_parent(own)?, settings),
+        let (parent, version) = tree.parent(controller)?;
+        let settings = if version == Version::One { legacy } else { settings };
+        let path = match self.groups.iter().find(|group| group.path().parent() == Some(&parent)) {
+            Some(group) => group.path().to_owned(),
+            None => {
+                self.groups.push(Group::make(&parent, name)?);
+                self.groups[self.groups.len() - 1].path().to_owned()
+            }
         };
-        let group = parent.join(format!("greenroom-{name}"));
-        if !group.exists() {
-            fs::create_dir(&group)?;
-        }
-        if !self.groups.contains(&group) {
-            self.groups.push(group.clone());
-        }
-        if !group.join(settings[0].0).exists() {
-            fs::write(parent.join("cgroup.subtree_control"), format!("+{controller}"))?;
-        }
         for (index, (file, value)) in settings.iter().enumerate() {
-            let written = fs::write(group.join(file), value);
+            let written = fs::write(path.join(file), value);
             if index == 0 || file.starts_with("cpu.cfs") {
                 written?; // the rest refines the limit, and older kernels lack it
             }
         }
-        Ok(group)
+        Ok(path)
     }
 
     /// Puts a process, and what it will start, under the limits.
     pub fn take_in(&self, process: Pid) -> io::Result<()> {
-        self.groups.iter().try_for_each(|group| fs::write(group.join("cgroup.procs"), process.to_string()))
+        self.groups.iter().try_for_each(|group| fs::write(group.path().join("cgroup.procs"), process.to_string()))
     }
 
     /// Whether the kernel has killed for memory.
@@ -100,39 +90,6 @@ impl Enforced {
     pub fn limits_memory(&self) -> bool {
         self.memory.is_some()
     }
-}
-
-impl Drop for Enforced {
-    fn drop(&mut self) {
-        for group in &self.groups {
-            if let Err(error) = fs::remove_dir(group) {
-                tracing::debug!(%error, group = %group.display(), "a control group stays behind");
-            }
-        }
-    }
-}
-
-/// Our own group in the hierarchy of one controller, on machines of the older kind.
-fn legacy_parent(own: &str, controller: &str) -> Option<PathBuf> {
-    let path = own.lines().find_map(|line| {
-        let mut fields = line.splitn(3, ':');
-        let is_ours = fields.nth(1)?.split(',').any(|name| name == controller);
-        is_ours.then(|| fields.next())?
-    })?;
-    Some(mounted(Path::new(ROOT).join(controller), path))
-}
-
-/// Our own group where there is one hierarchy for all.
-fn unified_parent(own: &str) -> io::Result<PathBuf> {
-    let path = own.lines().find_map(|line| line.strip_prefix("0::"));
-    let path = path.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "this machine has no control groups"))?;
-    Ok(mounted(PathBuf::from(ROOT), path))
-}
-
-/// A group below its mount. In a container the path may be that of the machine outside; then the mount itself is our group.
-fn mounted(mount: PathBuf, path: &str) -> PathBuf {
-    let group = mount.join(path.trim_start_matches('/'));
-    if group.is_dir() { group } else { mount }
 }
 
 /// Completes with the bytes in use when a process and its descendants hold more memory than `limit_bytes`.
@@ -167,16 +124,6 @@ fn page_bytes() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn our_group_is_found_in_either_kind_of_hierarchy() {
-        let own = "4:memory:/nowhere/abc\n2:cpu,cpuacct:/\n0::/nowhere\n";
-        assert_eq!(legacy_parent(own, "memory"), Some(PathBuf::from("/sys/fs/cgroup/memory")));
-        assert_eq!(legacy_parent(own, "cpu"), Some(PathBuf::from("/sys/fs/cgroup/cpu")));
-        assert_eq!(legacy_parent("0::/\n", "memory"), None);
-        assert_eq!(unified_parent("0::/\n").unwrap(), PathBuf::from(ROOT).join(""));
-        assert!(unified_parent("").is_err());
-    }
 
     #[test]
     fn memory_of_a_process_counts_its_children() {

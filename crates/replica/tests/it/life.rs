@@ -1,15 +1,21 @@
 //! How a replica starts, drains and ends, whatever its model does.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
-use api::internal::replica::{ExitCause, Phase};
+use api::{
+    id::ReplicaId,
+    internal::replica::{ExitCause, Phase},
+};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
 use serde_json::json;
 
-use crate::support::{Draft, request};
+use crate::support::{Draft, Replica, request};
 
 const ECHO: &str = "class Model:\n    def predict(self, inputs):\n        return inputs\n";
 
@@ -136,6 +142,41 @@ async fn too_much_memory_is_named_as_such() {
     let exit = replica.exit().await;
     assert_eq!(exit.cause, ExitCause::OutOfMemory, "{exit:?}");
     assert!(exit.message.contains("200 MiB"), "{}", exit.message);
+}
+
+/// The control groups of our own making that a replica's model is in.
+fn limited_groups(replica: &Replica) -> Vec<PathBuf> {
+    let groups = std::fs::read_to_string(format!("/proc/{}/cgroup", replica.processes()[0])).unwrap();
+    let ours = groups.lines().filter(|line| line.contains("/greenroom-"));
+    ours.map(|line| {
+        let [_, controllers, path] = line.splitn(3, ':').collect::<Vec<_>>()[..] else { panic!("{line}") };
+        Path::new("/sys/fs/cgroup").join(controllers).join(path.trim_start_matches('/'))
+    })
+    .collect()
+}
+
+/// Says little where this machine gives us no control groups.
+#[tokio::test]
+async fn control_groups_of_a_killed_replica_do_not_pile_up() {
+    let limited = |id| {
+        let mut draft = Draft::model(ECHO);
+        draft.spec.replica_id = ReplicaId::from_entropy(id);
+        (draft.spec.limits.memory_bytes, draft.spec.limits.millicpu) = (Some(512 << 20), Some(1000));
+        draft
+    };
+    let id = u128::from(std::process::id());
+    let mut killed = limited(id << 8).ready().await;
+    let left = limited_groups(&killed);
+    killed.child.kill().unwrap();
+    killed.child.wait().unwrap();
+    let in_use =
+        |group: &PathBuf| std::fs::read_to_string(group.join("cgroup.procs")).is_ok_and(|list| !list.is_empty());
+    killed.until("end of the model", || (!left.iter().any(in_use)).then_some(())).await;
+
+    let next = limited((id << 8) + 1).ready().await;
+    assert!(!left.iter().any(|group| group.exists()), "{left:?}");
+    assert!(limited_groups(&next).iter().all(|group| group.exists()));
+    assert_eq!(next.predict(json!(1)).await.0, 200);
 }
 
 #[tokio::test]

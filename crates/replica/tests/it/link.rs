@@ -249,6 +249,17 @@ async fn a_drain_answers_what_is_under_way_refuses_the_rest_and_closes_the_link(
 }
 
 #[tokio::test]
+async fn what_was_on_its_way_when_a_drain_began_is_answered() {
+    let replica = replica().await;
+    let mut link = Link::open(&replica).await;
+    let drain = request("POST", "/_greenroom/drain", Bytes::from_static(br#"{"timeout_ms": 10000}"#));
+    replica.exchange(drain).await;
+    link.ask(1, "{}").await;
+    assert_eq!(link.expect(Kind::Response).await.detail, 200);
+    replica.exit().await;
+}
+
+#[tokio::test]
 async fn what_no_gateway_sends_ends_the_link_and_not_the_replica() {
     let replica = replica().await;
     for nonsense in [&[0xff; 64][..], &[0, 0, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]] {
