@@ -9,7 +9,7 @@ SHELL := /bin/bash
 # A uv that we install lands here; one in PATH wins.
 export PATH := $(PATH):$(CURDIR)/.cache/tools/bin
 
-.PHONY: help build release check deny fmt lint test test-rust test-python demo bench openapi clean tools-demo tools-test
+.PHONY: help build release check deny fmt lint test test-rust test-python demo bench bench-rollout openapi clean tools-demo tools-test
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,10 @@ demo: tools-demo build ## Start a server, push examples/iris, predict; Ctrl-C en
 bench: tools-demo ## Measure against the reference server and FastAPI (many minutes; see docs/benchmarks.md)
 	cargo build --locked --workspace --bins --release
 	python3 bench/run.py
+
+SECONDS ?= 60
+bench-rollout: tools-demo ## Promote again and again under load, and print what callers notice (SECONDS=60: for so long)
+	cargo bench --locked --bench rollout -- --seconds $(SECONDS)
 
 openapi: build ## Write openapi/v1.json from the code
 	target/debug/greenroom openapi > target/openapi.json

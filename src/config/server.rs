@@ -8,6 +8,7 @@ use std::{
 
 use backends::local::PythonChoice;
 use bytesize::ByteSize;
+use http::HeaderName;
 use planner::capacity::Capacity;
 
 use super::{Error, Key, Layers, OTHER_VARIABLES, config_dir, default_data_dir, variable, variables};
@@ -40,6 +41,7 @@ pub const KEYS: &[Key] = &[
     key("capacity.cpu", "", "CPUs that replicas may use together, such as 7.5; unset means no limit"),
     key("capacity.memory", "", "memory that replicas may use together, such as 30 GiB; unset means no limit"),
     key("capacity.gpus", "", "GPUs that replicas may use together, as KIND:COUNT, ...; unset means no limit"),
+    key("promotion.sticky_header", "X-Greenroom-Sticky", "request header that keeps a caller on one side of divided traffic"),
     key("promotion.min_ready", "0s", "how long a candidate must have been ready before it gets its first traffic"),
     key("retention.logs", "7d", "how long log lines are kept"),
 ];
@@ -104,6 +106,8 @@ pub struct Server {
     pub max_archive_entries: u64,
     /// What replicas may use together.
     pub capacity: Capacity,
+    /// The request header that keeps a caller on one side while traffic is divided.
+    pub sticky_header: HeaderName,
     /// How long a promotion's candidate must have been ready before it gets its first traffic.
     pub min_ready: Duration,
     /// How long log lines are kept.
@@ -214,6 +218,7 @@ impl Server {
                 memory_mib: bound(layers, "capacity.memory", |text| Ok(bytes(text)? >> 20))?,
                 gpus: bound(layers, "capacity.gpus", gpus)?,
             },
+            sticky_header: layers.get("promotion.sticky_header")?,
             min_ready: duration(layers, "promotion.min_ready")?,
             log_retention: duration(layers, "retention.logs")?,
         })

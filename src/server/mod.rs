@@ -61,7 +61,7 @@ pub async fn run(settings: config::Server, printer: Printer) -> Result {
     let address = listener.local_addr().map_err(while_doing("cannot listen"))?;
     let new_key = first_start::admin_key(&store, &settings.data_dir, settings.api_key.as_deref(), clock()).await?;
 
-    let gateway = Gateway::new(gateway::Settings { drain_limit: settings.shutdown_grace, ..Default::default() });
+    let gateway = Gateway::new(rooms::gateway(&settings));
     let issuer = uploads::Issuer::new(&secret);
     let limits = uploads::Limits { max_object_bytes: settings.max_archive, ..Default::default() };
     let fallback = Dispatch {

@@ -23,6 +23,15 @@ pub fn location(settings: &config::Server) -> Location {
     }
 }
 
+/// How the gateway treats its connections.
+pub fn gateway(settings: &config::Server) -> gateway::Settings {
+    gateway::Settings {
+        drain_limit: settings.shutdown_grace,
+        sticky_header: settings.sticky_header.clone(),
+        ..Default::default()
+    }
+}
+
 /// How the management API behaves.
 pub fn management(settings: &config::Server) -> control_plane::Settings {
     let mut management = control_plane::Settings::new(settings.public_url.as_deref(), placement::cpu_catalogue());

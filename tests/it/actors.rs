@@ -15,7 +15,7 @@ pub const CRASHES_AT_START: &str = "raise RuntimeError('no weights')";
 /// A version that is ready, and dies half a second later.
 pub const CRASHES_LATER: &str = "print('on stage'); threading.Timer(0.5, os._exit, [1]).start()";
 /// A version that never gets ready.
-pub const HANGS: &str = "time.sleep(3600)";
+pub const HANGS: &str = "threading.Event().wait()";
 
 /// The folder of a version that does this on load.
 pub fn version(name: &str, on_load: &str, ledger: &Ledger) -> TempDir {
@@ -26,7 +26,7 @@ pub fn version(name: &str, on_load: &str, ledger: &Ledger) -> TempDir {
         ledger.port()
     );
     let class = format!(
-        "import os, socket, struct, threading, time\n\
+        "import os, socket, struct, threading\n\
          class Model:\n\
          \x20   def load(self):\n\
          \x20       {on_load}\n\

@@ -49,6 +49,8 @@ pub struct Tally {
     pub interrupted: usize,
     /// The longest that a request took which no outage met.
     pub longest: Duration,
+    /// The same, since the last [`Load::mark`].
+    pub longest_since_mark: Duration,
     /// When each version answered for the first and the last time, since the last [`Load::mark`].
     pub versions: BTreeMap<String, (Instant, Instant)>,
 }
@@ -90,9 +92,11 @@ impl Load {
         self.shared.outage.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Forgets which versions answered, to see which do from now on.
+    /// Forgets which versions answered and how long it took, to see what does from now on.
     pub fn mark(&self) {
-        self.shared.tally.lock().versions.clear();
+        let mut tally = self.shared.tally.lock();
+        tally.versions.clear();
+        tally.longest_since_mark = Duration::ZERO;
     }
 
     /// What was seen so far.
@@ -132,7 +136,7 @@ async fn call(shared: Arc<Shared>) {
         }
         shared.tally.lock().count(id, sent, outcome, was_met);
         if connection.is_none() {
-            // Nobody hammers a server that is away.
+            // polls for a condition: the server is back
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -152,6 +156,7 @@ impl Tally {
         }
         if !was_met {
             self.longest = self.longest.max(now - sent);
+            self.longest_since_mark = self.longest_since_mark.max(now - sent);
         }
     }
 }

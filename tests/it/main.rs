@@ -3,6 +3,7 @@
 mod actors;
 mod harness;
 mod load;
+mod play;
 mod stage;
 
 mod bad_models;
