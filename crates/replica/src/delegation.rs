@@ -1,7 +1,8 @@
 //! A place for limited groups in the one hierarchy of version 2, where a group either holds processes or limits groups below it.
 //!
 //! A service manager, or a container, gives us a part of the hierarchy to arrange. If our processes lie at its top, they are moved
-//! into a group of their own; then it can limit others. What is not ours is left as it is.
+//! into a group of their own; then it can limit others. From then on nobody can start a process at that top, so a manager whose
+//! service leaves processes behind has to start it below (systemd: `DelegateSubgroup=`). What is not ours is left as it is.
 #![allow(unsafe_code)] // a system call that no library of ours wraps
 
 use std::{ffi::CString, fs, io, os::unix::ffi::OsStrExt as _, path::Path, path::PathBuf};
@@ -29,7 +30,8 @@ pub fn parent(root: &Path, own: &Path, controller: &str) -> io::Result<PathBuf> 
             own
         }
         _ => {
-            let reason = "has processes, and is not delegated to the server (under systemd: Delegate=yes in its unit)";
+            let reason =
+                "has processes, and is not delegated to the server (systemd: Delegate=yes, DelegateSubgroup=server)";
             return Err(io::Error::other(format!("the control group {} {reason}", own.display())));
         }
     };

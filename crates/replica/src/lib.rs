@@ -20,7 +20,6 @@ mod life;
 mod limits;
 mod link;
 mod log;
-mod manners;
 mod mounts;
 mod namespace;
 mod payload;
@@ -96,9 +95,6 @@ pub fn run(directory: &Path, mut secrets: impl io::Read) -> Result<(), Error> {
         serde_json::from_slice(&passed).map_err(|source| Error::Input { what: "the secrets", source })?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|source| Error::Machine { what: "an event loop", source })?;
-    if let Err(error) = manners::let_others_finish() {
-        tracing::debug!(%error, "the replica keeps the ordinary scheduling policy");
-    }
     let tasks = tokio::task::LocalSet::new();
     tasks.block_on(&runtime, life::run(&directory, spec, secrets))
 }
