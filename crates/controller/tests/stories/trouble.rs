@@ -152,6 +152,7 @@ async fn a_lost_artifact_is_built_again() {
     world.backend.lose_artifact(&Artifact(artifact));
     world.backend.crash(&first, ExitCause::Code { code: 1 });
     world.until_status(&pushed.id, Status::Unhealthy).await;
+    until_counted(&world, &pushed.id).await;
     world.advance(Duration::from_secs(1));
     let second = world.until_started(&pushed.id, &[first]).await;
     world.backend.ready(&second);
