@@ -21,6 +21,8 @@ def main():
     organization()
     first = push("walk", version=1)
     model, deployment = first.model.id, first.deployment.id
+    active(model, deployment)
+    until_production_serves(model, deployment)
     assert active(model, deployment).environment == "production"
     read(model, deployment)
     endpoint = InferenceClient(api_key=KEY, base_url_override=f"{URL}/models/{model}").api
@@ -118,6 +120,11 @@ def active(model, deployment):
     return api.get_models_deployments_deployment_id(model_id=model, deployment_id=deployment)
 
 
+def until_production_serves(model, deployment):
+    """A deployment serves a moment before it is production's."""
+    eventually("production", lambda: api.get_models_model_id(model_id=model).production_deployment_id == deployment)
+
+
 def read(model, deployment):
     assert [found.id for found in api.get_models(params=m.GetModelsParams(name="walk")).models] == [model]
     assert api.get_models(params=m.GetModelsParams(name="nobody")).models == []
@@ -156,6 +163,7 @@ def swap(model, deployment, endpoint):
     """A push to production replaces what is there when it serves."""
     pushed = push("walk", model, version=2, environment_name="production", labels={"kind": "second"}).deployment
     eventually("version 2", lambda: endpoint.predict_production(request=inference.PredictInput({})).root["version"] == 2)
+    until_production_serves(model, pushed.id)
     assert api.get_models_deployments_production(model_id=model).id == pushed.id
     renamed = api.patch_models_deployments(
         model_id=model, deployment_id=pushed.id, request=m.UpdateDeploymentRequest(name="second")
