@@ -196,8 +196,8 @@ impl Deployments {
             let told = record(&deployment.id, None, line(now, level, text));
             self.shared.parts.store.append_logs(&[told]).await?;
         }
-        let has_acted = !decision.output.is_empty();
-        for action in decision.output {
+        let has_acted = !decision.output.actions.is_empty();
+        for action in decision.output.actions {
             self.record_action(now, deployment, environment, action).await?;
         }
         Ok(Decided { wake_at: decision.wake_at, has_acted })

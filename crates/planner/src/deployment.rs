@@ -73,8 +73,17 @@ pub fn explain(lifecycle: &Lifecycle, observed: &Observed, starts: &replica_set:
     reason.or_else(trouble).or_else(|| lifecycle::reason(lifecycle, observed).map(|why| why.to_string()))
 }
 
+/// What should happen to a deployment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// Replicas to start, to stop and to clear away.
+    pub actions: Vec<Action>,
+    /// How the load was taken into account; none while it is not the load that decides.
+    pub scaling: Option<(autoscale::Inputs, autoscale::Why)>,
+}
+
 /// Says what should happen to a deployment now.
-pub fn decide(now: Timestamp, state: &State, seen: &Seen<'_>) -> Decision<State, Vec<Action>, Why> {
+pub fn decide(now: Timestamp, state: &State, seen: &Seen<'_>) -> Decision<State, Output, Why> {
     let lesson = replica_set::learn(now, seen.replicas, &state.starts);
     let bounds = seen.bounds();
     let settings = autoscale::Settings { min_replica: bounds.min, max_replica: bounds.max, ..seen.settings.clone() };
@@ -86,7 +95,7 @@ pub fn decide(now: Timestamp, state: &State, seen: &Seen<'_>) -> Decision<State,
             observed: Observed::of(seen.replicas),
             failures: lesson.memory.failures,
             failure: lesson.failure,
-            demand: scaling.output,
+            demand: scaling.output.replicas,
             first_replicas: bounds.min.max(1),
             is_held_back: bounds.max == 0,
             deploy_timeout_ms: seen.deploy_timeout_ms,
@@ -101,6 +110,7 @@ pub fn decide(now: Timestamp, state: &State, seen: &Seen<'_>) -> Decision<State,
     let replicas = replica_set::decide(now, run.output, seen.replicas, &starts);
 
     let follows_load = run.why.follows_load();
+    let is_asked_for = follows_load || run.why == lifecycle::Why::Waking;
     let why = match (&replicas.why, run.why) {
         (replica_set::Why::BackingOff { .. }, _) => Why::Replicas(replicas.why),
         (_, lifecycle::Why::FollowingLoad) => Why::Scaling(scaling.why),
@@ -111,9 +121,10 @@ pub fn decide(now: Timestamp, state: &State, seen: &Seen<'_>) -> Decision<State,
         lifecycle: run.next,
         target: run.output,
         starts: replicas.next,
-        scaling: if follows_load { scaling.next } else { autoscale::Memory::default() },
+        scaling: if follows_load { scaling.next } else { scaling.next.without_delay() },
     };
-    Decision { next, output: replicas.output, wake_at, why }
+    let scaling = is_asked_for.then_some((scaling.output.inputs, scaling.why));
+    Decision { next, output: Output { actions: replicas.output, scaling }, wake_at, why }
 }
 
 #[cfg(test)]

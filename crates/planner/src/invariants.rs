@@ -2,7 +2,7 @@
 
 use crate::{
     Decision, Timestamp,
-    deployment::{self, Seen, State, Why},
+    deployment::{self, Output, Seen, State, Why},
     lifecycle::{Build, Observed, Run, Status, Wanted, status},
     replica_set::{Action, Phase},
 };
@@ -12,7 +12,7 @@ pub fn broken_rule(
     now: Timestamp,
     before: &State,
     seen: &Seen<'_>,
-    decision: &Decision<State, Vec<Action>, Why>,
+    decision: &Decision<State, Output, Why>,
 ) -> Option<&'static str> {
     let after = &decision.next;
     let rules = [
@@ -21,9 +21,15 @@ pub fn broken_rule(
         (keeps_callers(after, seen), "a deployment that can serve does not go to zero while requests wait"),
         (keeps_ends(before, after), "a failed run stays failed until somebody retries"),
         (was_ready_before_zero(after, seen), "a deployment is ready once before it is scaled to zero"),
-        (starts_no_more_than_missing(after, seen, &decision.output), "never more replicas than wanted are started"),
-        (honours_back_off(now, after, &decision.output), "no replica is started before the back-off has ended"),
-        (stops_unready_first(seen, &decision.output), "a ready replica is not stopped while an unready one is kept"),
+        (
+            starts_no_more_than_missing(after, seen, &decision.output.actions),
+            "never more replicas than wanted are started",
+        ),
+        (honours_back_off(now, after, &decision.output.actions), "no replica is started before the back-off has ended"),
+        (
+            stops_unready_first(seen, &decision.output.actions),
+            "a ready replica is not stopped while an unready one is kept",
+        ),
         (decision.wake_at.is_none_or(|at| at >= now), "a wake-up does not lie in the past"),
     ];
     rules.into_iter().find(|(is_kept, _)| !is_kept).map(|(_, rule)| rule)

@@ -3,7 +3,7 @@
 
 use std::{fs, path::Path};
 
-use planner::sim::{rollout_script, script};
+use planner::sim::{rollout_script, script, traffic_script};
 
 fn check(folder: &str, tell: fn(&str) -> Result<String, String>) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(folder);
@@ -32,4 +32,9 @@ fn every_story_of_a_deployment_happens_as_it_is_told() {
 #[test]
 fn every_story_of_a_promotion_happens_as_it_is_told() {
     check("promotions", rollout_script::tell);
+}
+
+#[test]
+fn every_load_is_followed_as_it_is_told() {
+    check("traffic", traffic_script::tell);
 }

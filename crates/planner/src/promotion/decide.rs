@@ -135,7 +135,7 @@ fn wanted_together(turn: &Turn<'_>, state: &State, memory: &Memory) -> (u32, Mem
         ..autoscaling.clone()
     };
     let decision = autoscale::decide(turn.now, state.total, load, &memory.scaling, &bounds);
-    (decision.output, Memory { scaling: decision.next }, decision.wake_at)
+    (decision.output.replicas, Memory { scaling: decision.next }, decision.wake_at)
 }
 
 /// Remembers what is seen of the candidate.

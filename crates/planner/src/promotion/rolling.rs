@@ -40,7 +40,8 @@ pub(super) fn with_overhead(state: State, overhead_percent: u32) -> State {
     State { overhead, allowed: state.total.saturating_add(overhead), ..state }
 }
 
-/// Splits what is added or removed by the present share. What is removed leaves both sides as close to it as whole replicas can be.
+/// Splits what is added or removed so that both sides come as close to the present share as whole replicas can be, however many steps
+/// it comes in.
 pub(super) fn split(state: State, total: u32) -> State {
     let share_of = |replicas: u32| {
         let exact = u64::from(replicas) * u64::from(state.percent);
@@ -48,8 +49,9 @@ pub(super) fn split(state: State, total: u32) -> State {
     };
     let change = total.abs_diff(state.total);
     let (requested, allowed) = if total >= state.total {
-        let added = share_of(change);
-        (state.requested.saturating_add(added), state.allowed.saturating_add(change - added))
+        let whole = state.requested.saturating_add(state.allowed).saturating_add(change);
+        let requested = share_of(whole).clamp(state.requested, state.requested.saturating_add(change));
+        (requested, whole.saturating_sub(requested))
     } else {
         let left = state.requested.saturating_add(state.allowed).saturating_sub(change);
         let requested = share_of(left).clamp(state.requested.saturating_sub(change), state.requested).max(1);
@@ -103,7 +105,7 @@ pub(super) fn grow(turn: &Turn<'_>, state: State, step: Step) -> Verdict {
     if state.counted >= state.total && ready >= state.total {
         return turn.then(turn.swap(state), Why::WaitingForGateways { percent: 100 });
     }
-    if ready > state.counted {
+    if ready > state.counted || ready == state.counted && carries_too_little(turn, &state, step) {
         let shifted = shift(turn, state, step);
         let percent = turn.shown_percent(&shifted);
         return turn.then(shifted, Why::WaitingForGateways { percent });
@@ -115,6 +117,17 @@ pub(super) fn grow(turn: &Turn<'_>, state: State, step: Step) -> Verdict {
     };
     let needed = state.total.min(state.counted + 1);
     turn.then(state, Why::WaitingForCandidate { ready, needed })
+}
+
+/// Whether fewer replicas are needed than when the share was shifted, so that what would be left of the previous side could not
+/// carry its part of it: the candidate carries more of the whole now, and is sent more before the previous side shrinks.
+fn carries_too_little(turn: &Turn<'_>, state: &State, step: Step) -> bool {
+    let left = left_to_previous(state, state.counted, step);
+    let share = u64::from(100 - state.percent);
+    // A percent is a whole number, and so are replicas.
+    let blurred = share.saturating_sub(1) * u64::from(state.total) / 100;
+    let is_short = u64::from(left + tolerated(turn.settings, state.total)) < blurred;
+    is_short && self::share(state.counted, left) > state.percent
 }
 
 /// When the load has grown, and the previous side has grown with it before the candidate could, the candidate's share falls to what

@@ -206,10 +206,10 @@ impl Fleet {
         if let Some(rule) = invariants::broken_rule(now, &self.state, &seen, &decision) {
             return Err(format!("broken: {rule}\nbefore {:?}\nseen {seen:?}\ndecided {decision:?}", self.state));
         }
-        let has_changed = decision.next != self.state || !decision.output.is_empty();
+        let has_changed = decision.next != self.state || !decision.output.actions.is_empty();
         self.state = decision.next;
         self.wake_at = decision.wake_at;
-        for action in decision.output {
+        for action in decision.output.actions {
             match action {
                 Action::Start(count) => (0..count).for_each(|_| self.add(now, Phase::Starting, Next::Room)),
                 Action::Stop(id) => self.stop(&id, elapsed_ms),

@@ -6,6 +6,8 @@ pub mod fleet;
 pub mod rollout;
 pub mod rollout_script;
 pub mod script;
+pub mod traffic;
+pub mod traffic_script;
 
 use api::id::ReplicaId;
 
@@ -327,7 +329,7 @@ impl World {
         self.state = decision.next;
         self.wake_at = decision.wake_at;
         self.why = Some(decision.why);
-        Ok(decision.output)
+        Ok(decision.output.actions)
     }
 
     fn act(&mut self, actions: Vec<Action>) {
