@@ -53,7 +53,7 @@ impl Gateway {
         let routes = Arc::new(Routes::follow(before.as_deref(), table, &self.0.demand));
         self.0.routes.store(Some(routes.clone()));
         if let Some(before) = before {
-            routes.send_away(&before);
+            routes.settle(&before);
         }
     }
 

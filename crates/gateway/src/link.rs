@@ -93,6 +93,9 @@ pub(crate) enum Lost {
     /// Not a byte of the request was sent.
     #[error("the request was not sent")]
     NotSent,
+    /// The replica has not looked at the request and takes no more.
+    #[error("the replica takes no more requests")]
+    NotTaken,
     /// The replica may have seen the request, or has answered a part.
     #[error("the replica broke off")]
     Broken,
@@ -191,6 +194,7 @@ impl Link {
             }
             Kind::End => entry.end = Some(Ok(())),
             Kind::Abort => entry.end = Some(Err(Lost::Broken)),
+            Kind::NotTaken => entry.end = Some(Err(Lost::NotTaken)),
             _ => {}
         }
         let waker = entry.waker.take();

@@ -108,6 +108,8 @@ fn plan(gateway: &Gateway, id: RequestId, request: &Request<Incoming>) -> Result
         Ok(()) => {}
         // It is on its way: a wake call has what it wants.
         Err(Closed::NotReady) if matches!(action, Action::Wake) => {}
+        // Newer routes may send its environment elsewhere: that is looked at when the request asks for a slot.
+        Err(_) if matches!(target, Target::Environment(_)) && action != Action::Wake => {}
         Err(closed) => return Err(unavailability(closed, deployment)),
     }
     let by = match target {
@@ -208,6 +210,10 @@ async fn send<B>(mut search: Search<'_>, mut request: Request<Upload>) -> Result
             match timeout(first_byte, link.call(&meta, &body)).await {
                 Ok(Ok((head, content))) => return Ok((search.linked(permit, head, content), search.attempts)),
                 Ok(Err(Lost::NotSent)) => permit.replica().forget_link(&link),
+                Ok(Err(lost @ Lost::NotTaken)) => {
+                    permit.replica().forget_link(&link);
+                    search.set_aside(&permit, &lost.to_string());
+                }
                 Ok(Err(lost @ Lost::Broken)) => return Err(search.broken(&permit, &lost)),
                 Err(_elapsed) => return Err(Refusal::NoAnswer(search.limits.first_byte_ms)),
             }

@@ -41,13 +41,21 @@ pub(crate) struct ByEnvironment {
 }
 
 impl ByEnvironment {
-    /// The deployment that the newest routes mean.
-    fn resolve(&self, gateway: &Gateway) -> Result<Arc<Deployment>, Refusal> {
+    fn resolve(&self, gateway: &Gateway) -> Result<Meant, Refusal> {
         let routes = gateway.routes();
         let routes = routes.as_ref().ok_or(Refusal::NoRoutes)?;
         let target = Target::Environment(Cow::Borrowed(&self.environment));
-        routes.resolve(&self.model, &target, self.chance).cloned()
+        let deployment = routes.resolve(&self.model, &target, self.chance)?.clone();
+        let serves = routes.serves(deployment.id());
+        Ok(Meant { deployment, serves })
     }
+}
+
+/// What the newest routes mean.
+struct Meant {
+    deployment: Arc<Deployment>,
+    /// Whether they say that it serves.
+    serves: bool,
 }
 
 /// The search for a replica that takes one request.
@@ -92,8 +100,9 @@ impl<'a> Search<'a> {
 
     async fn admit(&self) -> Result<Permit, NotAdmitted> {
         let Way { deployment, by } = &self.way;
-        let is_meant =
-            by.as_ref().map(|by| move || by.resolve(self.gateway).is_ok_and(|meant| Arc::ptr_eq(&meant, deployment)));
+        let is_meant = by
+            .as_ref()
+            .map(|by| move || by.resolve(self.gateway).is_ok_and(|meant| Arc::ptr_eq(&meant.deployment, deployment)));
         let is_meant = is_meant.as_ref().map(|is_meant| is_meant as &(dyn Fn() -> bool + Send + Sync));
         deployment.admit(Applicant { turn: self.turn, deadline: self.deadline, is_meant }).await
     }
@@ -103,12 +112,10 @@ impl<'a> Search<'a> {
         let may_move = matches!(why, NotAdmitted::Moved | NotAdmitted::Closed(_));
         let meant = self.way.by.as_ref().filter(|_| may_move).and_then(|by| by.resolve(self.gateway).ok());
         let Some(meant) = meant else { return false };
-        let is_new = !Arc::ptr_eq(&meant, &self.way.deployment);
-        // Moved away and sent back before anybody looked: it waits where it was.
-        let is_back = *why == NotAdmitted::Moved;
-        self.way.deployment = meant;
         self.turn = Turn::Moved;
-        is_new || is_back
+        self.way.deployment = meant.deployment;
+        // Where the newest routes say that it serves, it has been sent away and back, or still newer ones are there by now.
+        meant.serves
     }
 
     /// A connection to the permit's replica, and whether it is new. None when the next replica is to be tried.
@@ -169,7 +176,12 @@ impl<'a> Search<'a> {
             // The routes that moved it do not know its environment any more.
             NotAdmitted::Moved => match self.way.by.as_ref().map(|by| by.resolve(self.gateway)) {
                 Some(Err(refusal)) => refusal,
-                Some(Ok(_)) | None => Refusal::NotReady,
+                Some(Ok(Meant { deployment, .. })) => deployment
+                    .seats()
+                    .open
+                    .err()
+                    .map_or(Refusal::NotReady, |closed| unavailability(closed, &deployment)),
+                None => Refusal::NotReady,
             },
         }
     }

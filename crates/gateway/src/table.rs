@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use api::{
     id::DeploymentId,
-    internal::routes::{ModelRoutes, Split, Table},
+    internal::routes::{Availability, ModelRoutes, Split, Table},
 };
 use tokio::sync::Notify;
 
@@ -17,20 +17,32 @@ pub(crate) struct Routes {
 }
 
 impl Routes {
-    /// Joins `table` with what `before` remembers. Deployments that `table` does not have end their queues.
+    /// Joins `table` with what `before` remembers. What serves has its replicas at once; [`Self::settle`] does the rest.
     pub(crate) fn follow(before: Option<&Routes>, table: Table, demand: &Arc<Notify>) -> Self {
         let remembered = |id: &DeploymentId| before.and_then(|routes| routes.deployments.get(id));
         let deployments: HashMap<_, _> = table
             .deployments
             .iter()
             .map(|(id, route)| {
-                let deployment = remembered(id).cloned().inspect(|deployment| deployment.update(route));
+                let serves = route.availability == Availability::Serve;
+                let deployment = remembered(id).cloned();
+                deployment.iter().filter(|_| serves).for_each(|deployment| deployment.update(route));
                 (id.clone(), deployment.unwrap_or_else(|| Arc::new(Deployment::new(route.clone(), demand.clone()))))
             })
             .collect();
-        let gone = before.into_iter().flat_map(|routes| &routes.deployments);
-        gone.filter(|(id, _)| !deployments.contains_key(*id)).for_each(|(_, deployment)| deployment.close());
         Self { table, deployments }
+    }
+
+    /// Ends the queues of what serves no more since `before`, and sends away who waits where an environment sends nobody any more.
+    /// For routes that are in use already, so that who came by an environment finds the way that is right now.
+    pub(crate) fn settle(&self, before: &Routes) {
+        for (id, deployment) in &before.deployments {
+            match self.table.deployments.get(id) {
+                Some(route) => deployment.update(route),
+                None => deployment.close(),
+            }
+        }
+        self.send_away(before);
     }
 
     /// The deployment that `target` of `model` means. Where an environment divides its traffic, `chance` decides.
@@ -48,6 +60,11 @@ impl Routes {
         // Ids come from the path: one of another model is as unknown as none.
         let belongs = deployment.seats().route.model_id.as_str() == model;
         belongs.then_some(deployment).ok_or_else(unknown)
+    }
+
+    /// Whether a deployment takes requests by this table, whatever a newer one says.
+    pub(crate) fn serves(&self, id: &DeploymentId) -> bool {
+        self.table.deployments.get(id).is_some_and(|route| route.availability == Availability::Serve)
     }
 
     fn in_environment<'r>(
@@ -69,9 +86,7 @@ impl Routes {
         }
     }
 
-    /// Sends those away who wait for a deployment that an environment has stopped sending requests to, since `before`. For routes
-    /// that are in use already, so that they find the way that is right now.
-    pub(crate) fn send_away(&self, before: &Routes) {
+    fn send_away(&self, before: &Routes) {
         for (model, routes) in &before.table.models {
             for (name, split) in &routes.environments {
                 let after = self.table.models.get(model).and_then(|routes| routes.environments.get(name));
@@ -108,7 +123,7 @@ mod tests {
 
     use api::{
         id::ModelId,
-        internal::routes::{Availability, DeploymentRoute, RequestLimits},
+        internal::routes::{DeploymentRoute, RequestLimits},
     };
 
     use super::*;

@@ -256,7 +256,7 @@ impl Channel {
                 entry.is_over = true;
             }
             Kind::Pause | Kind::Resume => entry.is_paused = frame.kind == Kind::Pause,
-            Kind::Request | Kind::Cancel | Kind::Free => {}
+            Kind::Request | Kind::Cancel | Kind::Free | Kind::NotTaken => {}
         }
         entry.wake();
         if entry.is_over {

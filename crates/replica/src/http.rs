@@ -103,7 +103,7 @@ async fn answer(
 }
 
 /// The answer to what comes too late.
-pub fn shutting_down() -> Response<Body> {
+fn shutting_down() -> Response<Body> {
     let text = "the replica is shutting down";
     inference_error(StatusCode::SERVICE_UNAVAILABLE, text, InferenceCode::ModelUnavailable)
 }

@@ -28,7 +28,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     body::{Body, response},
-    http::{App, shutting_down},
+    http::App,
     protocol::{Frame, Kind, decode, encode, put_meta},
     truss::Truss,
 };
@@ -154,11 +154,13 @@ impl Link {
 
     async fn answer(self: Rc<Self>, frame: Frame) {
         let id = frame.id;
-        let answer = match self.app.board.is_draining() {
-            true => shutting_down(),
-            false => self.truss.answer_whole(&self.app.board, frame.meta, frame.body).await,
-        };
-        self.pass_on(id, answer).await;
+        match self.app.board.is_draining() {
+            true => self.send(id, Kind::NotTaken, 0, b"", b""),
+            false => {
+                let answer = self.truss.answer_whole(&self.app.board, frame.meta, frame.body).await;
+                self.pass_on(id, answer).await;
+            }
+        }
         self.requests.borrow_mut().remove(&id);
         if self.is_closing.get() {
             self.wakes_writer.notify_one();

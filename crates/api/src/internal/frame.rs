@@ -38,6 +38,8 @@ pub enum Kind {
     End = 19,
     /// To the replica: a stream broke, or a cancelled request is over.
     Abort = 20,
+    /// On a link, to the gateway: the request came too late and has not been looked at; another replica may have it.
+    NotTaken = 21,
 }
 
 impl Kind {
@@ -56,6 +58,7 @@ impl Kind {
             18 => Kind::Chunk,
             19 => Kind::End,
             20 => Kind::Abort,
+            21 => Kind::NotTaken,
             _ => return None,
         })
     }

@@ -3,7 +3,7 @@
 //! A replica that speaks it says so in the `upgrade` header of its plain answers; `GET /_greenroom/link` with the same header
 //! makes a connection one. The gateway sends [`Kind::Request`] with meta `:method`, `:path` and headers, and the whole body;
 //! the replica answers with [`Kind::Response`] (all of it), or [`Kind::Head`], chunks and [`Kind::End`]; [`Kind::Abort`] is an
-//! answer that broke. `detail` is the status, meta the headers. [`Kind::Cancel`] ends a request that nobody waits for; it is
+//! answer that broke, [`Kind::NotTaken`] a request that another replica may have. `detail` is the status, meta the headers. [`Kind::Cancel`] ends a request that nobody waits for; it is
 //! answered with [`Kind::Abort`] unless its answer has just gone out. [`Kind::Pause`] and [`Kind::Resume`] hold one stream back.
 //! Bodies that are longer than [`LONGEST_BODY`], and connections that become something else, stay on plain HTTP/1.1.
 //!
@@ -13,6 +13,7 @@
 //! [`Kind::End`]: super::frame::Kind::End
 //! [`Kind::Abort`]: super::frame::Kind::Abort
 //! [`Kind::Cancel`]: super::frame::Kind::Cancel
+//! [`Kind::NotTaken`]: super::frame::Kind::NotTaken
 //! [`Kind::Pause`]: super::frame::Kind::Pause
 //! [`Kind::Resume`]: super::frame::Kind::Resume
 

@@ -257,6 +257,21 @@ async fn a_client_that_leaves_is_told_to_the_replica_and_frees_its_slot() {
 }
 
 #[tokio::test]
+async fn a_request_that_a_replica_has_not_taken_goes_to_another() {
+    let Linked { stage, mut link, replica } = Linked::new().await;
+    let other = Replica::quick(2);
+    let answer = ask(&stage, "a body");
+    let frame = link.expect(Kind::Request).await;
+    let mut table = route(&[&other]);
+    table.replicas.push(replica.endpoint.clone());
+    stage.publish(table);
+    link.send(frame.id, Kind::NotTaken, 0, b"", b"").await;
+    let answer = soon(answer).await.unwrap();
+    assert_eq!((answer.status, answer.text()), (StatusCode::OK, "/v1/models/model:predict"));
+    assert_eq!(answer.headers["x-baseten-model-prediction-attempts"], "2");
+}
+
+#[tokio::test]
 async fn a_stream_arrives_piece_by_piece_and_a_broken_one_is_cut() {
     let Linked { stage, mut link, replica: _replica } = Linked::new().await;
     for (last, is_whole) in [(Kind::End, true), (Kind::Abort, false)] {

@@ -107,6 +107,19 @@ async fn who_asked_for_a_deployment_by_name_waits_for_that_one() {
     assert_eq!(soon(direct).await.unwrap().text(), "stable");
 }
 
+#[tokio::test]
+async fn who_waits_for_a_side_that_fails_is_answered_by_the_other() {
+    let (stage, old, _new) = both().await;
+    divided(&stage, Some(100), [route(&[&old]), candidate(&[])]);
+    let waiting: Vec<_> = (0..20).map(|_| stage.predict()).collect();
+    eventually("all wait for the candidate", || stage.gateway.loads()[&second()].queued == 20).await;
+    let broken = DeploymentRoute { availability: Availability::Unhealthy, ..candidate(&[]) };
+    divided(&stage, Some(0), [route(&[&old]), broken]);
+    for answer in waiting {
+        assert_eq!(soon(answer).await.unwrap().text(), "stable");
+    }
+}
+
 /// Traffic moves to and fro while requests come and wait: none is lost or left behind.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_request_is_lost_between_the_sides() {
@@ -126,9 +139,10 @@ async fn no_request_is_lost_between_the_sides() {
     let mut is_turned = false;
     while !callers.iter().all(|caller| caller.is_finished()) {
         is_turned = !is_turned;
+        let closed = |route| DeploymentRoute { availability: Availability::Unhealthy, ..route };
         let (share, stable, other) = match is_turned {
             true => (Some(100), route(&[]), candidate(&[&new])),
-            false => (Some(0), route(&[&old]), candidate(&[])),
+            false => (Some(0), route(&[&old]), closed(candidate(&[]))),
         };
         divided(&stage, share, [stable, other]);
         tokio::task::yield_now().await;
