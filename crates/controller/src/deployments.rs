@@ -19,7 +19,7 @@ use planner::{
     lifecycle::{Lifecycle, Run},
     replica_set::Action,
 };
-use store::domain::{Deployment, Replica};
+use store::domain::{Deployment, Replica, ScalingDecision};
 use tokio::time::Instant;
 
 use crate::{
@@ -44,8 +44,8 @@ const DECIDING: Duration = Duration::from_millis(200);
 pub(crate) struct Deployments {
     shared: Shared,
     orders: Orders,
-    /// What is remembered of the load of each deployment that this process has looked at; forgetting it in a restart costs one
-    /// scale-down delay at most.
+    /// What is remembered of the load of each deployment that this process has looked at; a restart forgets it, and then holds each
+    /// size for one window.
     loads: HashMap<DeploymentId, LoadMemory>,
     /// The deployment that was decided about last.
     last: Option<DeploymentId>,
@@ -189,6 +189,12 @@ impl Deployments {
                 Err(error) => return Err(error.into()),
             }
         }
+        let has_scaled = after.target_replicas != deployment.target_replicas;
+        if let Some((inputs, why)) = decision.output.scaling.filter(|_| has_scaled) {
+            let (deployment_id, replicas) = (deployment.id.clone(), after.target_replicas);
+            let decided = ScalingDecision { deployment_id, at: now, replicas, why, inputs };
+            self.shared.parts.store.add_scaling_decision(&decided).await?;
+        }
         // Only now has the load been taken into account.
         self.loads.insert(deployment.id.clone(), LoadMemory { scaling: decision.next.scaling, last: load });
         if let Some((level, text)) = sentence(&deployment.lifecycle, &after, &decision.why) {
@@ -200,7 +206,10 @@ impl Deployments {
         for action in decision.output.actions {
             self.record_action(now, deployment, environment, action).await?;
         }
-        Ok(Decided { wake_at: decision.wake_at, has_acted })
+        // More than the minimum is there for a load, which comes and goes without anybody ringing.
+        let is_watched = after.target_replicas > seen.bounds().min;
+        let wake_at = decision.wake_at.into_iter().chain(is_watched.then(|| now.plus(millis(LOAD_ROUND)))).min();
+        Ok(Decided { wake_at, has_acted })
     }
 
     /// Makes an action a fact; orders carry it out from there.

@@ -222,10 +222,11 @@ fn lock_beside(path: &str) -> Result<std::fs::File, Error> {
 }
 
 /// Every version of the tables, oldest first. Released ones never change.
-const MIGRATIONS: [(i64, &str, &str); 3] = [
+const MIGRATIONS: [(i64, &str, &str); 4] = [
     (1, "start", include_str!("../migrations/0001_start.sql")),
     (2, "promotions", include_str!("../migrations/0002_promotions.sql")),
     (3, "environment_groups", include_str!("../migrations/0003_environment_groups.sql")),
+    (4, "scaling_decisions", include_str!("../migrations/0004_scaling_decisions.sql")),
 ];
 
 async fn migrate(pool: &AnyPool, dialect: Dialect) -> Result<(), Error> {

@@ -239,6 +239,21 @@ pub struct Replica {
     pub environment: Option<String>,
 }
 
+/// A change of the number of replicas that a deployment should have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScalingDecision {
+    /// Of what.
+    pub deployment_id: DeploymentId,
+    /// When.
+    pub at: Timestamp,
+    /// Replicas from then on.
+    pub replicas: u32,
+    /// Why so many.
+    pub why: autoscale::Why,
+    /// What it was worked out from.
+    pub inputs: autoscale::Inputs,
+}
+
 /// A stored log line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogRecord {

@@ -23,6 +23,7 @@ mod models;
 mod organization;
 mod promotions;
 mod replicas;
+mod scaling;
 mod secrets;
 
 pub use audit::AuditQuery;

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use api::internal::routes::{Availability, Load};
 use controller::Shutdown;
-use planner::lifecycle::Status;
+use planner::{
+    autoscale::{self, Why},
+    lifecycle::Status,
+};
 use store::domain::{Component, PRODUCTION};
 
 use crate::world::{World, line};
@@ -102,6 +105,9 @@ async fn without_traffic_it_goes_to_zero_and_a_waiting_request_wakes_it() {
     world.until_routed(&pushed.id, &[second]).await;
     world.until_status(&pushed.id, Status::Active).await;
     assert_eq!(world.spy.stopped_while_listed(), []);
+    let kept = world.store.scaling_decisions(&pushed.id, 9).await.unwrap();
+    let kept: Vec<_> = kept.iter().map(|decision| (decision.inputs.current, decision.replicas, decision.why)).collect();
+    assert_eq!(kept, [(0, 1, Why::LoadAboveTarget), (1, 0, Why::NoTraffic)]);
 }
 
 #[tokio::test]
@@ -190,6 +196,41 @@ async fn a_load_above_the_target_brings_more_replicas_up_to_the_maximum() {
         .await;
     all.extend(world.backend.live());
     assert_eq!(world.gateway.route(&pushed.id).unwrap().slots_per_replica, 1, "what waits is shared");
+}
+
+#[tokio::test]
+async fn a_server_that_starts_anew_holds_the_size_until_it_knows_the_load() {
+    let world = World::new().await;
+    let controller = world.start();
+    let calm = |settings: &mut autoscale::Settings| {
+        (settings.min_replica, settings.max_replica, settings.scale_down_delay_s) = (0, 3, 0);
+    };
+    let pushed = world.push_model_with("llm", |push| calm(&mut push.autoscaling)).await;
+    world.until_active(&pushed.id).await;
+    world.eventually("production serves it", || async { world.current(&pushed.model_id, PRODUCTION).await }).await;
+    world.set_autoscaling(&pushed.id, calm).await;
+    world.gateway.set_load(&pushed.id, Load { in_flight: 1, queued: 20, ..Load::default() });
+    world.eventually("three replicas run", || async { (world.backend.live().len() == 3).then_some(()) }).await;
+    for replica in world.backend.live() {
+        world.backend.ready(&replica);
+    }
+    world.settle(&controller).await;
+
+    world.kill(controller).await;
+    world.advance(Duration::from_secs(3_600));
+    world.gateway.set_load(&pushed.id, Load::default());
+    let controller = world.start();
+    world.settle(&controller).await;
+    assert_eq!(world.deployment(&pushed.id).await.target_replicas, 3, "nothing is known of the load");
+    world.advance(Duration::from_secs(59));
+    world.settle(&controller).await;
+    assert_eq!(world.deployment(&pushed.id).await.target_replicas, 3, "one window is not over");
+    world
+        .eventually("it follows the load again", || async {
+            world.advance(Duration::from_secs(2));
+            (world.deployment(&pushed.id).await.target_replicas == 0).then_some(())
+        })
+        .await;
 }
 
 #[tokio::test]

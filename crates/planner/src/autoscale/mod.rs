@@ -133,6 +133,23 @@ pub struct Inputs {
     pub max_replica: u32,
 }
 
+impl fmt::Display for Inputs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tenths = |milli: u64| format!("{}.{}", milli / 1_000, milli % 1_000 / 100);
+        write!(
+            f,
+            "{} requests on average over {} s, and {} that wait now, at {} for each replica ask for {}; allowed are {} to {}",
+            tenths(self.average_milli),
+            self.averaged_ms / 1_000,
+            self.queued,
+            tenths(self.per_replica_milli),
+            self.asked,
+            self.min_replica,
+            self.max_replica,
+        )
+    }
+}
+
 /// Why a deployment should have so many replicas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]

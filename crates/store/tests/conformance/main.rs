@@ -12,6 +12,7 @@ mod opening;
 mod organization;
 mod promotions;
 mod replicas;
+mod scaling;
 mod secrets;
 #[path = "../support/mod.rs"]
 mod support;
@@ -102,6 +103,7 @@ on_every_store! {
         an_id_is_used_once,
         news_of_a_replica_never_goes_back,
         the_first_stop_counts;
+    scaling: the_newest_decisions_are_kept_until_their_deployment_goes;
     secrets:
         values_open_again_by_folded_name,
         a_new_value_keeps_the_id,

@@ -31,6 +31,7 @@ pub async fn an_older_database_is_brought_up_to_date(database: Database) {
         "DROP TABLE promotions",
         "ALTER TABLE replicas DROP COLUMN environment",
         "DROP TABLE environment_groups",
+        "DROP TABLE scaling_decisions",
         "DELETE FROM _sqlx_migrations WHERE version > 1",
     ] {
         sqlx::query(sql).execute(&pool).await.unwrap();
