@@ -1,7 +1,7 @@
 //! How deployments scale, as the contract writes it.
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 /// How a deployment scales.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -81,4 +81,77 @@ pub struct UpdateAutoscalingSettingsResponse {
     pub status: UpdateAutoscalingSettingsStatus,
     /// The same in a sentence.
     pub message: String,
+}
+
+/// Which decisions to show.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct AutoscalingDecisionsQuery {
+    /// At most so many, 20 if absent, 200 at the most.
+    pub limit: Option<u32>,
+}
+
+/// The newest changes of a deployment's number of replicas.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct AutoscalingDecisions {
+    /// Newest first.
+    pub autoscaling_decisions: Vec<AutoscalingDecision>,
+}
+
+/// A change of the number of replicas, and what it was worked out from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct AutoscalingDecision {
+    /// When, in ISO 8601 format.
+    pub created_at: String,
+    /// Replicas that there should have been before.
+    pub previous_replica_count: u32,
+    /// Replicas that there should be from then on.
+    pub replica_count: u32,
+    /// Why.
+    pub reason: AutoscalingReason,
+    /// The same in a sentence.
+    pub explanation: String,
+    /// Requests that were with replicas.
+    pub in_flight: u32,
+    /// Requests that were waiting.
+    pub queued: u32,
+    /// Both on average over the window.
+    pub average_in_flight: f64,
+    /// The time that was averaged over; shorter than the window when less was known.
+    pub averaged_seconds: f64,
+    /// Requests that one replica is meant to have: the concurrency target with its head-room.
+    pub in_flight_per_replica: f64,
+    /// Replicas that the load asked for, whatever the bounds.
+    pub desired_replica_count: u32,
+    /// The fewest there might be.
+    pub min_replica: u32,
+    /// The most there might be.
+    pub max_replica: u32,
+}
+
+/// Why a deployment has so many replicas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum AutoscalingReason {
+    /// The load asks for as many as there are.
+    AtTarget,
+    /// The load asks for more.
+    LoadAboveTarget,
+    /// Requests wait, so none is taken away.
+    RequestsWait,
+    /// The load asks for more than may be.
+    AtMaximum,
+    /// The load asks for fewer than must be.
+    AtMinimum,
+    /// The load asks for fewer, and has not done so for long enough.
+    WaitingOutDelay,
+    /// The load asks for fewer, and the last replica was added less than a window ago.
+    JustRaised,
+    /// The load asks for fewer, and the server has known it for less than a window.
+    JustRestarted,
+    /// The load stayed low for the whole delay.
+    LoadStayedLow,
+    /// Nothing came for the whole delay.
+    NoTraffic,
 }

@@ -2,8 +2,8 @@
 
 use api::v1::{
     autoscaling::{
-        AutoscalingSettings, UpdateAutoscalingSettings, UpdateAutoscalingSettingsResponse,
-        UpdateAutoscalingSettingsStatus,
+        AutoscalingDecision, AutoscalingReason, AutoscalingSettings, UpdateAutoscalingSettings,
+        UpdateAutoscalingSettingsResponse, UpdateAutoscalingSettingsStatus,
     },
     backpressure::{RequestBackpressurePolicy, RequestBackpressureSettings, UpdateRequestBackpressureSettings},
     deployments::{Deployment, DeploymentStatus, FailureReason},
@@ -11,7 +11,7 @@ use api::v1::{
     time::rfc3339,
 };
 use planner::{Timestamp, autoscale, lifecycle::Status, placement};
-use store::domain::DeploymentKind;
+use store::domain::{DeploymentKind, ScalingDecision};
 
 use super::error::Error;
 use crate::ops::{
@@ -48,6 +48,42 @@ pub fn deployment(view: View) -> Deployment {
         instance_type_name: Some(view.deployment.instance_type),
         labels: view.deployment.labels,
         region: None,
+    }
+}
+
+/// A change of the number of replicas.
+pub fn scaling_decision(decision: ScalingDecision) -> AutoscalingDecision {
+    let inputs = decision.inputs;
+    let in_thousandths = |milli: u64| milli as f64 / 1_000.0;
+    AutoscalingDecision {
+        created_at: time(decision.at),
+        previous_replica_count: inputs.current,
+        replica_count: decision.replicas,
+        reason: scaling_reason(decision.why),
+        explanation: format!("{}: {inputs}", decision.why),
+        in_flight: inputs.in_flight,
+        queued: inputs.queued,
+        average_in_flight: in_thousandths(inputs.average_milli),
+        averaged_seconds: in_thousandths(inputs.averaged_ms),
+        in_flight_per_replica: in_thousandths(inputs.per_replica_milli),
+        desired_replica_count: inputs.asked,
+        min_replica: inputs.min_replica,
+        max_replica: inputs.max_replica,
+    }
+}
+
+fn scaling_reason(why: autoscale::Why) -> AutoscalingReason {
+    match why {
+        autoscale::Why::AtTarget => AutoscalingReason::AtTarget,
+        autoscale::Why::LoadAboveTarget => AutoscalingReason::LoadAboveTarget,
+        autoscale::Why::RequestsWait => AutoscalingReason::RequestsWait,
+        autoscale::Why::AtMaximum => AutoscalingReason::AtMaximum,
+        autoscale::Why::AtMinimum => AutoscalingReason::AtMinimum,
+        autoscale::Why::WaitingOutDelay => AutoscalingReason::WaitingOutDelay,
+        autoscale::Why::JustRaised => AutoscalingReason::JustRaised,
+        autoscale::Why::JustRestarted => AutoscalingReason::JustRestarted,
+        autoscale::Why::LoadStayedLow => AutoscalingReason::LoadStayedLow,
+        autoscale::Why::NoTraffic => AutoscalingReason::NoTraffic,
     }
 }
 

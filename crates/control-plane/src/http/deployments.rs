@@ -1,7 +1,9 @@
 //! Routes of deployments. Where an id stands, the literal names `production` and `development` stand for it as well.
 
 use api::v1::{
-    autoscaling::{UpdateAutoscalingSettings, UpdateAutoscalingSettingsResponse},
+    autoscaling::{
+        AutoscalingDecisions, AutoscalingDecisionsQuery, UpdateAutoscalingSettings, UpdateAutoscalingSettingsResponse,
+    },
     deployments::{
         ActivateResponse, CreateModelDeploymentRequest, DeactivateResponse, Deployment, DeploymentArchivePayload,
         DeploymentConfigOutputFormat, DeploymentConfigQuery, DeploymentConfigResponse, DeploymentTombstone,
@@ -31,6 +33,11 @@ use crate::{
     },
 };
 
+/// Decisions that are shown when nobody says how many.
+const DEFAULT_DECISIONS: u32 = 20;
+/// Decisions that are shown at most.
+const MOST_DECISIONS: u32 = 200;
+
 /// The routes.
 pub fn routes() -> OpenApiRouter<ControlPlane> {
     OpenApiRouter::new()
@@ -39,6 +46,7 @@ pub fn routes() -> OpenApiRouter<ControlPlane> {
         .routes(routes!(get_deployment_config))
         .routes(routes!(download_deployment))
         .routes(routes!(update_deployment_autoscaling))
+        .routes(routes!(list_autoscaling_decisions))
         .routes(routes!(activate_deployment))
         .routes(routes!(deactivate_deployment))
         .routes(routes!(retry_deployment))
@@ -161,6 +169,29 @@ async fn update_deployment_autoscaling(
     let (model, target) = (&path.model_id, &path.deployment_id);
     let change = ops::deployments::update_autoscaling(&control_plane, &caller, model, target, &update).await?;
     Ok(Json(convert::settings_change(change)))
+}
+
+/// Lists the newest changes of the deployment's number of replicas, with what each was worked out from.
+#[utoipa::path(
+    get, path = "/v1/models/{model_id}/deployments/{deployment_id}/autoscaling_decisions", tag = "Deployments",
+    params(OfDeployment, AutoscalingDecisionsQuery), responses((status = 200, body = AutoscalingDecisions))
+)]
+async fn list_autoscaling_decisions(
+    State(control_plane): State<ControlPlane>,
+    Manager(caller): Manager,
+    InPath(path): InPath<OfDeployment>,
+    InQuery(query): InQuery<AutoscalingDecisionsQuery>,
+) -> Result<Json<AutoscalingDecisions>, Error> {
+    let limit = query.limit.unwrap_or(DEFAULT_DECISIONS);
+    if !(1..=MOST_DECISIONS).contains(&limit) {
+        return Err(Error::invalid(format!(
+            "limit: {limit} is out of range: it needs to be from 1 to {MOST_DECISIONS}"
+        )));
+    }
+    let (model, deployment) = (&path.model_id, &path.deployment_id);
+    let decisions = ops::deployments::scaling_decisions(&control_plane, &caller, model, deployment, limit).await?;
+    let autoscaling_decisions = decisions.into_iter().map(convert::scaling_decision).collect();
+    Ok(Json(AutoscalingDecisions { autoscaling_decisions }))
 }
 
 /// Lets a deployment run again.

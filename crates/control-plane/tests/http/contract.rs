@@ -18,7 +18,8 @@ const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../openapi/v1.j
 /// Operations of the contract's reduced form that are not served: nothing here is metered.
 const NOT_SERVED: [(&str, &str); 1] = [("GET", "/v1/billing/usage_summary")];
 /// Served beside the contract.
-const OURS_ALONE: [(&str, &str); 5] = [
+const OURS_ALONE: [(&str, &str); 6] = [
+    ("GET", "/v1/models/{model_id}/deployments/{deployment_id}/autoscaling_decisions"),
     ("GET", "/v1/spec"),
     ("POST", "/v1/models/{model_id}/environments/{env_name}/promotion_plan"),
     ("POST", "/v1/models/{model_id}/environments/{env_name}/rollback"),
@@ -290,6 +291,7 @@ async fn deployments(walk: &mut Walk, first: &Pushed) {
             walk.post(&format!("{template}/{verb}"), &format!("{path}/{verb}"), None).await;
         }
     }
+    walk.get(&format!("{ONE}/autoscaling_decisions"), &first.path("/autoscaling_decisions?limit=5")).await;
     walk.delete(&format!("{ONE}/replicas/{{replica_id}}"), &first.path(&format!("/replicas/{replica}"))).await;
     walk.delete(ONE, &second.path("")).await;
 }

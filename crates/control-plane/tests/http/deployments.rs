@@ -1,7 +1,8 @@
 //! Deployments: pushed, changed, retired.
 
-use planner::promotion::Ending;
+use planner::{autoscale, promotion::Ending};
 use serde_json::{Value, json};
+use store::domain::ScalingDecision;
 
 use crate::support::{Pushed, TestApp, pushed};
 
@@ -269,6 +270,43 @@ async fn settings_change_field_by_field_and_reach_the_environment() {
     patch(json!({ "max_replicas": 1 })).await.is_invalid("unknown field `max_replicas`");
     patch(json!({ "target_in_flight_tokens": 1 })).await.is_invalid("target_in_flight_tokens");
     assert_eq!(app.get(&one.path("")).await.ok()["autoscaling_settings"], expected);
+}
+
+#[tokio::test]
+async fn changes_of_the_number_of_replicas_are_listed_with_what_they_were_worked_out_from() {
+    let app = TestApp::start().await;
+    let one = app.push_model("iris").await;
+    app.make_active(&one).await;
+    let path = one.path("/autoscaling_decisions");
+    assert_eq!(app.get(&path).await.ok(), json!({ "autoscaling_decisions": [] }));
+    for replicas in [2, 4] {
+        let inputs = autoscale::Inputs {
+            current: replicas / 2,
+            in_flight: 1,
+            queued: 3,
+            average_milli: 2_650,
+            averaged_ms: 60_000,
+            per_replica_milli: 700,
+            asked: 4,
+            min_replica: 0,
+            max_replica: 10,
+        };
+        let why = autoscale::Why::LoadAboveTarget;
+        let decision = ScalingDecision { deployment_id: one.deployment_id(), at: app.now(), replicas, why, inputs };
+        app.store.add_scaling_decision(&decision).await.unwrap();
+    }
+    let listed = app.get(&path).await.ok();
+    let newest = &listed["autoscaling_decisions"][0];
+    assert_eq!((&newest["previous_replica_count"], &newest["replica_count"]), (&json!(2), &json!(4)));
+    assert_eq!((&newest["reason"], &newest["average_in_flight"]), (&json!("LOAD_ABOVE_TARGET"), &json!(2.65)));
+    assert_eq!(
+        newest["explanation"],
+        "the load is above its target: 2.6 requests on average over 60 s, and 3 that wait now, at 0.7 for each replica ask \
+         for 4; allowed are 0 to 10"
+    );
+    let listed = app.get(&one.model_path("/deployments/production/autoscaling_decisions?limit=1")).await.ok();
+    assert_eq!(listed["autoscaling_decisions"].as_array().unwrap().len(), 1);
+    app.get(&one.path("/autoscaling_decisions?limit=0")).await.is_invalid("limit");
 }
 
 #[tokio::test]

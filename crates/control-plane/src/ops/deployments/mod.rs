@@ -10,7 +10,7 @@ use api::id::{DeploymentId, ModelId};
 use planner::lifecycle::Status;
 use serde::Deserialize;
 use serde_json::Value;
-use store::domain::{AuditEvent, Deployment, DeploymentKind, Environment, Model, PRODUCTION, Replica};
+use store::domain::{AuditEvent, Deployment, DeploymentKind, Environment, Model, PRODUCTION, Replica, ScalingDecision};
 
 pub(super) use self::settings::autoscaling_event;
 pub use self::{
@@ -102,6 +102,18 @@ pub async fn get(
 ) -> Result<View, Error> {
     let (_, deployment) = find(control_plane, caller, model, target).await?;
     look(control_plane, deployment).await
+}
+
+/// The newest changes of a deployment's number of replicas, newest first.
+pub async fn scaling_decisions(
+    control_plane: &ControlPlane,
+    caller: &Caller,
+    model: &ModelId,
+    target: &Target,
+    limit: u32,
+) -> Result<Vec<ScalingDecision>, Error> {
+    let (_, deployment) = find(control_plane, caller, model, target).await?;
+    Ok(control_plane.store().scaling_decisions(&deployment.id, limit).await?)
 }
 
 /// A deployment's config, as it was pushed.
