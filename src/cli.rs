@@ -32,6 +32,7 @@ pub enum Command {
     Models(models::Args),
     Deployments(deployments::Args),
     Environments(environments::Args),
+    Autoscale(autoscale::Args),
     Activate(activate::Args),
     Deactivate(deactivate::Args),
     Retry(retry::Args),

@@ -1,6 +1,7 @@
 //! One file a verb. Each has its `Args` (the grammar) and a `run` (the work); what several share stands in [`target`].
 
 pub mod activate;
+pub mod autoscale;
 pub mod completions;
 pub mod config_show;
 pub mod deactivate;

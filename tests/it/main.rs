@@ -6,6 +6,7 @@ mod load;
 mod play;
 mod stage;
 
+mod autoscaling;
 mod bad_models;
 mod baseten_sdk;
 mod bucket;
