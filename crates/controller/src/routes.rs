@@ -73,7 +73,7 @@ fn deployment_routes(
             id: id.clone(),
             model_id: deployed.deployment.model_id.clone(),
             availability: match availability(deployed.status) {
-                Availability::NotReady if awaited.contains(id) => Availability::Serve,
+                Availability::NotReady | Availability::Unhealthy if awaited.contains(id) => Availability::Serve,
                 availability => availability,
             },
             replicas: deployed.endpoints.clone(),
@@ -87,7 +87,7 @@ fn deployment_routes(
 }
 
 /// Candidates that are given traffic of an environment which has been served before: their callers wait instead of hearing that
-/// they are not ready.
+/// they are not ready, or that they have failed. The promotion then takes the traffic back, and whoever waits goes with it.
 fn awaited(models: &HashMap<ModelId, ModelRoutes>) -> HashSet<&DeploymentId> {
     let splits = models.values().flat_map(|routes| routes.environments.values().flatten());
     splits.filter_map(|split| split.candidate.as_ref()).filter(|(_, share)| *share > 0).map(|(id, _)| id).collect()
@@ -119,11 +119,11 @@ mod tests {
     }
 
     #[test]
-    fn a_candidate_that_is_to_have_traffic_lets_its_callers_wait() {
+    fn a_candidate_that_is_to_have_traffic_lets_its_callers_wait_whatever_becomes_of_it() {
         let stored = [1, 2].map(|n| deployment(n, DeploymentKind::Published, None));
-        let deployments = [deployed(&stored[0], Status::ScaledToZero), deployed(&stored[1], Status::LoadingModel)];
         let (models, environments) = ([model(MODEL, 1)], [production(Some(1))]);
-        let availability = |percent: u8| {
+        let availability = |status: Status, percent: u8| {
+            let deployments = [deployed(&stored[0], Status::ScaledToZero), deployed(&stored[1], status)];
             let mut promotion = promotion(2, Some(1));
             promotion.state.percent = percent;
             let promotions = [promotion];
@@ -136,6 +136,12 @@ mod tests {
             };
             table(&picture, None).unwrap().deployments[&stored[1].id].availability
         };
-        assert_eq!((availability(0), availability(100)), (Availability::NotReady, Availability::Serve));
+        for (status, closed) in [
+            (Status::LoadingModel, Availability::NotReady),
+            (Status::DeployFailed, Availability::Unhealthy),
+            (Status::Unhealthy, Availability::Unhealthy),
+        ] {
+            assert_eq!((availability(status, 0), availability(status, 100)), (closed, Availability::Serve), "{status}");
+        }
     }
 }

@@ -1,5 +1,5 @@
 //! Gateways in memory: what they were told, and what they tell. They remember each division of traffic, and notice one that sends
-//! requests where nothing is ready while something is.
+//! requests where nothing is ready while something is, or where nobody waits for what is being promoted.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -8,7 +8,7 @@ use std::{
 
 use api::{
     id::{DeploymentId, ModelId, ReplicaId},
-    internal::routes::{DeploymentRoute, Load, Split, Table},
+    internal::routes::{Availability, DeploymentRoute, Load, Split, Table},
 };
 use async_trait::async_trait;
 use controller::Gateways;
@@ -65,7 +65,7 @@ impl Gateway {
         self.shares().iter().any(|share| share.percent > 0)
     }
 
-    /// Tables that sent requests where nothing was ready while something was.
+    /// Tables that sent requests where nothing was ready while something was, or that turned away who has nowhere else to go.
     pub fn unlawful(&self) -> Vec<String> {
         self.unlawful.lock().unwrap().clone()
     }
@@ -81,6 +81,13 @@ impl Gateway {
                     let mut shares = self.shares.lock().unwrap();
                     if shares.last() != Some(&share) {
                         shares.push(share);
+                    }
+                    let is_closed = |route: &DeploymentRoute| route.availability != Availability::Serve;
+                    let nobody_waits = table.deployments.get(candidate).is_none_or(|route| is_closed(route));
+                    if share.percent > 0 && share.previous == 0 && nobody_waits {
+                        let version = table.version;
+                        let text = format!("table {version}: {name} sends {percent} % to {candidate}, which is closed");
+                        self.unlawful.lock().unwrap().push(text);
                     }
                 }
                 let known: HashSet<DeploymentId> = sides(split)
