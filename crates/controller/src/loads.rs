@@ -17,9 +17,11 @@ pub(crate) fn demand(last: &Load, load: &Load, deployment: &Deployment, replicas
     let leaves = |id: &ReplicaId| {
         replicas.iter().find(|replica| replica.id == *id).is_none_or(|replica| replica.stopping_since.is_some())
     };
-    let leaving = load.by_replica.iter().filter(|(id, _)| leaves(id)).map(|(_, count)| *count).sum();
+    // Not the gateway's total less those that leave: the two are read one after the other, and a request that ends in between would
+    // be demand.
+    let staying = load.by_replica.iter().filter(|(id, _)| !leaves(id)).map(|(_, count)| *count);
     autoscale::Load {
-        in_flight: load.in_flight.saturating_sub(leaving),
+        in_flight: staying.fold(0, u32::saturating_add),
         queued: load.queued,
         finished: if deployment.target_replicas == 0 { 0 } else { since(last.finished, load.finished) },
         woken: since(last.wakes, load.wakes) > 0,
@@ -74,6 +76,8 @@ mod tests {
         assert_eq!(in_flight(&[replica(1, None), replica(2, None)]), 7);
         assert_eq!(in_flight(&[replica(1, None), replica(2, Some(Timestamp(5)))]), 3);
         assert_eq!(in_flight(&[]), 0, "those that are gone do not count either");
+        let ended_meanwhile = Load { in_flight: 1, ..Load::default() };
+        assert_eq!(demand(&Load::default(), &ended_meanwhile, &deployment, &[]).in_flight, 0);
     }
 
     #[test]
