@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::harness::{Server, answer, eventually, model};
 
-const SLOW: &str = "import time\n\nclass Model:\n    def predict(self, x):\n        time.sleep(2)\n        return x\n";
+const SLOW: &str = "import threading\n\nclass Model:\n    def predict(self, x):\n        threading.Event().wait(2)\n        return x\n";
 
 #[tokio::test]
 async fn a_burst_brings_replicas_that_go_again_until_a_request_wakes_one() {
