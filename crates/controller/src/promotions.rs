@@ -9,7 +9,7 @@ use api::{
 };
 use planner::{
     Timestamp, autoscale, lifecycle,
-    promotion::{self, Cleanup, Ending, Memory, Seen, Side, Status},
+    promotion::{self, Cleanup, Ending, Memory, Room, Seen, Side, Status},
 };
 use store::domain::{Environment, Promotion, Replica};
 
@@ -190,10 +190,11 @@ fn news(before: &Promotion, after: &Promotion) -> Option<(Level, String, String)
     match (was, is) {
         (was, is) if was == is => {}
         (_, Status::Succeeded) => {
-            let fate = match after.settings.cleanup {
-                Cleanup::Keep => "this one keeps running",
-                Cleanup::ScaleToZero => "this one goes to zero replicas",
-                Cleanup::Deactivate => "this one is deactivated",
+            let fate = match (after.settings.cleanup, after.settings.room) {
+                (Cleanup::Keep, Room::Beside) => "this one keeps running",
+                (Cleanup::Keep, Room::InPlace) => "this one goes to zero replicas: there is no room for both",
+                (Cleanup::ScaleToZero, _) => "this one goes to zero replicas",
+                (Cleanup::Deactivate, _) => "this one is deactivated",
             };
             return Some((
                 Level::Info,

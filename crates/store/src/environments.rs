@@ -119,9 +119,10 @@ impl Store {
     }
 }
 
-/// The environment, read in a transaction that has locked its model.
+/// The environment, read in a transaction; nobody changes it before the transaction ends.
 pub(crate) async fn locked(write: &mut Write, model: &ModelId, name: &str) -> Result<Environment, Error> {
-    let row = sqlx::query("SELECT * FROM environments WHERE model_id = $1 AND name = $2")
+    // Writing a row locks it on PostgreSQL; on SQLite the one writer is alone anyway.
+    let row = sqlx::query("UPDATE environments SET name = name WHERE model_id = $1 AND name = $2 RETURNING *")
         .bind(model.as_str())
         .bind(name)
         .fetch_optional(write.on())

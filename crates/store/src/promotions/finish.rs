@@ -4,7 +4,7 @@ use api::id::{DeploymentId, ModelId};
 use planner::{
     Timestamp, autoscale,
     lifecycle::{Lifecycle, Run},
-    promotion::{Cleanup, Ending, Phase, Room, State},
+    promotion::{Cleanup, Ending, Phase, Room, Settings, State},
 };
 
 use super::{active, save};
@@ -26,7 +26,7 @@ const IS_COUNTED_ON: &str = "SELECT current_deployment FROM environments WHERE c
 impl Store {
     /// Ends a promotion whose state has come to its end. With success the environment points at the candidate, which takes the
     /// environment's autoscaling, and the previous deployment is cleaned up as the promotion's settings say, unless another
-    /// environment serves it. Else the candidate goes to zero, unless an environment serves it, and the environment is as it was; a
+    /// environment serves it; one for which there is no room is not kept running. Else the candidate goes to zero, unless an environment serves it, and the environment is as it was; a
     /// candidate that has not been active and for which there is no room is deactivated: it would wait for the room of others.
     ///
     /// `Conflict` when the promotion has changed or ended since it was read, `NeverActive` when the candidate has never been
@@ -72,21 +72,26 @@ async fn succeed(write: &mut Write, promotion: &Promotion, now: Timestamp) -> Re
         .bind(candidate.id.as_str())
         .execute(write.on())
         .await?;
-    match (environment.current, promotion.settings.cleanup) {
-        (Some(previous), _) if previous == candidate.id => Ok(()),
-        (Some(previous), Cleanup::ScaleToZero) => retire(write, &previous, now).await,
-        (Some(previous), Cleanup::Deactivate) => deactivate(write, &previous).await,
-        (Some(_), Cleanup::Keep) | (None, _) => Ok(()),
+    let Settings { cleanup, room, .. } = promotion.settings;
+    match (environment.current, cleanup, room) {
+        (Some(previous), _, _) if previous == candidate.id => Ok(()),
+        (Some(previous), Cleanup::Deactivate, _) => deactivate(write, &previous).await,
+        // Where there is no room for both, one that is kept would take the room of the candidate's next replica.
+        (Some(previous), Cleanup::ScaleToZero, _) | (Some(previous), Cleanup::Keep, Room::InPlace) => {
+            retire(write, &previous, now).await
+        }
+        (Some(_), Cleanup::Keep, Room::Beside) | (None, _, _) => Ok(()),
     }
 }
 
 /// The candidate becomes a deployment of its own.
 async fn give_up(write: &mut Write, promotion: &Promotion, now: Timestamp) -> Result<(), Error> {
-    let candidate = deployments::of_model(write, &promotion.model_id, &promotion.candidate).await?;
-    let only_starts = matches!(candidate.lifecycle.run, Run::Idle | Run::Starting { .. });
+    let candidate = &promotion.candidate;
+    let (_, lifecycle) = locked(write, candidate).await?.ok_or_else(|| Error::not_found("deployment", candidate))?;
+    let only_starts = matches!(lifecycle.run, Run::Idle | Run::Starting { .. });
     match promotion.settings.room {
-        Room::InPlace if only_starts => deactivate(write, &candidate.id).await,
-        Room::InPlace | Room::Beside => retire(write, &candidate.id, now).await,
+        Room::InPlace if only_starts => deactivate(write, candidate).await,
+        Room::InPlace | Room::Beside => retire(write, candidate, now).await,
     }
 }
 
@@ -112,24 +117,24 @@ pub(crate) async fn retire(write: &mut Write, id: &DeploymentId, now: Timestamp)
     if is_counted_on(write, id).await? {
         return Ok(());
     }
-    let row = sqlx::query("SELECT autoscaling, lifecycle FROM deployments WHERE id = $1")
-        .bind(id.as_str())
-        .fetch_optional(write.on())
-        .await?;
-    let Some(row) = row else { return Ok(()) };
-    let resting = autoscale::Settings { min_replica: 0, ..row.json("autoscaling")? };
+    let Some((autoscaling, lifecycle)) = locked(write, id).await? else { return Ok(()) };
+    let resting = autoscale::Settings { min_replica: 0, ..autoscaling };
+    // At zero from this moment on: while its replicas leave it is not broken, and the next server does not bring it back.
+    let (run, stops) = match lifecycle.run {
+        run @ (Run::Idle | Run::Starting { .. } | Run::Failed { .. }) => (run, false),
+        Run::Serving { .. } | Run::Waking { .. } => (Run::AtZero { since: now }, true),
+        run @ Run::AtZero { .. } => (run, true),
+    };
     sqlx::query(
-        "UPDATE deployments SET autoscaling = $1, target_replicas = 0, generation = generation + 1 WHERE id = $2",
+        "UPDATE deployments SET autoscaling = $1, lifecycle = $2, target_replicas = 0, generation = generation + 1
+         WHERE id = $3",
     )
     .bind(json(&resting))
+    .bind(json(&Lifecycle { run, ..lifecycle }))
     .bind(id.as_str())
     .execute(write.on())
     .await?;
-    let lifecycle: Lifecycle = row.json("lifecycle")?;
-    match lifecycle.run {
-        Run::Idle | Run::Starting { .. } | Run::Failed { .. } => Ok(()),
-        Run::Serving { .. } | Run::AtZero { .. } | Run::Waking { .. } => replicas::stop_all(write, id, now).await,
-    }
+    if stops { replicas::stop_all(write, id, now).await } else { Ok(()) }
 }
 
 /// Lets a deployment that nobody counts on any more rest until somebody activates it.
@@ -137,18 +142,23 @@ async fn deactivate(write: &mut Write, id: &DeploymentId) -> Result<(), Error> {
     if is_counted_on(write, id).await? {
         return Ok(());
     }
-    let row = sqlx::query("SELECT lifecycle FROM deployments WHERE id = $1")
-        .bind(id.as_str())
-        .fetch_optional(write.on())
-        .await?;
-    let Some(row) = row else { return Ok(()) };
-    let lifecycle: Lifecycle = row.json("lifecycle")?;
+    let Some((_, lifecycle)) = locked(write, id).await? else { return Ok(()) };
     sqlx::query("UPDATE deployments SET lifecycle = $1, generation = generation + 1 WHERE id = $2")
         .bind(json(&lifecycle.deactivate()))
         .bind(id.as_str())
         .execute(write.on())
         .await?;
     Ok(())
+}
+
+/// How a deployment scales and how far it is; nobody changes it before the transaction ends. None when it is gone.
+async fn locked(write: &mut Write, id: &DeploymentId) -> Result<Option<(autoscale::Settings, Lifecycle)>, Error> {
+    // As for environments: writing locks.
+    let row = sqlx::query("UPDATE deployments SET id = id WHERE id = $1 RETURNING autoscaling, lifecycle")
+        .bind(id.as_str())
+        .fetch_optional(write.on())
+        .await?;
+    row.map(|row| Ok((row.json("autoscaling")?, row.json("lifecycle")?))).transpose()
 }
 
 async fn is_counted_on(write: &mut Write, id: &DeploymentId) -> Result<bool, Error> {

@@ -91,6 +91,8 @@ on_every_store! {
         a_command_that_ends_is_not_taken_back_by_one_that_does_not,
         success_moves_the_pointer_and_hands_the_settings_over,
         what_becomes_of_the_previous_deployment_is_the_settings_choice,
+        what_there_is_no_room_for_is_not_kept,
+        changes_at_the_end_of_a_promotion_are_refused_or_kept,
         cleaning_up_spares_what_others_count_on,
         an_environment_points_only_at_what_has_been_active,
         one_that_is_given_up_leaves_the_environment_as_it_was,

@@ -268,6 +268,7 @@ pub async fn success_moves_the_pointer_and_hands_the_settings_over(database: Dat
     let previous = store.deployment(&first.id).await.unwrap();
     assert_eq!((previous.target_replicas, previous.autoscaling.min_replica), (0, 0));
     assert_eq!(previous.autoscaling.max_replica, 7, "it keeps its own copy");
+    assert_eq!(previous.lifecycle.run, Run::AtZero { since: LATER }, "it is not broken while its replicas leave");
     assert!(is_stopping(&store, &first.id).await);
     store.delete_deployment(&first.id, None).await.unwrap();
 }
@@ -285,6 +286,50 @@ pub async fn what_becomes_of_the_previous_deployment_is_the_settings_choice(data
     let back = store.begin_promotion(&back, None).await.unwrap();
     finish(&store, &back, Ending::Succeeded).await;
     assert_eq!(store.deployment(&second.id).await.unwrap().lifecycle.wanted, Wanted::Inactive);
+}
+
+pub async fn what_there_is_no_room_for_is_not_kept(database: Database) {
+    let store = database.open().await;
+    let (model, first, second, begun) = under_way(&store, Cleanup::Keep).await;
+    finish(&store, &begun, canceled()).await;
+    let mut new = promotion(&model, PRODUCTION, Candidate::Existing(second.id), Some(&first.id));
+    (new.settings.cleanup, new.settings.room) = (Cleanup::Keep, Room::InPlace);
+    let begun = store.begin_promotion(&new, None).await.unwrap();
+    finish(&store, &begun, Ending::Succeeded).await;
+    let previous = store.deployment(&first.id).await.unwrap();
+    assert_eq!((previous.target_replicas, previous.autoscaling.min_replica), (0, 0));
+    assert!(is_stopping(&store, &first.id).await);
+}
+
+/// Ends and changes that are begun at one moment, often enough that they meet.
+pub async fn changes_at_the_end_of_a_promotion_are_refused_or_kept(database: Database) {
+    let store = database.open().await;
+    let (model, first, second, mut begun) = under_way(&store, Cleanup::ScaleToZero).await;
+    for round in 2..40 {
+        let mut production = store.environment(&model.id, PRODUCTION).await.unwrap();
+        production.autoscaling.max_replica = round;
+        let settle = |deployment: &mut Deployment| {
+            deployment.autoscaling.scale_down_delay_s = round;
+            Ok::<(), Error>(())
+        };
+        let (saved, changed, _) = tokio::join!(
+            store.save_environment(&mut production, None),
+            store.change_deployment(&second.id, None, settle),
+            finish(&store, &begun, canceled()),
+        );
+        changed.unwrap();
+        let delay_s = store.deployment(&second.id).await.unwrap().autoscaling.scale_down_delay_s;
+        assert_eq!(delay_s, round, "what was changed side by side is lost");
+        saved.unwrap();
+        let new = promotion(&model, PRODUCTION, Candidate::Existing(second.id.clone()), Some(&first.id));
+        begun = store.begin_promotion(&new, None).await.unwrap();
+        // A run that ends in retirement each time.
+        let wake = |deployment: &mut Deployment| {
+            deployment.lifecycle.run = Run::Serving { since: NOW };
+            Ok::<(), Error>(())
+        };
+        store.change_deployment(&second.id, None, wake).await.unwrap();
+    }
 }
 
 pub async fn cleaning_up_spares_what_others_count_on(database: Database) {
