@@ -106,8 +106,8 @@ impl Client {
             _ => Kind::Server,
         };
         let failure = Failure::new(kind, message);
-        match kind {
-            Kind::Auth => failure.hint("run `greenroom login` with a valid key"),
+        match status {
+            StatusCode::UNAUTHORIZED => failure.hint("run `greenroom login` with a valid key"),
             _ => failure,
         }
     }

@@ -82,7 +82,7 @@ pub async fn run(args: Args, context: &Context) -> Result {
             let request = UpdateEnvironmentRequest {
                 autoscaling_settings: settings.autoscaling(),
                 promotion_settings: settings.promotion(),
-                request_backpressure_settings: None,
+                ..UpdateEnvironmentRequest::default()
             };
             let path = ["v1", "models", &model.id, "environments", &name];
             let changed: UpdateEnvironmentResponse = client.patch(&path, &request).await?;

@@ -84,6 +84,8 @@ pub struct UpdateEnvironmentRequest {
     pub promotion_settings: Option<UpdatePromotionSettings>,
     /// What happens to requests when every replica is busy.
     pub request_backpressure_settings: Option<UpdateRequestBackpressureSettings>,
+    /// Other settings at certain times, which this server does not offer: only null is taken.
+    pub autoscaling_schedule_settings: Option<serde_json::Value>,
 }
 
 /// The answer to a change of an environment's settings.

@@ -90,6 +90,9 @@ async fn update_environment(
     InPath(path): InPath<OfEnvironment>,
     JsonBody(request): JsonBody<UpdateEnvironmentRequest>,
 ) -> Result<Json<UpdateEnvironmentResponse>, Error> {
+    if request.autoscaling_schedule_settings.is_some() {
+        return Err(Error::invalid("autoscaling_schedule_settings: schedules are not supported: leave them out"));
+    }
     convert::check_backpressure(request.request_backpressure_settings.as_ref())?;
     let update = Update {
         autoscaling: convert::autoscaling_update(request.autoscaling_settings.unwrap_or_default()),

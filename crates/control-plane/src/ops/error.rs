@@ -51,7 +51,7 @@ impl From<store::Error> for Error {
         match error {
             store::Error::NotFound { kind, id } => Self::NotFound { kind, id },
             store::Error::NameTaken { kind, name } => {
-                Self::Invalid(format!("there is a {kind} named {name:?} already: choose another name"))
+                Self::Invalid(format!("another {kind} is named {name:?} already: choose another name"))
             }
             store::Error::InUse { kind, id } => Self::Invalid(format!("{kind} {id} is in use")),
             store::Error::Conflict { .. } => Self::Busy,

@@ -34,7 +34,10 @@ pub fn environment(name: &str) -> Result<(), Error> {
         )
     })?;
     rule(!RESERVED_ENVIRONMENTS.contains(&name), || {
-        format!("environment name {name:?} is reserved: every model has a production environment from the start")
+        format!(
+            "environment name {name:?} is reserved: production is there from the start, and development is reached by \
+             a path of its own"
+        )
     })
 }
 

@@ -81,6 +81,10 @@ async fn a_change_of_settings_reaches_what_is_served() {
     assert_eq!(app.get(&one.path("")).await.ok()["autoscaling_settings"]["max_replica"], 5);
     assert_eq!(app.patch(&production, change).await.ok()["status"], "UNCHANGED");
     app.patch(&production, json!({ "autoscaling": {} })).await.is_invalid("unknown field `autoscaling`");
+    app.patch(&production, json!([{ "max_replica": 2 }])).await.is_invalid("it needs to be an object");
+    app.patch(&production, json!({ "autoscaling_schedule_settings": { "timezone": "UTC" } }))
+        .await
+        .is_invalid("schedules are not supported");
     app.patch(&production, json!({ "promotion_settings": { "ramp_up_step_size": 1 } }))
         .await
         .is_invalid("unknown field `ramp_up_step_size`");

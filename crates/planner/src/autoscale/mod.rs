@@ -289,7 +289,12 @@ fn inputs(now: Timestamp, current: u32, load: Load, history: &History, settings:
     let average = history.average(now, u64::from(settings.autoscaling_window_s.max(1)) * 1_000);
     let target_milli = u64::from(settings.concurrency_target.max(1)) * 1_000;
     let per_replica_milli = (target_milli * u64::from(settings.target_utilization_percent) / 100).max(1);
-    let by_average = needed(average.milli, per_replica_milli);
+    let by_average = match current {
+        // What was before a deployment came to rest is no reason to start it again.
+        0 => average.milli.min((u64::from(load.in_flight) + u64::from(load.queued)) * 1_000),
+        _ => average.milli,
+    };
+    let by_average = needed(by_average, per_replica_milli);
     // Where nothing runs, nothing drains a queue.
     let waiting = if current == 0 { load.queued } else { history.waiting() };
     let by_queue = needed(u64::from(waiting) * 1_000, target_milli);
@@ -469,5 +474,17 @@ mod tests {
     fn an_exact_multiple_of_the_target_does_not_round_up() {
         let settings = Settings { concurrency_target: 10, ..settings() };
         check(1, in_flight(7 * 9), &settings, 9, Why::LoadAboveTarget);
+    }
+
+    #[test]
+    fn what_came_to_rest_is_not_started_by_the_load_it_had() {
+        let mut memory = Memory::default();
+        for second in (0..60).step_by(2) {
+            memory = decide(NOW.plus(second * 1_000), 8, in_flight(8), &memory, &settings()).next;
+        }
+        let rested = decide(NOW.plus(62_000), 0, Load::default(), &memory, &settings());
+        assert_eq!((rested.output.replicas, rested.why), (0, Why::NoTraffic));
+        let woken = decide(NOW.plus(64_000), 0, Load { queued: 1, ..Load::default() }, &rested.next, &settings());
+        assert_eq!(woken.output.replicas, 2);
     }
 }

@@ -138,6 +138,7 @@ fn force_roll_forward(turn: &Turn<'_>, state: State) -> State {
         Phase::Returning { ending: Ending::Failed { .. } } | Phase::Restoring { ending: Ending::Failed { .. }, .. } => {
             state
         }
-        _ => State { progress_at: Some(turn.now), ..state }.into_phase(Phase::RollingForward),
+        // Waiting begins anew, unless it has not begun: a build is not waited for.
+        _ => State { progress_at: state.progress_at.map(|_| turn.now), ..state }.into_phase(Phase::RollingForward),
     }
 }

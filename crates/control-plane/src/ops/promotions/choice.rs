@@ -180,8 +180,12 @@ pub fn choose(case: &Case<'_>) -> Result<Choice, Refusal> {
     Ok(if reasons.is_empty() { Choice::Itself } else { Choice::Copy { reasons, instance_type: needs.clone() } })
 }
 
-/// The name of a copy: the source's, and when it was made, in seconds; the next second that is free.
+/// The name of a copy: the source's, and when it was made, in seconds; the next second that is free. A copy of a copy is named
+/// after what both were made from.
 pub fn copy_name(source: &str, now: Timestamp, is_taken: impl Fn(&str) -> bool) -> String {
+    let is_moment = |suffix: &str| suffix.len() >= 10 && suffix.bytes().all(|byte| byte.is_ascii_digit());
+    let source =
+        source.rsplit_once('.').filter(|(_, suffix)| is_moment(suffix)).map_or(source, |(original, _)| original);
     let name = |second: u64| {
         let suffix = format!(".{second}");
         let kept: String = source.chars().take(LONGEST_NAME - suffix.len()).collect();
@@ -366,6 +370,8 @@ mod tests {
     fn a_copy_is_named_after_its_source_and_the_second() {
         let now = Timestamp(1_767_323_045_678);
         assert_eq!(copy_name("blue", now, |_| false), "blue.1767323045");
+        assert_eq!(copy_name("blue.1767000000", now, |_| false), "blue.1767323045");
+        assert_eq!(copy_name("blue.green", now, |_| false), "blue.green.1767323045");
         assert_eq!(copy_name("blue", now, |name| name == "blue.1767323045"), "blue.1767323046");
         let long = copy_name(&"x".repeat(255), now, |_| false);
         assert_eq!((long.len(), long.ends_with(".1767323045")), (255, true));
