@@ -1,29 +1,76 @@
 //! What replicas use of the machines, and which orders still fit. Pure.
 
+use api::id::DeploymentId;
 use planner::{
     capacity::{Amount, Capacity, Shortage, shortage},
     placement::InstanceType,
 };
+use store::domain::Promotion;
 
 /// What a replica on this instance type uses; nothing that counts where the catalogue does not have it any more.
 pub(crate) fn amount(catalogue: &[InstanceType], id: &str) -> Amount {
     catalogue.iter().find(|kind| kind.id == id).map(Amount::of).unwrap_or_default()
 }
 
-/// Divides orders into those that fit on top of `used`, first come first served, and those that wait. One that waits does not keep
-/// a smaller one behind it.
+/// Room of a promotion in place, whose sides give it to each other and to nobody else.
+pub(crate) struct Reserved<'a> {
+    promotion: &'a Promotion,
+    /// What both sides may use together.
+    room: Amount,
+    /// What they use now.
+    held: Amount,
+}
+
+impl<'a> Reserved<'a> {
+    /// The room of `promotion`, whose sides use `held` now, when `each` says what a replica of a deployment uses. It is as large as
+    /// the larger of the sides: the previous one may come back.
+    pub fn new(promotion: &'a Promotion, held: Amount, each: impl Fn(&DeploymentId) -> Amount) -> Self {
+        let of = |id: &DeploymentId| each(id).times(promotion.state.total.max(1));
+        let candidate = of(&promotion.candidate);
+        let previous = promotion.previous.as_ref().map(of).unwrap_or_default();
+        Self { promotion, room: candidate.clone().plus(&previous.minus(&candidate)), held }
+    }
+
+    fn is_for(&self, id: &DeploymentId) -> bool {
+        is_side(self.promotion, id)
+    }
+
+    fn rest(&self) -> Amount {
+        self.room.clone().minus(&self.held)
+    }
+
+    /// The one that nobody serves is served first, then the one that began first: of two that are short of room, one goes on.
+    fn rank(&self) -> (bool, u64) {
+        (self.held != Amount::default(), self.promotion.id)
+    }
+}
+
+/// Whether a deployment is a side of a promotion.
+pub(crate) fn is_side(promotion: &Promotion, id: &DeploymentId) -> bool {
+    promotion.candidate == *id || promotion.previous.as_ref() == Some(id)
+}
+
+/// Divides orders into those that fit on top of `used` and of what others have reserved, first come first served, and those that
+/// wait. One that waits does not keep a smaller one behind it. `each` says of which deployment an order is and what it asks.
 pub(crate) fn admit<T>(
     capacity: &Capacity,
     mut used: Amount,
+    mut reserved: Vec<Reserved<'_>>,
     orders: Vec<T>,
-    each: impl Fn(&T) -> Amount,
+    each: impl Fn(&T) -> (DeploymentId, Amount),
 ) -> (Vec<T>, Vec<(T, Shortage)>) {
     let (mut fitting, mut waiting) = (Vec::new(), Vec::new());
     for order in orders {
-        let asked = each(&order);
-        match shortage(capacity, &used, &asked) {
+        let (id, asked) = each(&order);
+        let own = reserved.iter().filter(|one| one.is_for(&id)).map(Reserved::rank).min();
+        let goes_before = |one: &&Reserved<'_>| !one.is_for(&id) && own.is_none_or(|own| one.rank() < own);
+        let taken = reserved.iter().filter(goes_before).fold(used.clone(), |taken, one| taken.plus(&one.rest()));
+        match shortage(capacity, &taken, &asked) {
             None => {
                 used = used.plus(&asked);
+                for one in reserved.iter_mut().filter(|one| one.is_for(&id)) {
+                    one.held = one.held.clone().plus(&asked);
+                }
                 fitting.push(order);
             }
             Some(shortage) => waiting.push((order, shortage)),
@@ -34,15 +81,55 @@ pub(crate) fn admit<T>(
 
 #[cfg(test)]
 mod tests {
+    use planner::promotion::Room;
+
     use super::*;
+    use crate::fixtures::promotion;
+
+    fn cpus(millicpu: u64) -> Amount {
+        Amount { millicpu, ..Amount::default() }
+    }
+
+    fn id(n: u128) -> DeploymentId {
+        DeploymentId::from_entropy(n)
+    }
 
     #[test]
     fn orders_fit_in_turn_and_a_large_one_keeps_no_small_one_waiting() {
-        let cpus = |millicpu: u64| Amount { millicpu, ..Amount::default() };
         let capacity = Capacity { millicpu: Some(8_000), ..Capacity::default() };
-        let (fitting, waiting) = admit(&capacity, cpus(3_000), vec![2_000, 4_000, 3_000, 1], |order| cpus(*order));
+        let orders = vec![2_000, 4_000, 3_000, 1];
+        let (fitting, waiting) = admit(&capacity, cpus(3_000), vec![], orders, |order| (id(1), cpus(*order)));
         assert_eq!(fitting, [2_000, 3_000]);
         let waiting: Vec<String> = waiting.iter().map(|(order, lacks)| format!("{order}: {lacks}")).collect();
         assert_eq!(waiting, ["4000: 4000 millicpu needed, 3000 free", "1: 1 millicpu needed, 0 free"]);
+    }
+
+    /// Whether orders of one CPU of these deployments fit in two CPUs, when promotions in place from 1 to 2 and from 3 to 4 hold so
+    /// much.
+    fn fitting(held: [u64; 2], orders: Vec<u128>) -> Vec<u128> {
+        let capacity = Capacity { millicpu: Some(2_000), ..Capacity::default() };
+        let mut promotions = [promotion(2, Some(1)), promotion(4, Some(3))];
+        promotions[1].id = 2;
+        for promotion in &mut promotions {
+            promotion.settings.room = Room::InPlace;
+            promotion.state.total = 2;
+        }
+        let reserved = promotions.iter().zip(held).map(|(one, held)| Reserved::new(one, cpus(held), |_| cpus(1_000)));
+        let used = cpus(held.iter().sum());
+        admit(&capacity, used, reserved.collect(), orders, |order| (id(*order), cpus(1_000))).0
+    }
+
+    #[test]
+    fn the_room_of_a_promotion_in_place_is_for_its_sides() {
+        assert_eq!(fitting([0, 2_000], vec![9, 2]), [0_u128; 0], "there is none");
+        assert_eq!(fitting([1_000, 0], vec![9, 3]), [3], "a stranger waits");
+        assert_eq!(fitting([0, 0], vec![9, 2]), [2], "either side may have it");
+        assert_eq!(fitting([0, 0], vec![9, 1]), [1], "either side may have it");
+    }
+
+    #[test]
+    fn of_two_that_are_short_of_room_the_one_that_nobody_serves_goes_on() {
+        assert_eq!(fitting([1_000, 0], vec![2, 4]), [4]);
+        assert_eq!(fitting([0, 0], vec![4, 2, 2]), [2], "one begins, and then the other goes on");
     }
 }

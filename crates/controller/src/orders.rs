@@ -17,12 +17,13 @@ use planner::{
     Timestamp,
     capacity::{Amount, Capacity},
     lifecycle::Build,
+    promotion::Room,
 };
-use store::domain::Replica;
+use store::domain::{Promotion, Replica};
 
 use crate::{
     Error,
-    capacity::{admit, amount},
+    capacity::{Reserved, admit, amount, is_side},
     catalogue::Entry,
     driver::chain,
     publish::is_listed,
@@ -45,6 +46,8 @@ pub(crate) struct Orders {
     told_to_stop: HashMap<ReplicaId, Timestamp>,
     /// Replicas that the backend has started, whether or not they have been seen since.
     started: HashSet<ReplicaId>,
+    /// What each replica uses, as long as its row is there: longer than its deployment, perhaps.
+    amounts: HashMap<ReplicaId, Amount>,
     /// What orders of which deployment wait for, so that it is said once.
     waiting: HashMap<DeploymentId, String>,
 }
@@ -58,7 +61,13 @@ struct Order {
 
 impl Orders {
     pub fn new(shared: Shared) -> Self {
-        Self { shared, told_to_stop: HashMap::new(), started: HashSet::new(), waiting: HashMap::new() }
+        Self {
+            shared,
+            told_to_stop: HashMap::new(),
+            started: HashSet::new(),
+            amounts: HashMap::new(),
+            waiting: HashMap::new(),
+        }
     }
 
     /// Makes what is stored of replicas true.
@@ -72,8 +81,11 @@ impl Orders {
         self.told_to_stop.retain(|id, _| rows.iter().any(|row| row.id == *id));
         self.started.retain(|id| rows.iter().any(|row| row.id == *id));
         let orders = self.settle(now, &rows, entries, observation).await?;
-        let used = self.used(&rows, entries, observation);
-        let fitting = self.admit(now, orders, used).await?;
+        self.remember_amounts(&rows, entries);
+        let fitting = match self.shared.settings.capacity == Capacity::default() {
+            true => orders,
+            false => self.admit(now, orders, &rows, entries, observation).await?,
+        };
         self.start(now, fitting).await
     }
 
@@ -118,31 +130,42 @@ impl Orders {
         }
     }
 
-    /// What replicas use that have been started and have not ended; those that drain included.
-    fn used(&self, rows: &[Replica], entries: &Entries, observation: &Observation) -> Amount {
-        let has_begun = |row: &Replica| self.started.contains(&row.id) || !is_unseen(row, observation);
-        let holds = |row: &&Replica| has_begun(row) && !has_ended(row);
-        let types = rows.iter().filter(holds).filter_map(|row| entries.get(&row.deployment_id));
-        types.fold(Amount::default(), |used, entry| used.plus(&self.amount(entry)))
-    }
-
-    fn amount(&self, entry: &Entry) -> Amount {
-        amount(&self.shared.settings.instance_types, &entry.deployment.instance_type)
+    fn remember_amounts(&mut self, rows: &[Replica], entries: &Entries) {
+        self.amounts.retain(|id, _| rows.iter().any(|row| row.id == *id));
+        let catalogue = &self.shared.settings.instance_types;
+        for row in rows {
+            if let Some(entry) = entries.get(&row.deployment_id).filter(|_| !self.amounts.contains_key(&row.id)) {
+                self.amounts.insert(row.id.clone(), amount(catalogue, &entry.deployment.instance_type));
+            }
+        }
     }
 
     /// The orders for which there is room. The others wait, and their deployments' logs say for what.
-    async fn admit(&mut self, now: Timestamp, orders: Vec<Order>, used: Amount) -> Result<Vec<Order>, Error> {
-        let capacity = &self.shared.settings.capacity;
-        if *capacity == Capacity::default() {
-            return Ok(orders);
-        }
+    async fn admit(
+        &mut self,
+        now: Timestamp,
+        orders: Vec<Order>,
+        rows: &[Replica],
+        entries: &Entries,
+        observation: &Observation,
+    ) -> Result<Vec<Order>, Error> {
         let (begun, orders): (Vec<_>, Vec<_>) =
             orders.into_iter().partition(|order| self.started.contains(&order.replica));
-        let (mut fitting, waiting) = admit(capacity, used, orders, |order| self.amount(&order.entry));
+        // Those that drain included.
+        let has_begun = |row: &Replica| self.started.contains(&row.id) || !is_unseen(row, observation);
+        let live: Vec<&Replica> = rows.iter().filter(|row| has_begun(row) && !has_ended(row)).collect();
+        let (mut fitting, waiting) = if live.iter().any(|row| !self.amounts.contains_key(&row.id)) {
+            // Known only to the process before this one.
+            let text = "a replica of a deleted deployment is still ending";
+            (Vec::new(), orders.into_iter().map(|order| (order, text.to_owned())).collect::<Vec<_>>())
+        } else {
+            let promotions = self.shared.parts.store.active_promotions().await?;
+            self.divide(orders, &live, &promotions, entries)
+        };
         fitting.extend(begun);
         let waiting: HashMap<DeploymentId, String> = waiting
             .into_iter()
-            .map(|(order, shortage)| (order.entry.deployment.id.clone(), format!("waiting for capacity: {shortage}")))
+            .map(|(order, lacks)| (order.entry.deployment.id.clone(), format!("waiting for capacity: {lacks}")))
             .collect();
         for (id, text) in &waiting {
             if self.waiting.get(id) != Some(text) {
@@ -152,6 +175,35 @@ impl Orders {
         }
         self.waiting = waiting;
         Ok(fitting)
+    }
+
+    /// Divides orders into those that fit and those that wait, with what for. Promotions have been read after the replicas: the room
+    /// that a side has given up in between is kept for the other.
+    fn divide(
+        &self,
+        orders: Vec<Order>,
+        live: &[&Replica],
+        promotions: &[Promotion],
+        entries: &Entries,
+    ) -> (Vec<Order>, Vec<(Order, String)>) {
+        let catalogue = &self.shared.settings.instance_types;
+        let of = |row: &&Replica| self.amounts.get(&row.id).cloned().unwrap_or_default();
+        let sum = |sum: Amount, one: Amount| sum.plus(&one);
+        let used = live.iter().map(of).fold(Amount::default(), sum);
+        let each = |id: &DeploymentId| {
+            entries.get(id).map(|entry| amount(catalogue, &entry.deployment.instance_type)).unwrap_or_default()
+        };
+        let reserved =
+            promotions.iter().filter(|promotion| promotion.settings.room == Room::InPlace).map(|promotion| {
+                let held = live.iter().filter(|row| is_side(promotion, &row.deployment_id));
+                Reserved::new(promotion, held.map(of).fold(Amount::default(), sum), each)
+            });
+        let asked = |order: &Order| {
+            let deployment = &order.entry.deployment;
+            (deployment.id.clone(), amount(catalogue, &deployment.instance_type))
+        };
+        let (fitting, waiting) = admit(&self.shared.settings.capacity, used, reserved.collect(), orders, asked);
+        (fitting, waiting.into_iter().map(|(order, shortage)| (order, shortage.to_string())).collect())
     }
 
     /// Starts what is ordered; what keeps one from starting does not keep the others. Starting one again that runs already does

@@ -140,6 +140,65 @@ async fn an_order_waits_for_room_and_the_log_says_so() {
 }
 
 #[tokio::test]
+async fn the_room_that_the_previous_deployment_gives_up_is_the_candidates() {
+    let mut world = World::new().await;
+    world.settings.instance_types = placement::cpu_catalogue();
+    world.settings.capacity = Capacity { millicpu: Some(1_000), ..Capacity::default() };
+    let controller = world.start();
+    world.backend.make_ready_at_once();
+    let first = world.push_model("iris").await;
+    world.until_serves(&first.model_id, PRODUCTION, &first.id).await;
+    let stranger = world.push_model("rose").await;
+    world
+        .eventually("it waits", || async {
+            let told = world.messages(&stranger.id, Component::Deploy).await;
+            told.iter().any(|message| message.starts_with("waiting for capacity")).then_some(())
+        })
+        .await;
+    world.advance(STEP);
+    let second = world.push(&first.model_id, |_| {}).await;
+    world.promote(&second.id, |settings| settings.room = Room::InPlace).await;
+    world.until_serves(&first.model_id, PRODUCTION, &second.id).await;
+    world.settle(&controller).await;
+    assert_eq!(world.spy.started(&stranger.id), 0);
+    world.check_laws();
+}
+
+#[tokio::test]
+async fn a_deleted_deployment_uses_its_room_until_its_replicas_have_ended() {
+    let mut world = World::new().await;
+    world.settings.instance_types = placement::cpu_catalogue();
+    world.settings.capacity = Capacity { millicpu: Some(1_000), ..Capacity::default() };
+    let controller = world.start();
+    world.backend.make_ready_at_once();
+    let first = world.push_model("iris").await;
+    world.until_serves(&first.model_id, PRODUCTION, &first.id).await;
+    let old = world.until_started(&first.id, &[]).await;
+    world.backend.hold_stops();
+    world.store.delete_model(&first.model_id, None).await.unwrap();
+    let second = world.push_model("rose").await;
+    let waits = async |text: &str| {
+        world
+            .eventually("it waits", || async {
+                let told = world.messages(&second.id, Component::Deploy).await;
+                told.iter().any(|message| message == text).then_some(())
+            })
+            .await;
+    };
+    waits("waiting for capacity: 1000 millicpu needed, 0 free").await;
+    world.settle(&controller).await;
+    assert_eq!(world.spy.started(&second.id), 0);
+    world.kill(controller).await;
+
+    let controller = world.start();
+    waits("waiting for capacity: a replica of a deleted deployment is still ending").await;
+    world.settle(&controller).await;
+    assert_eq!(world.spy.started(&second.id), 0);
+    world.backend.crash(&old, ExitCause::Stopped);
+    world.until_serves(&second.model_id, PRODUCTION, &second.id).await;
+}
+
+#[tokio::test]
 async fn a_candidate_that_fails_in_place_leaves_the_room_to_the_previous_deployment() {
     let world = World::new().await;
     let _controller = world.start();
