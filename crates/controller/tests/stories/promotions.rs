@@ -41,9 +41,13 @@ async fn an_immediate_promotion_waits_for_every_replica_that_is_needed() {
     assert!(world.gateway.shares().contains(&swap), "{:?}", world.gateway.shares());
     let second_settings = world.deployment(&second.id).await.autoscaling;
     assert_eq!((second_settings.min_replica, second_settings.max_replica), (2, 2), "the environment's");
-    let told = world.messages(&first.id, Component::Deploy).await;
     let fate = format!("environment production is served by deployment {} from now on", second.id);
-    assert!(told.iter().any(|message| message.starts_with(&fate)), "{told:?}");
+    world
+        .eventually("the previous deployment's log says so", || async {
+            let told = world.messages(&first.id, Component::Deploy).await;
+            told.iter().any(|message| message.starts_with(&fate)).then_some(())
+        })
+        .await;
     world.check_laws();
 }
 
