@@ -56,7 +56,7 @@ pub struct Local {
     /// `uv`, once it was found or installed.
     uv: OnceCell<PathBuf>,
     /// Interpreters found so far, by the name they were found under.
-    interpreters: Mutex<BTreeMap<PathBuf, Interpreter>>,
+    interpreters: tokio::sync::Mutex<BTreeMap<PathBuf, Interpreter>>,
     /// Replicas whose process is being started right now: not there yet, and not lost.
     starting: Mutex<BTreeSet<ReplicaId>>,
     /// Replicas that a task of ours is ending, and by when at the latest.
@@ -96,7 +96,7 @@ impl Local {
             me: me.clone(),
             run_folder,
             uv: OnceCell::new(),
-            interpreters: Mutex::default(),
+            interpreters: tokio::sync::Mutex::default(),
             starting: Mutex::default(),
             stopping: Mutex::default(),
             changes: tokio_watch::Sender::new(1),

@@ -68,30 +68,27 @@ impl Local {
 
     async fn installed(&self, minor: u8) -> Option<Interpreter> {
         let candidates = self.candidates(minor);
+        // One search at a time: builds that begin together find the same interpreter.
+        let mut known = self.interpreters.lock().await;
+        known.retain(|_, found| found.path.is_file());
         // One that has served before is taken without asking those in front of it again: a version manager's stand-in takes a fifth
         // of a second to say that it has nothing to run.
-        if let Some(found) = candidates.iter().filter_map(|path| self.known(path)).find(|found| found.minor == minor) {
-            return Some(found);
+        if let Some(found) = candidates.iter().filter_map(|path| known.get(path)).find(|found| found.minor == minor) {
+            return Some(found.clone());
         }
         for candidate in candidates {
-            if self.known(&candidate).is_some() {
+            if known.contains_key(&candidate) {
                 continue;
             }
             let Some(found) = self.probe(&candidate).await else {
                 continue;
             };
-            self.interpreters.lock().expect("no holder of this lock panics").insert(candidate, found.clone());
+            known.insert(candidate, found.clone());
             if found.minor == minor {
                 return Some(found);
             }
         }
         None
-    }
-
-    /// What a program has said of itself, unless its interpreter is gone by now.
-    fn known(&self, program: &Path) -> Option<Interpreter> {
-        let interpreters = self.interpreters.lock().expect("no holder of this lock panics");
-        interpreters.get(program).filter(|found| found.path.is_file()).cloned()
     }
 
     /// Programs that may be Python 3.`minor`, the likeliest first.
