@@ -41,12 +41,7 @@ async fn a_push_is_built_started_published_and_staged() {
     assert_eq!(build.first().map(String::as_str), Some("build started"));
     assert!(build.last().unwrap().starts_with("build finished in "), "{build:?}");
     for part in ["pushed", "starting", "loads the model", "is ready", "is active", "environment production is served"] {
-        world
-            .eventually(&format!("its log says that it {part}"), || async {
-                let deploy = world.messages(&pushed.id, Component::Deploy).await;
-                deploy.iter().any(|message| message.contains(part)).then_some(())
-            })
-            .await;
+        world.until_told(&pushed.id, part).await;
     }
 }
 

@@ -7,7 +7,7 @@ use planner::{
     lifecycle::Status,
     promotion::{Cleanup, Command, Ending, Mode, Status as Progress, Step},
 };
-use store::domain::{Component, PRODUCTION};
+use store::domain::PRODUCTION;
 
 use crate::{
     gateway::Share,
@@ -42,12 +42,7 @@ async fn an_immediate_promotion_waits_for_every_replica_that_is_needed() {
     let second_settings = world.deployment(&second.id).await.autoscaling;
     assert_eq!((second_settings.min_replica, second_settings.max_replica), (2, 2), "the environment's");
     let fate = format!("environment production is served by deployment {} from now on", second.id);
-    world
-        .eventually("the previous deployment's log says so", || async {
-            let told = world.messages(&first.id, Component::Deploy).await;
-            told.iter().any(|message| message.starts_with(&fate)).then_some(())
-        })
-        .await;
+    world.until_told(&first.id, &fate).await;
     world.check_laws();
 }
 
@@ -140,9 +135,8 @@ async fn a_rolling_promotion_pauses_goes_on_and_walks_back() {
     world.until_live(&first.id, 2).await;
     world.until_live(&second.id, 0).await;
     world.until_status(&second.id, Status::ScaledToZero).await;
-    let told = world.messages(&second.id, Component::Deploy).await;
     for part in ["is paused with", "goes on", "was canceled: canceled by request"] {
-        assert!(told.iter().any(|message| message.contains(part)), "{part}: {told:?}");
+        world.until_told(&second.id, part).await;
     }
     world.check_laws();
 }

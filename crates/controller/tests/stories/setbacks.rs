@@ -53,8 +53,7 @@ async fn a_candidate_that_cannot_load_fails_and_harms_nobody() {
     world.settle(&controller).await;
     assert_eq!(world.store.environment(&first.model_id, PRODUCTION).await.unwrap(), before);
     assert_eq!(world.spy.started(&first.id), 1);
-    let told = world.messages(&broken.id, Component::Deploy).await;
-    assert!(told.iter().any(|message| message.contains("the promotion to environment production failed")), "{told:?}");
+    world.until_told(&broken.id, "the promotion to environment production failed").await;
     world.check_laws();
 }
 

@@ -271,6 +271,14 @@ impl World {
         logs.filter(|record| record.component == component).map(|record| record.line.message).collect()
     }
 
+    /// Waits until the platform's lines in a deployment's log say so: a line follows what it tells of.
+    pub async fn until_told(&self, id: &DeploymentId, part: &str) {
+        self.eventually(&format!("the log of {id} says: {part}"), || async {
+            self.messages(id, Component::Deploy).await.iter().any(|message| message.contains(part)).then_some(())
+        })
+        .await;
+    }
+
     /// Waits until `condition` gives something; whatever changes in this world has it asked again.
     pub async fn eventually<T, F: Future<Output = Option<T>>>(&self, what: &str, condition: impl Fn() -> F) -> T {
         let mut changes = self.store.changes(&EVERYTHING);
