@@ -300,6 +300,8 @@ fn inputs(now: Timestamp, current: u32, load: Load, history: &History, settings:
     let by_queue = needed(u64::from(waiting) * 1_000, target_milli);
     let asked = match by_average.max(by_queue) {
         // An average that has not yet forgotten does not keep the last replica.
+        // Where nothing runs, a request that has ended is no reason to start: a long one may end after its deployment came to rest.
+        0 | 1 if current == 0 => u32::from(!Load { finished: 0, ..load }.is_none()),
         0 | 1 => u32::from(!load.is_none()),
         asked => asked,
     };
@@ -376,7 +378,7 @@ mod tests {
     #[test]
     fn anything_at_all_wakes_one_replica() {
         check(0, Load { woken: true, ..Load::default() }, &settings(), 1, Why::LoadAboveTarget);
-        check(0, Load { finished: 1, ..Load::default() }, &settings(), 1, Why::LoadAboveTarget);
+        check(0, Load { finished: 1, ..Load::default() }, &settings(), 0, Why::NoTraffic);
         check(0, Load { queued: 1, ..Load::default() }, &settings(), 2, Why::LoadAboveTarget);
         check(0, Load::default(), &settings(), 0, Why::NoTraffic);
     }
