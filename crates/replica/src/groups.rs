@@ -118,8 +118,13 @@ fn hold(path: &Path) -> io::Result<Option<File>> {
         opened => opened?,
     };
     folder.lock_shared()?;
-    let held = folder.metadata()?.ino();
-    Ok(fs::metadata(path).is_ok_and(|there| there.ino() == held).then_some(folder))
+    Ok(is_at(&folder, path).then_some(folder))
+}
+
+/// Whether an open folder is still the one at `path`.
+fn is_at(folder: &File, path: &Path) -> bool {
+    let inode = |metadata: io::Result<fs::Metadata>| metadata.ok().map(|metadata| metadata.ino());
+    inode(folder.metadata()).is_some_and(|open| inode(fs::metadata(path)) == Some(open))
 }
 
 /// Removes the groups below `parent` that nobody holds. The kernel keeps those that still have processes.
@@ -127,7 +132,8 @@ fn sweep(parent: &Path) {
     let ours = |entry: &fs::DirEntry| entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes());
     for group in fs::read_dir(parent).into_iter().flatten().flatten().filter(ours) {
         let Ok(folder) = File::open(group.path()) else { continue };
-        if folder.try_lock().is_ok() {
+        // Another may have taken its place since it was opened.
+        if folder.try_lock().is_ok() && is_at(&folder, &group.path()) {
             let _ = fs::remove_dir(group.path()); // one with processes still is there next time
         }
     }
