@@ -32,6 +32,14 @@ impl Topic {
         Topic::Logs,
     ];
 
+    /// Whether rows of this kind are in the journal of changes.
+    pub(crate) fn is_journaled(self) -> bool {
+        match self {
+            Topic::Deployments | Topic::Environments | Topic::Promotions | Topic::Replicas | Topic::Keys => true,
+            Topic::Secrets | Topic::Logs => false,
+        }
+    }
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Topic::Deployments => "deployments",

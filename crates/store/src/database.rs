@@ -82,6 +82,8 @@ pub(crate) enum Dialect {
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 const SQLITE_READERS: u32 = 4;
 const POSTGRES_CONNECTIONS: u32 = 16;
+/// The advisory lock that writers of what is journaled take on PostgreSQL.
+const WRITER_LOCK: i64 = 0x67_72_77_72;
 /// The PostgreSQL channel on which topics are announced.
 const CHANNEL: &str = "greenroom";
 
@@ -147,7 +149,11 @@ impl Store {
 
     /// A transaction that announces `topics` when it is committed, and undoes itself when it is dropped.
     pub(crate) async fn write(&self, topics: &'static [Topic]) -> Result<Write, Error> {
-        let transaction = self.0.writer.begin().await?;
+        let mut transaction = self.0.writer.begin().await?;
+        if self.0.dialect == Dialect::Postgres && topics.iter().any(|topic| topic.is_journaled()) {
+            // As on SQLite, one writer at a time: whoever reads a change has read all that came before it.
+            sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(WRITER_LOCK).execute(&mut *transaction).await?;
+        }
         Ok(Write { transaction, topics, dialect: self.0.dialect, notifier: self.0.notifier.clone() })
     }
 
@@ -222,20 +228,47 @@ fn lock_beside(path: &str) -> Result<std::fs::File, Error> {
 }
 
 /// Every version of the tables, oldest first. Released ones never change.
-const MIGRATIONS: [(i64, &str, &str); 4] = [
-    (1, "start", include_str!("../migrations/0001_start.sql")),
-    (2, "promotions", include_str!("../migrations/0002_promotions.sql")),
-    (3, "environment_groups", include_str!("../migrations/0003_environment_groups.sql")),
-    (4, "scaling_decisions", include_str!("../migrations/0004_scaling_decisions.sql")),
+const MIGRATIONS: [(i64, &str, Sql); 5] = [
+    (1, "start", Sql::Common(include_str!("../migrations/0001_start.sql"))),
+    (2, "promotions", Sql::Common(include_str!("../migrations/0002_promotions.sql"))),
+    (3, "environment_groups", Sql::Common(include_str!("../migrations/0003_environment_groups.sql"))),
+    (4, "scaling_decisions", Sql::Common(include_str!("../migrations/0004_scaling_decisions.sql"))),
+    (
+        5,
+        "changes",
+        Sql::Each {
+            sqlite: include_str!("../migrations/0005_changes.sqlite.sql"),
+            postgres: include_str!("../migrations/0005_changes.postgres.sql"),
+        },
+    ),
 ];
+
+/// The text of a migration.
+enum Sql {
+    /// In the subset that both databases share.
+    Common(&'static str),
+    /// Where they share none: triggers.
+    Each { sqlite: &'static str, postgres: &'static str },
+}
+
+impl Sql {
+    fn text(&self, dialect: Dialect) -> Cow<'static, str> {
+        let text = match (self, dialect) {
+            (Sql::Common(text), _) => text,
+            (Sql::Each { sqlite, .. }, Dialect::Sqlite) => sqlite,
+            (Sql::Each { postgres, .. }, Dialect::Postgres) => postgres,
+        };
+        match dialect {
+            Dialect::Sqlite => text.replace("BIGSERIAL PRIMARY KEY", "INTEGER PRIMARY KEY AUTOINCREMENT").into(),
+            Dialect::Postgres => (*text).into(),
+        }
+    }
+}
 
 async fn migrate(pool: &AnyPool, dialect: Dialect) -> Result<(), Error> {
     let known = MIGRATIONS.map(|(version, _, _)| version)[MIGRATIONS.len() - 1];
     let migrations = MIGRATIONS.map(|(version, name, sql)| {
-        let sql = match dialect {
-            Dialect::Sqlite => Cow::Owned(sql.replace("BIGSERIAL PRIMARY KEY", "INTEGER PRIMARY KEY AUTOINCREMENT")),
-            Dialect::Postgres => Cow::Borrowed(sql),
-        };
+        let sql = sql.text(dialect);
         Migration::new(
             version,
             name.into(),

@@ -361,7 +361,7 @@ async fn put(write: &mut Write, sql: &'static str, deployment: &Deployment) -> R
     Ok(())
 }
 
-fn deployment(row: &AnyRow) -> Result<Deployment, Error> {
+pub(crate) fn deployment(row: &AnyRow) -> Result<Deployment, Error> {
     Ok(Deployment {
         id: row.id("id")?,
         model_id: row.id("model_id")?,

@@ -168,7 +168,7 @@ pub(crate) async fn insert_missing(
     Ok(())
 }
 
-fn environment(row: &AnyRow) -> Result<Environment, Error> {
+pub(crate) fn environment(row: &AnyRow) -> Result<Environment, Error> {
     Ok(Environment {
         model_id: row.id("model_id")?,
         name: row.text("name")?,

@@ -66,7 +66,7 @@ pub(crate) async fn insert(write: &mut Write, key: &ApiKey) -> Result<(), Error>
     Ok(())
 }
 
-fn key(row: &AnyRow) -> Result<ApiKey, Error> {
+pub(crate) fn key(row: &AnyRow) -> Result<ApiKey, Error> {
     let mut hash = [0; 32];
     hex::decode_to_slice(row.text("hash")?, &mut hash).map_err(|error| Error::damaged("hash", error))?;
     let owner = match row.maybe_id("user_id")? {

@@ -110,6 +110,15 @@ impl Store {
         write.commit().await
     }
 
+    /// How far a replica's log has been stored; none when nobody knows the replica.
+    pub async fn log_cursor(&self, replica: &ReplicaId) -> Result<Option<u64>, Error> {
+        let row = sqlx::query("SELECT log_cursor FROM replicas WHERE id = $1")
+            .bind(replica.as_str())
+            .fetch_optional(self.readers())
+            .await?;
+        row.map(|row| row.number("log_cursor")).transpose()
+    }
+
     /// Lines by time, and within one moment in the order they were appended.
     pub async fn logs(&self, query: &LogQuery) -> Result<Vec<LogRecord>, Error> {
         let mut found = Vec::new();

@@ -96,7 +96,7 @@ impl Store {
     }
 }
 
-fn model(row: &AnyRow) -> Result<Model, Error> {
+pub(crate) fn model(row: &AnyRow) -> Result<Model, Error> {
     Ok(Model {
         id: row.id("id")?,
         team_id: row.id("team_id")?,

@@ -113,7 +113,7 @@ pub(crate) async fn stop_all(write: &mut Write, deployment: &DeploymentId, now: 
     Ok(())
 }
 
-fn replica(row: &AnyRow) -> Result<Replica, Error> {
+pub(crate) fn replica(row: &AnyRow) -> Result<Replica, Error> {
     Ok(Replica {
         id: row.id("id")?,
         deployment_id: row.id("deployment_id")?,

@@ -141,7 +141,7 @@ async fn active(write: &mut Write, model: &ModelId, environment: &str) -> Result
     row.as_ref().map(promotion).transpose()
 }
 
-fn promotion(row: &AnyRow) -> Result<Promotion, Error> {
+pub(crate) fn promotion(row: &AnyRow) -> Result<Promotion, Error> {
     Ok(Promotion {
         id: row.number("id")?,
         model_id: row.id("model_id")?,

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod audit;
+mod delta;
 mod deployments;
 mod environment_groups;
 mod environments;
@@ -42,6 +43,10 @@ macro_rules! on_every_store {
 
 on_every_store! {
     audit: entries_come_in_pages, an_entry_is_written_with_the_change_or_not_at_all;
+    delta:
+        a_copy_that_follows_has_everything_there_is,
+        nothing_is_missed_while_many_write,
+        how_far_a_log_is_read_is_no_change;
     deployments:
         names_count_up_and_are_never_reused,
         side_by_side_pushes_get_names_of_their_own,

@@ -27,7 +27,11 @@ pub async fn an_older_database_is_brought_up_to_date(database: Database) {
     drop(store);
     // As the first release left it.
     let pool = sqlx::AnyPool::connect(&database.options().url).await.unwrap();
+    for sql in undo_the_journal(&pool).await {
+        sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&pool).await.unwrap();
+    }
     for sql in [
+        "DROP TABLE changes",
         "DROP TABLE promotions",
         "ALTER TABLE replicas DROP COLUMN environment",
         "DROP TABLE environment_groups",
@@ -44,6 +48,15 @@ pub async fn an_older_database_is_brought_up_to_date(database: Database) {
     let new = promotion(&model, store::domain::PRODUCTION, candidate, None);
     let begun = store.begin_promotion(&new, None).await.unwrap();
     assert_eq!(store.active_promotions().await.unwrap(), [begun]);
+}
+
+/// What removes the triggers.
+async fn undo_the_journal(pool: &sqlx::AnyPool) -> Vec<String> {
+    let triggers = "SELECT 'DROP TRIGGER ' || name FROM sqlite_master WHERE type = 'trigger'";
+    match sqlx::query_scalar(triggers).fetch_all(pool).await {
+        Ok(of_sqlite) => of_sqlite,
+        Err(_) => vec!["DROP FUNCTION note_change CASCADE".into()],
+    }
 }
 
 pub async fn what_was_written_is_there_after_opening_again(database: Database) {
