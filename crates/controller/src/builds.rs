@@ -12,8 +12,8 @@ use tokio::{task::AbortHandle, time::Instant};
 use crate::{
     Error,
     build_log::BuildLog,
-    catalogue::Entry,
     driver::{Next, Task, chain},
+    mirror::Entry,
     shared::Shared,
 };
 
@@ -62,7 +62,7 @@ impl Task for Builds {
     async fn pass(&mut self, _now: Timestamp) -> Result<Next, Error> {
         // Before reading: what ends while this reads still looks pending below, and keeps its place until the next pass.
         self.running.retain(|_, running| !running.task.is_finished());
-        let entries = self.shared.catalogue.read().await?;
+        let entries = self.shared.mirror.look().await?.entries;
         self.running.retain(|id, running| {
             entries.get(id).and_then(|entry| entry.deployment.lifecycle.pending_build()) == Some(running.since)
         });

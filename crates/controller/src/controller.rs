@@ -109,6 +109,7 @@ async fn lead(shared: Shared, board: Board, mut stop: watch::Receiver<bool>) -> 
             leadership = become_leader(&shared) => leadership,
         };
         shared.observation.send_replace(None);
+        shared.mirror.forget().await;
         let mut tasks = start_tasks(&shared, &board, &stop);
         let wakers = start_wakers(&shared);
         tokio::select! {

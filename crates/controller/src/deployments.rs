@@ -2,12 +2,7 @@
 //! set; here it is fed and saved. Orders carry it out: replicas are ordered in the store before they are started, and leave the
 //! route table before they are told to stop.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    ops::Bound,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, ops::Bound, sync::Arc, time::Duration};
 
 use api::{
     id::{DeploymentId, ReplicaId},
@@ -25,11 +20,11 @@ use tokio::time::Instant;
 use crate::{
     Error,
     belonging::Belonging,
-    catalogue::Entry,
     driver::{Next, Task},
     facts,
     holds::{Holds, InForce},
     loads,
+    mirror::{Entries, Entry},
     orders::{Orders, has_ended},
     settings::millis,
     shared::{Shared, line, record},
@@ -47,8 +42,12 @@ pub(crate) struct Deployments {
     /// What is remembered of the load of each deployment that this process has looked at; a restart forgets it, and then holds each
     /// size for one window.
     loads: HashMap<DeploymentId, LoadMemory>,
+    /// Deployments about which there is nothing to decide until something changes.
+    settled: HashMap<DeploymentId, Settled>,
     /// The deployment that was decided about last.
     last: Option<DeploymentId>,
+    /// When the last pass was.
+    last_pass: Timestamp,
 }
 
 #[derive(Clone, Default)]
@@ -60,17 +59,64 @@ struct LoadMemory {
 
 /// What a decision about one deployment is fed with.
 struct Case<'a> {
-    entry: &'a Entry,
-    replicas: &'a [Replica],
+    entry: &'a Arc<Entry>,
+    replicas: Option<&'a Arc<Vec<Replica>>>,
     load: Load,
     in_force: InForce,
     /// The environment that its replicas are told they are in.
     environment: Option<&'a str>,
 }
 
+/// What a decision was fed with that changed nothing, and until when it holds.
+struct Settled {
+    entry: Arc<Entry>,
+    replicas: Option<Arc<Vec<Replica>>>,
+    load: Load,
+    in_force: InForce,
+    environment: Option<String>,
+    wake_at: Option<Timestamp>,
+}
+
+impl Settled {
+    fn of(case: &Case<'_>, wake_at: Option<Timestamp>) -> Self {
+        Self {
+            entry: case.entry.clone(),
+            replicas: case.replicas.cloned(),
+            load: case.load.clone(),
+            in_force: case.in_force.clone(),
+            environment: case.environment.map(str::to_owned),
+            wake_at,
+        }
+    }
+
+    /// Whether deciding again would come to the same.
+    fn holds(&self, now: Timestamp, case: &Case<'_>) -> bool {
+        let same_replicas = match (&self.replicas, case.replicas) {
+            (Some(before), Some(now)) => Arc::ptr_eq(before, now),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        same_replicas
+            && Arc::ptr_eq(&self.entry, case.entry)
+            && self.wake_at.is_none_or(|wake_at| now < wake_at)
+            // What is under way makes a load that changes with time.
+            && loads::is_idle(&case.load)
+            && self.load == case.load
+            && self.in_force == case.in_force
+            && self.environment.as_deref() == case.environment
+    }
+}
+
 impl Deployments {
     pub fn new(shared: Shared) -> Self {
-        Self { orders: Orders::new(shared.clone()), shared, loads: HashMap::new(), last: None }
+        Self {
+            orders: Orders::new(shared.clone()),
+            shared,
+            loads: HashMap::new(),
+            settled: HashMap::new(),
+            last: None,
+            last_pass: Timestamp(0),
+        }
     }
 }
 
@@ -82,33 +128,42 @@ impl Task for Deployments {
         let Some(observation) = self.shared.observed() else {
             return Ok(Next::IDLE);
         };
-        let store = self.shared.parts.store.clone();
-        // In this order. Replicas that end with a promotion are told to stop in the transaction that ends it, and deployments change
-        // in it: whoever has read replicas or deployments from before it and promotions from after it cannot save.
-        let replicas = facts::by_deployment(store.replicas(None).await?);
-        let entries = self.shared.catalogue.read().await?;
-        let promotions = store.active_promotions().await?;
-        let environments = store.environments(None).await?;
-        let (holds, belonging) = (Holds::new(&promotions, &environments), Belonging::new(&promotions, &environments));
+        let view = self.shared.mirror.look().await?;
+        let holds = Holds::new(&view.promotions, &view.environments);
+        let belonging = Belonging::new(&view.promotions, &view.environments);
         let loads = self.shared.parts.gateways.loads();
-        self.loads.retain(|id, _| entries.contains_key(id));
+        self.loads.retain(|id, _| view.entries.contains_key(id));
+        self.settled.retain(|id, _| view.entries.contains_key(id));
+        if now < self.last_pass {
+            // The clock was set back: moments to look again are further away than was meant.
+            self.settled.clear();
+        }
+        self.last_pass = now;
 
         let began = Instant::now();
         let mut next = Next::IDLE;
         let mut has_acted = false;
-        for entry in in_turn(&entries, self.last.take()) {
+        for entry in in_turn(&view.entries, self.last.take()) {
             let deployment = &entry.deployment;
             let id = &deployment.id;
             let case = Case {
                 entry,
-                replicas: replicas.get(id).map_or(&[][..], Vec::as_slice),
+                replicas: view.replicas.get(id),
                 load: loads.get(id).cloned().unwrap_or_default(),
                 in_force: holds.of(deployment),
                 environment: belonging.of(deployment),
             };
-            let decided = self.decide(now, case).await?;
+            if let Some(settled) = self.settled.get(id).filter(|settled| settled.holds(now, &case)) {
+                next = next.by(settled.wake_at);
+                continue;
+            }
+            let decided = self.decide(now, &case).await?;
             next = next.by(decided.wake_at);
             has_acted |= decided.has_acted;
+            match decided.is_settled {
+                true => drop(self.settled.insert(id.clone(), Settled::of(&case, decided.wake_at))),
+                false => drop(self.settled.remove(id)),
+            }
             if began.elapsed() > DECIDING {
                 self.last = Some(id.clone());
                 self.shared.bells.deployments.ring();
@@ -119,20 +174,14 @@ impl Task for Deployments {
             next = next.by(Some(now.plus(millis(LOAD_ROUND))));
         }
 
-        let rows = match has_acted {
-            true => store.replicas(None).await?,
-            false => replicas.into_values().flatten().collect(),
-        };
-        self.orders.carry_out(now, rows, &entries, &observation).await?;
+        let view = if has_acted { self.shared.mirror.look().await? } else { view };
+        self.orders.carry_out(now, &view, &observation).await?;
         Ok(next)
     }
 }
 
 /// Every deployment once, those after `last` first.
-fn in_turn(
-    entries: &BTreeMap<DeploymentId, Arc<Entry>>,
-    last: Option<DeploymentId>,
-) -> impl Iterator<Item = &Arc<Entry>> {
+fn in_turn(entries: &Entries, last: Option<DeploymentId>) -> impl Iterator<Item = &Arc<Entry>> {
     let (after, upto) = match last {
         Some(last) => (entries.range((Bound::Excluded(last.clone()), Bound::Unbounded)), Some(entries.range(..=last))),
         None => (entries.range::<DeploymentId, _>(..), None),
@@ -147,12 +196,15 @@ struct Decided {
     wake_at: Option<Timestamp>,
     /// Whether replicas were ordered, told to stop or cleared away in the store.
     has_acted: bool,
+    /// Whether nothing was changed.
+    is_settled: bool,
 }
 
 impl Deployments {
     /// Decides about one deployment and saves what follows.
-    async fn decide(&mut self, now: Timestamp, case: Case<'_>) -> Result<Decided, Error> {
+    async fn decide(&mut self, now: Timestamp, case: &Case<'_>) -> Result<Decided, Error> {
         let Case { entry, replicas, load, in_force, environment } = case;
+        let replicas = replicas.map_or(&[][..], |replicas| replicas.as_slice());
         let deployment = &entry.deployment;
         let memory = self.loads.get(&deployment.id).cloned();
         let for_planner = facts::for_planner(replicas);
@@ -170,7 +222,7 @@ impl Deployments {
         };
         let seen = Seen {
             replicas: &for_planner,
-            load: loads::demand(&memory.last, &load, deployment, replicas),
+            load: loads::demand(&memory.last, load, deployment, replicas),
             settings: &in_force.settings,
             hold: in_force.hold,
             deploy_timeout_ms: deployment.deploy_timeout_ms,
@@ -181,7 +233,8 @@ impl Deployments {
         after.lifecycle = decision.next.lifecycle;
         after.target_replicas = decision.next.target;
         after.replica_memory = decision.next.starts;
-        if after != *deployment {
+        let is_changed = after != *deployment;
+        if is_changed {
             match self.shared.parts.store.save_deployment(&mut after, None).await {
                 Ok(()) => {}
                 // Somebody else was faster; their change wakes this task. The others need not wait for it.
@@ -196,7 +249,7 @@ impl Deployments {
             self.shared.parts.store.add_scaling_decision(&decided).await?;
         }
         // Only now has the load been taken into account.
-        self.loads.insert(deployment.id.clone(), LoadMemory { scaling: decision.next.scaling, last: load });
+        self.loads.insert(deployment.id.clone(), LoadMemory { scaling: decision.next.scaling, last: load.clone() });
         if let Some((level, text)) = sentence(&deployment.lifecycle, &after, &decision.why) {
             tracing::info!(deployment.id = %deployment.id, why = %decision.why, "{text}");
             let told = record(&deployment.id, None, line(now, level, text));
@@ -204,12 +257,12 @@ impl Deployments {
         }
         let has_acted = !decision.output.actions.is_empty();
         for action in decision.output.actions {
-            self.record_action(now, deployment, environment, action).await?;
+            self.record_action(now, deployment, *environment, action).await?;
         }
         // More than the minimum is there for a load, which comes and goes without anybody ringing.
         let is_watched = after.target_replicas > seen.bounds().min;
         let wake_at = decision.wake_at.into_iter().chain(is_watched.then(|| now.plus(millis(LOAD_ROUND)))).min();
-        Ok(Decided { wake_at, has_acted })
+        Ok(Decided { wake_at, has_acted, is_settled: !has_acted && !is_changed })
     }
 
     /// Makes an action a fact; orders carry it out from there.

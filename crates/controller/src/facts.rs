@@ -1,24 +1,10 @@
 //! What is stored of replicas, in the words of the decisions.
 
-use std::collections::HashMap;
-
-use api::{
-    id::DeploymentId,
-    internal::replica::{ExitCause, Phase as Told},
-};
+use api::internal::replica::{ExitCause, Phase as Told};
 use planner::replica_set::{Cause, End, Phase};
 use store::domain::Replica;
 
-/// Replicas of each deployment, in the order given.
-pub(crate) fn by_deployment(replicas: Vec<Replica>) -> HashMap<DeploymentId, Vec<Replica>> {
-    let mut by_deployment: HashMap<DeploymentId, Vec<Replica>> = HashMap::new();
-    for replica in replicas {
-        by_deployment.entry(replica.deployment_id.clone()).or_default().push(replica);
-    }
-    by_deployment
-}
-
-/// The same replicas as decisions see them.
+/// Replicas as decisions see them.
 pub(crate) fn for_planner(replicas: &[Replica]) -> Vec<planner::replica_set::Replica> {
     let for_planner = |replica: &Replica| planner::replica_set::Replica {
         id: replica.id.clone(),

@@ -31,6 +31,8 @@ impl Task for Garbage {
         let parts = &self.shared.parts;
         parts.store.prune_logs(now.0.saturating_sub(millis(settings.log_retention)), settings.log_max_bytes).await?;
 
+        self.shared.mirror.prune().await?;
+
         let settled = Timestamp(now.0.saturating_sub(millis(ARCHIVE_GRACE)));
         let kept: BTreeSet<String> = parts.store.archive_keys().await?.into_iter().collect();
         parts.blobs.sweep(&settings.archive_prefix, settled, |key| kept.contains(key)).await?;
@@ -50,11 +52,10 @@ impl Garbage {
             return Ok(false);
         };
         let parts = &self.shared.parts;
-        let entries = self.shared.catalogue.read().await?;
-        let replicas = parts.store.replicas(None).await?;
-        let is_settled = replicas
-            .iter()
-            .all(|replica| replica.stopping_since.is_none() && entries.contains_key(&replica.deployment_id));
+        let view = self.shared.mirror.look().await?;
+        let is_settled = view
+            .all_replicas()
+            .all(|replica| replica.stopping_since.is_none() && view.entries.contains_key(&replica.deployment_id));
         if !is_settled {
             return Ok(false);
         }
@@ -62,7 +63,7 @@ impl Garbage {
             Build::Succeeded { artifact, .. } => Some(Artifact(artifact.clone())),
             Build::Pending { .. } | Build::Failed { .. } | Build::Stopped { .. } => None,
         };
-        let keep = entries.values().filter_map(|entry| artifact(&entry.deployment.lifecycle.build)).collect();
+        let keep = view.entries.values().filter_map(|entry| artifact(&entry.deployment.lifecycle.build)).collect();
         parts.backend.collect_garbage(&keep).await?;
         Ok(true)
     }

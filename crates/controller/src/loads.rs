@@ -40,7 +40,12 @@ pub(crate) fn sum(one: autoscale::Load, other: autoscale::Load) -> autoscale::Lo
 
 /// Whether requests are under way anywhere: then loads change without anybody ringing.
 pub(crate) fn any(loads: &HashMap<DeploymentId, Load>) -> bool {
-    loads.values().any(|load| load.in_flight > 0 || load.queued > 0)
+    loads.values().any(|load| !is_idle(load))
+}
+
+/// Whether nothing is under way.
+pub(crate) fn is_idle(load: &Load) -> bool {
+    load.in_flight == 0 && load.queued == 0
 }
 
 #[cfg(test)]

@@ -51,22 +51,21 @@ impl Task for Observe {
         let parts = self.shared.parts.clone();
         // In this order: a replica that is ordered and started in between is in the store, not an orphan.
         let listed = parts.backend.list().await?;
-        let rows = parts.store.replicas(None).await?;
-        let rows: HashMap<&ReplicaId, &Replica> = rows.iter().map(|row| (&row.id, row)).collect();
+        let view = self.shared.mirror.look().await?;
         for observed in &listed {
-            match rows.get(&observed.replica_id) {
+            match view.replica(&observed.replica_id) {
                 Some(row) => self.note(now, row, &observed.status).await?,
                 None => self.end_orphan(observed).await,
             }
         }
         let observation: Observation =
             listed.iter().map(|observed| (observed.replica_id.clone(), observed.into())).collect();
-        for row in rows.values() {
+        for row in view.all_replicas() {
             if let (false, Some(status)) = (observation.contains_key(&row.id), &row.status) {
                 self.note(now, row, &vanished(status)).await?;
             }
         }
-        self.unread.retain(|id, _| rows.contains_key(id));
+        self.unread.retain(|id, _| view.replica(id).is_some());
         let retry_at = self.unread.values().any(|since| since.elapsed() < PATIENCE).then(|| now.plus(RETRY_MS));
         self.tell(observation);
         Ok(Next::IDLE.by(retry_at))
@@ -107,7 +106,10 @@ impl Observe {
     /// Stores the last that a replica has written, and how it ended; the latter also when the former cannot be had.
     async fn tell_story(&self, now: Timestamp, row: &Replica, exit: &Exit) -> Result<(), Error> {
         let parts = &self.shared.parts;
-        let last_lines = catch_up(&parts.store, parts.backend.as_ref(), &row.id, row.log_cursor).await;
+        let last_lines = match parts.store.log_cursor(&row.id).await? {
+            Some(cursor) => catch_up(&parts.store, parts.backend.as_ref(), &row.id, cursor).await,
+            None => Ok(()),
+        };
         self.tell_end(now, row, exit).await?;
         last_lines
     }

@@ -2,7 +2,7 @@
 //! no request can reach any more, and clears away what is gone.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     sync::Arc,
 };
 
@@ -24,8 +24,8 @@ use store::domain::{Promotion, Replica};
 use crate::{
     Error,
     capacity::{Reserved, admit, amount, is_side},
-    catalogue::Entry,
     driver::chain,
+    mirror::{Entries, Entry, View},
     publish::is_listed,
     settings::millis,
     shared::{Observation, Shared, line, record},
@@ -36,8 +36,6 @@ const STARTS_AT_ONCE: usize = 8;
 /// What a deployment hears whose secrets were sealed with another key than this server's.
 const FOREIGN_SECRETS: &str = "the server's secret key does not fit the stored secrets that this model declares: restore the file \
                                server-secret from a backup and start the server again, or delete the secrets and set them anew";
-
-type Entries = BTreeMap<DeploymentId, Arc<Entry>>;
 
 /// Carries orders out.
 pub(crate) struct Orders {
@@ -54,6 +52,7 @@ pub(crate) struct Orders {
 
 /// A replica to start, and what it is a copy of.
 struct Order {
+    ordered_at: Timestamp,
     replica: ReplicaId,
     environment: Option<String>,
     entry: Arc<Entry>,
@@ -71,37 +70,25 @@ impl Orders {
     }
 
     /// Makes what is stored of replicas true.
-    pub async fn carry_out(
-        &mut self,
-        now: Timestamp,
-        rows: Vec<Replica>,
-        entries: &Entries,
-        observation: &Observation,
-    ) -> Result<(), Error> {
-        self.told_to_stop.retain(|id, _| rows.iter().any(|row| row.id == *id));
-        self.started.retain(|id| rows.iter().any(|row| row.id == *id));
-        let orders = self.settle(now, &rows, entries, observation).await?;
-        self.remember_amounts(&rows, entries);
+    pub async fn carry_out(&mut self, now: Timestamp, view: &View, observation: &Observation) -> Result<(), Error> {
+        self.told_to_stop.retain(|id, _| view.replica(id).is_some());
+        self.started.retain(|id| view.replica(id).is_some());
+        let orders = self.settle(now, view, observation).await?;
+        self.remember_amounts(view);
         let fitting = match self.shared.settings.capacity == Capacity::default() {
             true => orders,
-            false => self.admit(now, orders, &rows, entries, observation).await?,
+            false => self.admit(now, orders, view, observation).await?,
         };
         self.start(now, fitting).await
     }
 
     /// Clears rows of replicas that are gone, tells replicas to stop, and says which ones are ordered and not started.
-    async fn settle(
-        &mut self,
-        now: Timestamp,
-        rows: &[Replica],
-        entries: &Entries,
-        observation: &Observation,
-    ) -> Result<Vec<Order>, Error> {
+    async fn settle(&mut self, now: Timestamp, view: &View, observation: &Observation) -> Result<Vec<Order>, Error> {
         let store = self.shared.parts.store.clone();
         let published = self.shared.published();
         let mut orders = Vec::new();
-        for row in rows {
-            let entry = entries.get(&row.deployment_id);
+        for row in view.all_replicas() {
+            let entry = view.entries.get(&row.deployment_id);
             let is_unseen = is_unseen(row, observation);
             let is_unwanted = entry.is_none() || row.stopping_since.is_some();
             match (entry, is_unwanted) {
@@ -112,11 +99,13 @@ impl Orders {
                 (_, true) => {}
                 (Some(entry), false) if is_unseen => {
                     let (replica, environment) = (row.id.clone(), row.environment.clone());
-                    orders.push(Order { replica, environment, entry: entry.clone() });
+                    orders.push(Order { ordered_at: row.created_at, replica, environment, entry: entry.clone() });
                 }
                 (Some(_) | None, false) => {}
             }
         }
+        // First come, first served.
+        orders.sort_by(|one, other| (one.ordered_at, &one.replica).cmp(&(other.ordered_at, &other.replica)));
         Ok(orders)
     }
 
@@ -130,11 +119,11 @@ impl Orders {
         }
     }
 
-    fn remember_amounts(&mut self, rows: &[Replica], entries: &Entries) {
-        self.amounts.retain(|id, _| rows.iter().any(|row| row.id == *id));
+    fn remember_amounts(&mut self, view: &View) {
+        self.amounts.retain(|id, _| view.replica(id).is_some());
         let catalogue = &self.shared.settings.instance_types;
-        for row in rows {
-            if let Some(entry) = entries.get(&row.deployment_id).filter(|_| !self.amounts.contains_key(&row.id)) {
+        for row in view.all_replicas() {
+            if let Some(entry) = view.entries.get(&row.deployment_id).filter(|_| !self.amounts.contains_key(&row.id)) {
                 self.amounts.insert(row.id.clone(), amount(catalogue, &entry.deployment.instance_type));
             }
         }
@@ -145,22 +134,20 @@ impl Orders {
         &mut self,
         now: Timestamp,
         orders: Vec<Order>,
-        rows: &[Replica],
-        entries: &Entries,
+        view: &View,
         observation: &Observation,
     ) -> Result<Vec<Order>, Error> {
         let (begun, orders): (Vec<_>, Vec<_>) =
             orders.into_iter().partition(|order| self.started.contains(&order.replica));
         // Those that drain included.
         let has_begun = |row: &Replica| self.started.contains(&row.id) || !is_unseen(row, observation);
-        let live: Vec<&Replica> = rows.iter().filter(|row| has_begun(row) && !has_ended(row)).collect();
+        let live: Vec<&Replica> = view.all_replicas().filter(|row| has_begun(row) && !has_ended(row)).collect();
         let (mut fitting, waiting) = if live.iter().any(|row| !self.amounts.contains_key(&row.id)) {
             // Known only to the process before this one.
             let text = "a replica of a deleted deployment is still ending";
             (Vec::new(), orders.into_iter().map(|order| (order, text.to_owned())).collect::<Vec<_>>())
         } else {
-            let promotions = self.shared.parts.store.active_promotions().await?;
-            self.divide(orders, &live, &promotions, entries)
+            self.divide(orders, &live, &view.promotions, &view.entries)
         };
         fitting.extend(begun);
         let waiting: HashMap<DeploymentId, String> = waiting
@@ -177,8 +164,7 @@ impl Orders {
         Ok(fitting)
     }
 
-    /// Divides orders into those that fit and those that wait, with what for. Promotions have been read after the replicas: the room
-    /// that a side has given up in between is kept for the other.
+    /// Divides orders into those that fit and those that wait, with what for.
     fn divide(
         &self,
         orders: Vec<Order>,
@@ -222,7 +208,7 @@ impl Orders {
 
     /// Whether the backend has begun to run it.
     async fn start_one(&self, now: Timestamp, order: Order) -> Result<bool, Error> {
-        let Order { replica, environment, entry } = order;
+        let Order { replica, environment, entry, .. } = order;
         let parts = &self.shared.parts;
         let deployment = &entry.deployment;
         let Build::Succeeded { artifact, .. } = &deployment.lifecycle.build else {

@@ -1,7 +1,7 @@
 //! Carries promotions on. The decision is `planner::promotion`'s; here it is fed, saved and told. Replica counts and routes follow
 //! from what is saved, and what the gateways then have is seen by the next decision.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use api::{
     id::DeploymentId,
@@ -11,16 +11,17 @@ use planner::{
     Timestamp, autoscale, lifecycle,
     promotion::{self, Cleanup, Ending, Memory, Room, Seen, Side, Status},
 };
-use store::domain::{Environment, Promotion, Replica};
+use store::domain::{Promotion, Replica};
 
 use crate::{
     Error,
-    catalogue::Entry,
     deployments::LOAD_ROUND,
     driver::{Next, Task},
     facts,
     holds::is_into,
-    loads, pushes,
+    loads,
+    mirror::{Entry, View},
+    pushes,
     settings::millis,
     shared::{Shared, line, record},
     splits::share_in,
@@ -42,45 +43,32 @@ struct Remembered {
 
 /// All that is looked at in one pass.
 pub(crate) struct World {
-    pub replicas: HashMap<DeploymentId, Vec<Replica>>,
-    pub entries: BTreeMap<DeploymentId, std::sync::Arc<Entry>>,
-    pub promotions: Vec<Promotion>,
-    pub environments: Vec<Environment>,
+    pub view: View,
     pub loads: HashMap<DeploymentId, Load>,
 }
 
 impl World {
     /// None when nothing is under way, and nothing waits to be.
     async fn read(shared: &Shared) -> Result<Option<Self>, Error> {
-        let store = &shared.parts.store;
-        let entries = shared.catalogue.read().await?;
-        // Before environments: a promotion that ends in between is not mistaken for one into an environment that it has changed.
-        let promotions = store.active_promotions().await?;
-        if promotions.is_empty() && entries.values().all(|entry| entry.deployment.target_environment.is_none()) {
-            return Ok(None);
-        }
-        Ok(Some(Self {
-            entries,
-            promotions,
-            environments: store.environments(None).await?,
-            replicas: facts::by_deployment(store.replicas(None).await?),
-            loads: shared.parts.gateways.loads(),
-        }))
+        let view = shared.mirror.look().await?;
+        let waits = |entry: &Entry| entry.deployment.target_environment.is_some();
+        let is_any = !view.promotions.is_empty() || view.entries.values().any(|entry| waits(entry));
+        Ok(is_any.then(|| Self { view, loads: shared.parts.gateways.loads() }))
     }
 
     /// A deployment as a side of a promotion; none when it is gone.
     pub fn side(&self, id: &DeploymentId) -> Option<Side<'_>> {
-        let deployment = &self.entries.get(id)?.deployment;
+        let deployment = &self.view.entries.get(id)?.deployment;
         let observed = lifecycle::Observed::of(&facts::for_planner(self.replicas_of(id)));
         Some(Side::of(&deployment.lifecycle, &observed, deployment.target_replicas, &deployment.replica_memory))
     }
 
     pub fn replicas_of(&self, id: &DeploymentId) -> &[Replica] {
-        self.replicas.get(id).map_or(&[][..], Vec::as_slice)
+        self.view.replicas_of(id)
     }
 
     fn demand(&self, id: &DeploymentId, last: &Load, load: &Load) -> autoscale::Load {
-        let entry = self.entries.get(id);
+        let entry = self.view.entries.get(id);
         entry.map_or_else(autoscale::Load::default, |entry| {
             loads::demand(last, load, &entry.deployment, self.replicas_of(id))
         })
@@ -105,13 +93,13 @@ impl Task for Promotions {
             self.memories.clear();
             return Ok(Next::IDLE);
         };
-        self.memories.retain(|id, _| world.promotions.iter().any(|promotion| promotion.id == *id));
+        self.memories.retain(|id, _| world.view.promotions.iter().any(|promotion| promotion.id == *id));
         let mut next = Next::IDLE;
-        for promotion in &world.promotions {
+        for promotion in world.view.promotions.iter() {
             next = next.by(self.go_on(now, promotion, &world).await?);
         }
         pushes::take_up(&self.shared, now, &world).await?;
-        if !world.promotions.is_empty() && loads::any(&world.loads) {
+        if !world.view.promotions.is_empty() && loads::any(&world.loads) {
             next = next.by(Some(now.plus(millis(LOAD_ROUND))));
         }
         Ok(next)
@@ -126,7 +114,7 @@ impl Promotions {
         promotion: &Promotion,
         world: &World,
     ) -> Result<Option<Timestamp>, Error> {
-        let environment = world.environments.iter().find(|environment| is_into(promotion, environment));
+        let environment = world.view.environments.iter().find(|environment| is_into(promotion, environment));
         let (Some(environment), Some(candidate)) = (environment, world.side(&promotion.candidate)) else {
             // Deleted in this moment, and the promotion with it; the next pass sees that.
             return Ok(None);

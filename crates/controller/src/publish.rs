@@ -1,20 +1,20 @@
 //! Publishes the route table whenever what it depends on has changed. What stands in it is decided by `routes`.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use api::{
-    id::{DeploymentId, ReplicaId},
+    id::ReplicaId,
     internal::{replica::Phase, routes::Endpoint},
 };
 use planner::{Timestamp, lifecycle};
-use store::{ModelFilter, domain::Replica};
+use store::domain::Replica;
 
 use crate::{
     Error,
-    catalogue::Entry,
     driver::{Next, Task},
     facts,
     holds::Holds,
+    mirror::{Entry, View},
     routes::{self, Deployed, Picture},
     shared::{Observation, Published, Shared},
     template,
@@ -33,24 +33,16 @@ impl Task for Publish {
         let Some(observation) = self.shared.observed() else {
             return Ok(Next::IDLE);
         };
-        let store = &self.shared.parts.store;
-        // Promotions before environments: one that ends in between has given its traffic over already, whichever way it ended.
-        let promotions = store.active_promotions().await?;
-        let models = store.models(&ModelFilter::default()).await?;
-        let environments = store.environments(None).await?;
-        let keys = store.keys().await?;
-        let entries = self.shared.catalogue.read().await?;
-        let replicas = facts::by_deployment(store.replicas(None).await?);
-
-        let holds = Holds::new(&promotions, &environments);
+        let view = self.shared.mirror.look().await?;
+        let holds = Holds::new(&view.promotions, &view.environments);
         let deployed: Vec<Deployed<'_>> =
-            entries.values().map(|entry| self.deployed(entry, &holds, &replicas, &observation)).collect();
+            view.entries.values().map(|entry| self.deployed(entry, &holds, &view, &observation)).collect();
         let picture = Picture {
-            models: &models,
-            environments: &environments,
-            promotions: &promotions,
+            models: &view.models,
+            environments: &view.environments,
+            promotions: &view.promotions,
             deployments: &deployed,
-            keys: &keys,
+            keys: &view.keys,
         };
         let published = self.shared.published();
         let Some(table) = routes::table(&picture, published.as_ref().map(|published| &published.table)) else {
@@ -72,11 +64,11 @@ impl Publish {
         &self,
         entry: &'a Entry,
         holds: &Holds<'_>,
-        replicas: &HashMap<DeploymentId, Vec<Replica>>,
+        view: &View,
         observation: &Observation,
     ) -> Deployed<'a> {
         let deployment = &entry.deployment;
-        let replicas = replicas.get(&deployment.id).map_or(&[][..], Vec::as_slice);
+        let replicas = view.replicas_of(&deployment.id);
         let counts = lifecycle::Observed::of(&facts::for_planner(replicas));
         let endpoint = |replica: &Replica| -> Option<Endpoint> {
             let seen = observation.get(&replica.id)?;

@@ -34,7 +34,7 @@ enum Step<'a> {
 
 /// Takes up what waits.
 pub(crate) async fn take_up(shared: &Shared, now: Timestamp, world: &World) -> Result<(), Error> {
-    for environment in &world.environments {
+    for environment in world.view.environments.iter() {
         let done = match step(environment, world) {
             None => Ok(()),
             Some(Step::Begin { deployment, environment, give_way }) => {
@@ -59,17 +59,18 @@ fn step<'a>(environment: &'a Environment, world: &'a World) -> Option<Step<'a>> 
             && deployment.target_environment.as_ref() == Some(&environment.name)
             && deployment.kind == DeploymentKind::Published
     };
-    let mut meant: Vec<&Deployment> = world.entries.values().map(|entry| &entry.deployment).filter(is_meant).collect();
+    let mut meant: Vec<&Deployment> =
+        world.view.entries.values().map(|entry| &entry.deployment).filter(is_meant).collect();
     meant.sort_by_key(|deployment| (deployment.created_at, &deployment.id));
     let newest = *meant.iter().rfind(|deployment| can_come(deployment))?;
-    match world.promotions.iter().find(|promotion| is_into(promotion, environment)) {
+    match world.view.promotions.iter().find(|promotion| is_into(promotion, environment)) {
         None => {
             let older = meant.into_iter().take_while(|deployment| deployment.id != newest.id);
             let give_way = older.map(|deployment| &deployment.id).collect();
             Some(Step::Begin { deployment: newest, environment, give_way })
         }
         Some(promotion) => {
-            let older = world.entries.get(&promotion.candidate).map(|entry| entry.deployment.created_at);
+            let older = world.view.entries.get(&promotion.candidate).map(|entry| entry.deployment.created_at);
             let is_older = older.is_some_and(|older| older < newest.created_at);
             let is_replaceable = promotion.origin == Origin::Push && matches!(promotion.state.phase, Phase::Releasing);
             (is_older && is_replaceable).then_some(Step::Supersede { promotion, by: newest })
@@ -144,10 +145,10 @@ fn room(
     let catalogue = &shared.settings.instance_types;
     let used = |id: &DeploymentId| {
         let alive = world.replicas_of(id).iter().filter(|replica| !has_ended(replica)).count();
-        let each = world.entries.get(id).map(|entry| amount(catalogue, &entry.deployment.instance_type));
+        let each = world.view.entries.get(id).map(|entry| amount(catalogue, &entry.deployment.instance_type));
         each.unwrap_or_default().times(u32::try_from(alive).unwrap_or(u32::MAX))
     };
-    let by_all = world.replicas.keys().fold(Amount::default(), |sum, id| sum.plus(&used(id)));
+    let by_all = world.view.replicas.keys().fold(Amount::default(), |sum, id| sum.plus(&used(id)));
     let by_previous = environment.current.as_ref().map(used).unwrap_or_default();
     let each = amount(catalogue, &deployment.instance_type);
     let has = world.replicas_of(&deployment.id).iter().filter(|replica| !has_ended(replica)).count();

@@ -18,7 +18,7 @@ use planner::Timestamp;
 use store::domain::{Component, LogRecord};
 use tokio::sync::{RwLock, watch};
 
-use crate::{Parts, Settings, catalogue::Catalogue, driver::Bell};
+use crate::{Parts, Settings, driver::Bell, mirror::Mirror};
 
 /// Everything the backend owns, as it was when it was last asked.
 pub(crate) type Observation = HashMap<ReplicaId, Seen>;
@@ -49,7 +49,7 @@ pub(crate) struct Published {
 pub(crate) struct Shared {
     pub parts: Parts,
     pub settings: Arc<Settings>,
-    pub catalogue: Arc<Catalogue>,
+    pub mirror: Arc<Mirror>,
     pub bells: Bells,
     /// None until the backend has answered once and everything it owns has been stored.
     pub observation: watch::Sender<Option<Arc<Observation>>>,
@@ -74,7 +74,7 @@ pub(crate) struct Bells {
 impl Shared {
     pub fn new(parts: Parts, settings: Settings) -> Self {
         Self {
-            catalogue: Arc::new(Catalogue::new(parts.store.clone())),
+            mirror: Arc::new(Mirror::new(parts.store.clone())),
             parts,
             settings: Arc::new(settings),
             bells: Bells::default(),

@@ -41,24 +41,18 @@ impl Task for Tell {
         let Some(observation) = self.shared.observed() else {
             return Ok(Next::IDLE);
         };
-        let store = &self.shared.parts.store;
-        // Promotions before environments: one that ends in between is seen as under way, never as if it had not been.
-        let promotions = store.active_promotions().await?;
-        let environments = store.environments(None).await?;
-        let entries = self.shared.catalogue.read().await?;
-        let replicas = store.replicas(None).await?;
-
-        let belonging = Belonging::new(&promotions, &environments);
+        let view = self.shared.mirror.look().await?;
+        let belonging = Belonging::new(&view.promotions, &view.environments);
         let listens = |replica: &Replica| {
             let seen = observation.get(&replica.id).map(|seen| &seen.phase);
             replica.stopping_since.is_none() && seen.is_some_and(|phase| !matches!(phase, Phase::Exited(_)))
         };
         let mut due: Vec<(ReplicaId, Option<String>)> = Vec::new();
-        for replica in replicas.into_iter().filter(listens) {
-            let Some(entry) = entries.get(&replica.deployment_id) else { continue };
+        for replica in view.all_replicas().filter(|replica| listens(replica)) {
+            let Some(entry) = view.entries.get(&replica.deployment_id) else { continue };
             let environment = belonging.of(&entry.deployment);
             if environment != replica.environment.as_deref() {
-                due.push((replica.id, environment.map(str::to_owned)));
+                due.push((replica.id.clone(), environment.map(str::to_owned)));
             }
         }
         let shared = &self.shared;

@@ -96,12 +96,6 @@ impl Store {
         rows.iter().map(deployment).collect()
     }
 
-    /// The ids and generations of every deployment: enough to know which ones to read again.
-    pub async fn deployment_generations(&self) -> Result<Vec<(DeploymentId, u64)>, Error> {
-        let rows = sqlx::query("SELECT id, generation FROM deployments").fetch_all(self.readers()).await?;
-        rows.iter().map(|row| Ok((row.id("id")?, row.number("generation")?))).collect()
-    }
-
     /// Saves a deployment read before; `Conflict` when it has changed or gone since, `NameTaken` when its new name is taken.
     /// On success `generation` has grown. Id, model, kind and what was pushed stay as they were.
     pub async fn save_deployment(&self, deployment: &mut Deployment, audit: Option<&AuditEvent>) -> Result<(), Error> {
