@@ -112,7 +112,7 @@ fn shown(plan: &PromotionPlan, model: &Model, previous: Option<&str>) -> String 
     say("instances", instance_type_name.clone());
     match previous {
         Some(previous) => {
-            say("previous", format!("{previous}, {}", fate(plan.cleanup_strategy)));
+            say("previous", format!("{previous}, {}", fate(plan)));
             say("traffic", manner(plan.mode).to_owned());
         }
         None => say("previous", "none, so that all traffic is the candidate's at once".to_owned()),
@@ -153,8 +153,11 @@ fn manner(mode: PromotionMode) -> &'static str {
     }
 }
 
-fn fate(cleanup: PromotionCleanupStrategy) -> &'static str {
-    match cleanup {
+fn fate(plan: &PromotionPlan) -> &'static str {
+    match plan.cleanup_strategy {
+        PromotionCleanupStrategy::Keep if plan.in_place_reason.is_some() => {
+            "which is scaled to zero although it would be kept: there is no room for both"
+        }
         PromotionCleanupStrategy::Keep => "which keeps running",
         PromotionCleanupStrategy::ScaleToZero => "which is scaled to zero afterwards",
         PromotionCleanupStrategy::Deactivate => "which is deactivated afterwards",

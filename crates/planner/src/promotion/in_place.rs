@@ -1,5 +1,6 @@
 //! No room for both sides: the previous deployment ends before the candidate starts, and requests wait in the gateways meanwhile.
-//! What holds each side back is whether the other still holds something, so there is nothing to remember.
+//! What holds each side back is whether the other still holds something, so there is nothing to remember. Replicas of the candidate
+//! that run already have their room and keep it.
 
 use super::{
     Ending, Phase, State, Targets, Why,
@@ -12,16 +13,17 @@ use super::{
 pub(super) fn targets(turn: &Turn<'_>, state: &State, candidate_percent: u8) -> Targets {
     let nothing = exactly(0);
     let all = exactly(state.total.max(1));
-    let after = |alive: u32| if alive == 0 { all } else { nothing };
     let previous_alive = turn.seen.previous.map_or(0, |previous| previous.alive);
+    let side = &turn.seen.candidate;
+    let running = exactly(side.alive.min(side.wanted).min(all.max));
     let (candidate, previous) = match &state.phase {
-        Phase::Restoring { .. } => (nothing, Some(after(turn.seen.candidate.alive))),
+        Phase::Restoring { .. } => (nothing, Some(if turn.seen.candidate.alive == 0 { all } else { nothing })),
         Phase::Returning { .. } | Phase::Ended { ending: Ending::Failed { .. } | Ending::Canceled { .. }, .. } => {
             (nothing, None)
         }
         _ if !turn.seen.candidate.is_built => (nothing, None),
         Phase::Ended { ending: Ending::Succeeded, .. } => (all, Some(nothing)),
-        _ => (after(previous_alive), Some(nothing)),
+        _ => (if previous_alive == 0 { all } else { running }, Some(nothing)),
     };
     Targets { candidate, previous, candidate_percent }
 }

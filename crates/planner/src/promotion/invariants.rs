@@ -174,9 +174,9 @@ fn one_after_the_other(case: &Case<'_>) -> bool {
     let Some(previous) = case.seen.previous.filter(|_| case.turn().is_in_place()) else {
         return true;
     };
-    let starts = |hold: Option<super::Hold>| hold.is_some_and(|hold| hold.max > 0);
-    let candidate_waits = !starts(Some(targets.candidate)) || previous.alive == 0;
-    let previous_waits = !starts(targets.previous) || case.seen.candidate.alive == 0;
+    let candidate = &case.seen.candidate;
+    let candidate_waits = targets.candidate.max <= candidate.alive || previous.alive == 0;
+    let previous_waits = targets.previous.is_none_or(|hold| hold.max == 0) || candidate.alive == 0;
     candidate_waits && previous_waits || matches!(case.after().phase, Phase::Ended { .. })
 }
 
