@@ -11,7 +11,9 @@ use store::domain::{AuditEvent, Environment, Model, PRODUCTION, Promotion};
 use super::{
     Caller, ControlPlane, Error, audit, autoscaling,
     deployments::{self, SettingsChange, Target},
-    environment_groups, models, names, promotion_settings, promotions,
+    environment_groups,
+    error::persistently,
+    models, names, promotion_settings, promotions,
 };
 
 /// An environment with what it serves.
@@ -93,6 +95,16 @@ pub async fn update(
     name: &str,
     update: Update,
 ) -> Result<(View, SettingsChange), Error> {
+    persistently(|| try_update(control_plane, caller, model, name, update.clone())).await
+}
+
+async fn try_update(
+    control_plane: &ControlPlane,
+    caller: &Caller,
+    model: &ModelId,
+    name: &str,
+    update: Update,
+) -> Result<(View, SettingsChange), Error> {
     let (model, before) = find_to_change(control_plane, caller, model, name).await?;
     let promotion = promotion_settings::apply(promotion_settings::read(&before.promotion_settings)?, update.promotion)?;
     let mut environment = Environment {
@@ -133,7 +145,8 @@ pub async fn delete(control_plane: &ControlPlane, caller: &Caller, model: &Model
     }
     let now = control_plane.now();
     let event = event(caller, now, "ENVIRONMENT_DELETED", (&model, &environment), json!({}));
-    Ok(control_plane.store().delete_environment(&model.id, &environment.name, now, Some(&event)).await?)
+    let (store, id, name, event) = (control_plane.store(), &model.id, &environment.name, &event);
+    persistently(|| async move { Ok(store.delete_environment(id, name, now, Some(event)).await?) }).await
 }
 
 /// Wants what the environment serves to run.

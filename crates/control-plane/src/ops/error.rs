@@ -34,6 +34,23 @@ pub enum Error {
     },
 }
 
+/// How often a change is tried that others are faster with.
+const TRIES: usize = 16;
+
+/// Makes a change that may lose a race with others', such as the end of a promotion: it is tried again on what is there then.
+pub(super) async fn persistently<T, F>(change: impl Fn() -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    for _ in 1..TRIES {
+        match change().await {
+            Err(Error::Busy) => {}
+            done => return done,
+        }
+    }
+    change().await
+}
+
 impl Error {
     /// There is no such thing.
     pub(super) fn not_found(kind: &'static str, id: impl std::fmt::Display) -> Self {

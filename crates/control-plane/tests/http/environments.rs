@@ -191,3 +191,24 @@ async fn activation_of_an_environment_is_that_of_what_it_serves() {
     app.post(&format!("{production}/activate"), json!({})).await.ok();
     assert_ne!(app.get(&one.path("")).await.ok()["status"], "DEACTIVATING");
 }
+
+#[tokio::test]
+async fn settings_are_changed_in_the_very_moment_in_which_others_change_the_environment() {
+    let app = TestApp::start().await;
+    let one = app.push_model("iris").await;
+    app.make_active(&one).await;
+    let path = one.model_path("/environments/production");
+    let model = one.model.parse().unwrap();
+    // The end of a promotion saves the environment too.
+    let others = async || {
+        for _ in 0..5 {
+            let mut production = app.store.environment(&model, "production").await.unwrap();
+            app.store.save_environment(&mut production, None).await.ok();
+        }
+    };
+    for max_replica in 2..12 {
+        let change = json!({ "autoscaling_settings": { "max_replica": max_replica } });
+        let (answer, ()) = tokio::join!(app.patch(&path, change), others());
+        assert_eq!(answer.ok()["environment"]["autoscaling_settings"]["max_replica"], max_replica);
+    }
+}

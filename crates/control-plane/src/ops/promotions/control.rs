@@ -5,10 +5,7 @@ use planner::promotion::{Command, Mode};
 use serde_json::{Value, json};
 use store::domain::{AuditEvent, Model, Promotion};
 
-use crate::ops::{Caller, ControlPlane, Error, audit, environments};
-
-/// How often a command is tried on a promotion that others keep changing.
-const TRIES: usize = 16;
+use crate::ops::{Caller, ControlPlane, Error, audit, environments, error::persistently};
 
 /// How a promotion is given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,23 +39,19 @@ pub async fn command(
     command: Command,
 ) -> Result<Promotion, Error> {
     let (model, environment) = environments::find_to_change(control_plane, caller, model, environment).await?;
-    let store = control_plane.store();
-    for _ in 0..TRIES {
+    let (store, model, environment) = (control_plane.store(), &model, &environment);
+    persistently(|| async move {
         let active = store.active_promotion(&model.id, &environment.name).await?;
         let active = active.filter(|one| one.state.ending().is_none());
         let promotion = active
             .ok_or_else(|| Error::Invalid(format!("Environment {} has no in progress promotion.", environment.name)))?;
-        if !is_needed(&promotion, command)? {
-            return Ok(promotion);
+        if is_needed(&promotion, command)? {
+            let event = event(control_plane, caller, model, &promotion, command).await?;
+            store.command_promotion(promotion.id, command, Some(&event)).await?;
         }
-        let event = event(control_plane, caller, &model, &promotion, command).await?;
-        match store.command_promotion(promotion.id, command, Some(&event)).await {
-            Ok(()) => return Ok(promotion),
-            Err(store::Error::Conflict { .. }) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Err(Error::Busy)
+        Ok(promotion)
+    })
+    .await
 }
 
 /// Whether a command is to be recorded, given what the promotion is at and what has been asked of it before. Refuses what makes no
