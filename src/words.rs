@@ -29,6 +29,18 @@ pub fn seconds(duration: Duration) -> String {
     }
 }
 
+/// The longest text that fits into a column.
+const SHORT_CHARS: usize = 100;
+
+/// The first line of a text, cut where it is long.
+pub fn short(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    match line.char_indices().nth(SHORT_CHARS) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_owned(),
+    }
+}
+
 /// The name that the wire contract gives a value without data, such as a status.
 pub fn name<T: Serialize>(value: &T) -> String {
     match serde_json::to_value(value) {
@@ -48,6 +60,12 @@ mod tests {
         assert_eq!(age(now, "2026-01-02T03:00:05Z"), "4m");
         assert_eq!(age(now, "2025-12-30T03:00:05Z"), "3d");
         assert_eq!(age(now, "2027-01-01T00:00:00Z"), "0s", "clocks differ");
+    }
+
+    #[test]
+    fn a_text_in_a_column_is_one_line_that_is_not_long() {
+        assert_eq!(short("`load` raised\nTraceback"), "`load` raised");
+        assert_eq!(short(&"ü".repeat(101)), format!("{}…", "ü".repeat(100)));
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub async fn run(args: Args, context: &Context) -> Result {
 }
 
 /// The headings of [`rows`].
-pub const HEADINGS: &[&str] = &["name", "id", "status", "environment", "replicas", "age"];
+pub const HEADINGS: &[&str] = &["name", "id", "status", "environment", "replicas", "age", "why"];
 
 /// One row for each deployment.
 pub fn rows(deployments: &[Deployment]) -> Vec<Vec<String>> {
@@ -42,6 +42,7 @@ pub fn rows(deployments: &[Deployment]) -> Vec<Vec<String>> {
             place(deployment),
             deployment.active_replica_count.to_string(),
             age(now, &deployment.created_at),
+            deployment.status_reason.as_deref().map_or_else(|| "-".to_owned(), words::short),
         ]
     };
     deployments.iter().map(row).collect()

@@ -1,8 +1,13 @@
 //! `greenroom environments list|create|set|delete`.
 
-use api::v1::environments::{
-    CreateEnvironmentRequest, Environment, EnvironmentTombstone, Environments, UpdateEnvironmentRequest,
-    UpdateEnvironmentResponse,
+use std::time::Duration;
+
+use api::v1::{
+    environments::{
+        CreateEnvironmentRequest, Environment, EnvironmentTombstone, Environments, UpdateEnvironmentRequest,
+        UpdateEnvironmentResponse,
+    },
+    promotion::{PromotionCleanupStrategy, PromotionSettings},
 };
 
 use super::{Context, settings::Settings, target};
@@ -102,7 +107,7 @@ pub async fn run(args: Args, context: &Context) -> Result {
 }
 
 /// The headings of [`rows`].
-pub const HEADINGS: &[&str] = &["environment", "serves", "status", "replicas", "min", "max"];
+pub const HEADINGS: &[&str] = &["environment", "serves", "status", "replicas", "min", "max", "promotions", "candidate"];
 
 /// One row for each environment.
 pub fn rows(environments: &[Environment]) -> Vec<Vec<String>> {
@@ -115,7 +120,62 @@ pub fn rows(environments: &[Environment]) -> Vec<Vec<String>> {
             current.map_or_else(|| "-".to_owned(), |deployment| deployment.active_replica_count.to_string()),
             environment.autoscaling_settings.min_replica.to_string(),
             environment.autoscaling_settings.max_replica.to_string(),
+            manner(&environment.promotion_settings),
+            candidate(environment),
         ]
     };
     environments.iter().map(row).collect()
+}
+
+/// How promotions go, in the words of the flags that set it.
+fn manner(settings: &PromotionSettings) -> String {
+    let ramp_up_s = settings.ramp_up_duration_seconds.unwrap_or_default();
+    let steps = settings.rolling_deploy_config.clone().unwrap_or_default();
+    let mut words = match (settings.rolling_deploy, settings.ramp_up_while_promoting) {
+        (Some(true), _) if steps.max_unavailable_percent > 0 => {
+            format!("rolling, max-unavailable {} %", steps.max_unavailable_percent)
+        }
+        (Some(true), _) => format!("rolling, max-surge {} %", steps.max_surge_percent),
+        (_, Some(true)) => format!("canary, {}", words::seconds(Duration::from_secs(ramp_up_s.into()))),
+        _ => "immediate".to_owned(),
+    };
+    words.push_str(match settings.promotion_cleanup_strategy {
+        Some(PromotionCleanupStrategy::Keep) => ", keep",
+        Some(PromotionCleanupStrategy::Deactivate) => ", deactivate",
+        Some(PromotionCleanupStrategy::ScaleToZero) | None => "",
+    });
+    words.push_str(if settings.redeploy_on_promotion == Some(true) { ", redeploy" } else { "" });
+    words
+}
+
+/// What is being promoted, and how far it is.
+fn candidate(environment: &Environment) -> String {
+    match (&environment.candidate_deployment, &environment.in_progress_promotion) {
+        (Some(candidate), Some(promotion)) => {
+            let percent = promotion.percent_traffic_to_new_version;
+            format!("{}, {} {percent} %", candidate.name, words::name(&promotion.status))
+        }
+        _ => "-".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use api::v1::promotion::RollingDeployConfig;
+
+    use super::*;
+
+    #[test]
+    fn the_manner_of_promotions_reads_like_the_flags() {
+        let (yes, default) = (Some(true), PromotionSettings::default);
+        assert_eq!(manner(&default()), "immediate");
+        assert_eq!(manner(&PromotionSettings { ramp_up_while_promoting: yes, ..default() }), "canary, 10 min");
+        let rolling = PromotionSettings { rolling_deploy: yes, redeploy_on_promotion: yes, ..default() };
+        assert_eq!(manner(&rolling), "rolling, max-surge 10 %, redeploy");
+        let steps = RollingDeployConfig { max_surge_percent: 0, max_unavailable_percent: 50, ..Default::default() };
+        let kept = Some(PromotionCleanupStrategy::Keep);
+        let unavailable =
+            PromotionSettings { rolling_deploy_config: Some(steps), promotion_cleanup_strategy: kept, ..rolling };
+        assert_eq!(manner(&unavailable), "rolling, max-unavailable 50 %, keep, redeploy");
+    }
 }

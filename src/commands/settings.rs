@@ -33,10 +33,10 @@ pub struct Settings {
     /// How long a canary promotion takes, from the candidate's readiness on
     #[arg(long, value_name = "DURATION", value_parser = seconds)]
     canary_duration: Option<u32>,
-    /// Rolling: so many replicas more than needed at a time
-    #[arg(long, value_name = "PERCENT", conflicts_with = "max_unavailable")]
+    /// Rolling: so many replicas more than needed at a time; 0 where there may be fewer
+    #[arg(long, value_name = "PERCENT")]
     max_surge: Option<u32>,
-    /// Rolling: so many replicas fewer than needed at a time
+    /// Rolling: so many replicas fewer than needed at a time; 0 where there may be more
     #[arg(long, value_name = "PERCENT")]
     max_unavailable: Option<u32>,
     /// Rolling: how long to watch after each step
@@ -99,7 +99,7 @@ impl Settings {
 
     /// The part about promotions, if anything is said of it.
     pub fn promotion(&self) -> Option<UpdatePromotionSettings> {
-        // Of surge and unavailable exactly one is in force, so that naming the one switches the other off.
+        // Of surge and unavailable exactly one is in force, so that naming only the one switches the other off.
         let steps = UpdateRollingDeployConfig {
             max_surge_percent: self.max_surge.or(self.max_unavailable.map(|_| 0)),
             max_unavailable_percent: self.max_unavailable.or(self.max_surge.map(|_| 0)),
@@ -155,6 +155,9 @@ mod tests {
         let unavailable = Settings { max_unavailable: Some(20), ..Default::default() }.promotion().expect("a change");
         let steps = unavailable.rolling_deploy_config.expect("steps");
         assert_eq!((steps.max_surge_percent, steps.max_unavailable_percent), (Some(0), Some(20)));
+        let both = Settings { max_surge: Some(0), max_unavailable: Some(50), ..Default::default() };
+        let steps = both.promotion().expect("a change").rolling_deploy_config.expect("steps");
+        assert_eq!((steps.max_surge_percent, steps.max_unavailable_percent), (Some(0), Some(50)));
     }
 
     #[test]

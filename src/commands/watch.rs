@@ -96,9 +96,17 @@ pub async fn until_active(
         None => watching.await,
         Some(limit) => tokio::time::timeout(limit, watching).await.unwrap_or_else(|_| {
             let message = format!("{name} is not active after {}", words::seconds(limit));
-            Err(Failure::new(Kind::TimedOut, message).hint("it goes on without us; `greenroom status` shows how it is"))
+            Err(Failure::new(Kind::TimedOut, message)
+                .hint("it goes on without us; `greenroom status` shows how it is and why"))
         }),
     }
+}
+
+/// Where a deployment stands, and why.
+fn label(deployment: &Deployment) -> String {
+    let Deployment { name, status, status_reason, .. } = deployment;
+    let why = status_reason.as_deref().map(|why| format!(", {}", words::short(why))).unwrap_or_default();
+    format!("{name}: {}{why}", words::name(status))
 }
 
 struct Watch<'a> {
@@ -115,7 +123,7 @@ impl<'a> Watch<'a> {
     fn new(client: &'a Client, printer: Printer, deployment: Deployment, tail: Tail, verbose: bool) -> Self {
         Self {
             client,
-            progress: printer.spinner(&format!("{}: {}", deployment.name, words::name(&deployment.status))),
+            progress: printer.spinner(&label(&deployment)),
             tail,
             deployment,
             last_lines: VecDeque::new(),
@@ -146,9 +154,8 @@ impl<'a> Watch<'a> {
                 }
                 Meaning::Failed => return Err(self.failure()),
                 Meaning::Stopped => {
-                    let Deployment { name, status, .. } = &self.deployment;
-                    let message = format!("{name} was stopped before it served: it is {}", words::name(status));
-                    return Err(Failure::new(Kind::Failed, message));
+                    let label = label(&self.deployment);
+                    return Err(Failure::new(Kind::Failed, format!("stopped before it served: {label}")));
                 }
             }
         }
@@ -156,11 +163,12 @@ impl<'a> Watch<'a> {
 
     async fn look(&mut self) -> Result {
         let Deployment { model_id, id, .. } = &self.deployment;
-        let before = self.deployment.status;
+        let before = label(&self.deployment);
         let deployment = self.client.get(&["v1", "models", model_id, "deployments", id]).await?;
         self.deployment = deployment;
-        if self.deployment.status != before {
-            self.progress.label(&format!("{}: {}", self.deployment.name, words::name(&self.deployment.status)));
+        let now = label(&self.deployment);
+        if now != before {
+            self.progress.label(&now);
         }
         for line in self.tail.read(self.client).await? {
             self.keep(line);

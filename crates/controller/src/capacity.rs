@@ -1,16 +1,8 @@
-//! What replicas use of the machines, and which orders still fit. Pure.
+//! Which orders still fit on the machines. Pure.
 
 use api::id::DeploymentId;
-use planner::{
-    capacity::{Amount, Capacity, Shortage, shortage},
-    placement::InstanceType,
-};
+use planner::capacity::{Amount, Capacity, Shortage, Usage, shortage};
 use store::domain::Promotion;
-
-/// What a replica on this instance type uses; nothing that counts where the catalogue does not have it any more.
-pub(crate) fn amount(catalogue: &[InstanceType], id: &str) -> Amount {
-    catalogue.iter().find(|kind| kind.id == id).map(Amount::of).unwrap_or_default()
-}
 
 /// Room of a promotion in place, whose sides give it to each other and to nobody else.
 pub(crate) struct Reserved<'a> {
@@ -22,9 +14,11 @@ pub(crate) struct Reserved<'a> {
 }
 
 impl<'a> Reserved<'a> {
-    /// The room of `promotion`, whose sides use `held` now, when `each` says what a replica of a deployment uses. It is as large as
-    /// the larger of the sides: the previous one may come back.
-    pub fn new(promotion: &'a Promotion, held: Amount, each: impl Fn(&DeploymentId) -> Amount) -> Self {
+    /// The room of `promotion`, when `each` says what a replica of a deployment uses. It is as large as the larger of the sides: the
+    /// previous one may come back.
+    pub fn new(promotion: &'a Promotion, usage: &Usage, each: impl Fn(&DeploymentId) -> Amount) -> Self {
+        let sides = std::iter::once(&promotion.candidate).chain(&promotion.previous);
+        let held = sides.fold(Amount::default(), |sum, side| sum.plus(&usage.by(side)));
         let of = |id: &DeploymentId| each(id).times(promotion.state.total.max(1));
         let candidate = of(&promotion.candidate);
         let previous = promotion.previous.as_ref().map(of).unwrap_or_default();
@@ -32,7 +26,7 @@ impl<'a> Reserved<'a> {
     }
 
     fn is_for(&self, id: &DeploymentId) -> bool {
-        is_side(self.promotion, id)
+        self.promotion.candidate == *id || self.promotion.previous.as_ref() == Some(id)
     }
 
     fn rest(&self) -> Amount {
@@ -43,11 +37,6 @@ impl<'a> Reserved<'a> {
     fn rank(&self) -> (bool, u64) {
         (self.held != Amount::default(), self.promotion.id)
     }
-}
-
-/// Whether a deployment is a side of a promotion.
-pub(crate) fn is_side(promotion: &Promotion, id: &DeploymentId) -> bool {
-    promotion.candidate == *id || promotion.previous.as_ref() == Some(id)
 }
 
 /// Divides orders into those that fit on top of `used` and of what others have reserved, first come first served, and those that
@@ -81,7 +70,11 @@ pub(crate) fn admit<T>(
 
 #[cfg(test)]
 mod tests {
-    use planner::promotion::Room;
+    use planner::{
+        capacity::{Claim, amount},
+        placement,
+        promotion::Room,
+    };
 
     use super::*;
     use crate::fixtures::promotion;
@@ -105,8 +98,8 @@ mod tests {
     }
 
     /// Whether orders of one CPU of these deployments fit in two CPUs, when promotions in place from 1 to 2 and from 3 to 4 hold so
-    /// much.
-    fn fitting(held: [u64; 2], orders: Vec<u128>) -> Vec<u128> {
+    /// many.
+    fn fitting(held: [usize; 2], orders: Vec<u128>) -> Vec<u128> {
         let capacity = Capacity { millicpu: Some(2_000), ..Capacity::default() };
         let mut promotions = [promotion(2, Some(1)), promotion(4, Some(3))];
         promotions[1].id = 2;
@@ -114,22 +107,26 @@ mod tests {
             promotion.settings.room = Room::InPlace;
             promotion.state.total = 2;
         }
-        let reserved = promotions.iter().zip(held).map(|(one, held)| Reserved::new(one, cpus(held), |_| cpus(1_000)));
-        let used = cpus(held.iter().sum());
-        admit(&capacity, used, reserved.collect(), orders, |order| (id(*order), cpus(1_000))).0
+        let catalogue = placement::cpu_catalogue();
+        let each = || amount(&catalogue, "1x2");
+        let holders = promotions.iter().zip(held).flat_map(|(one, held)| std::iter::repeat_n(&one.candidate, held));
+        let claims = holders.map(|deployment| Claim { deployment, instance_type: "1x2", waits: false });
+        let usage = Usage::of(&catalogue, claims);
+        let reserved = promotions.iter().map(|one| Reserved::new(one, &usage, |_| each())).collect();
+        admit(&capacity, usage.by_all().clone(), reserved, orders, |order| (id(*order), each())).0
     }
 
     #[test]
     fn the_room_of_a_promotion_in_place_is_for_its_sides() {
-        assert_eq!(fitting([0, 2_000], vec![9, 2]), [0_u128; 0], "there is none");
-        assert_eq!(fitting([1_000, 0], vec![9, 3]), [3], "a stranger waits");
+        assert_eq!(fitting([0, 2], vec![9, 2]), [0_u128; 0], "there is none");
+        assert_eq!(fitting([1, 0], vec![9, 3]), [3], "a stranger waits");
         assert_eq!(fitting([0, 0], vec![9, 2]), [2], "either side may have it");
         assert_eq!(fitting([0, 0], vec![9, 1]), [1], "either side may have it");
     }
 
     #[test]
     fn of_two_that_are_short_of_room_the_one_that_nobody_serves_goes_on() {
-        assert_eq!(fitting([1_000, 0], vec![2, 4]), [4]);
+        assert_eq!(fitting([1, 0], vec![2, 4]), [4]);
         assert_eq!(fitting([0, 0], vec![4, 2, 2]), [2], "one begins, and then the other goes on");
     }
 }

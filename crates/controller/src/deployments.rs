@@ -25,7 +25,7 @@ use crate::{
     holds::{Holds, InForce},
     loads,
     mirror::{Entries, Entry},
-    orders::{Orders, has_ended},
+    orders::Orders,
     settings::millis,
     shared::{Shared, line, record},
 };
@@ -286,6 +286,8 @@ impl Deployments {
                         seen_at: None,
                         log_cursor: 0,
                         environment: environment.map(str::to_owned),
+                        instance_type: deployment.instance_type.clone(),
+                        waits_for: None,
                     };
                     store.add_replica(&replica).await?;
                 }
@@ -299,7 +301,7 @@ impl Deployments {
 
 /// Whether it has been seen, and not its end: one that is only ordered is nobody's survivor.
 fn is_alive(replica: &Replica) -> bool {
-    replica.status.is_some() && !has_ended(replica)
+    replica.status.is_some() && !replica.has_ended()
 }
 
 /// What a person wants to know of a change in a run.

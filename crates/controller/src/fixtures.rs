@@ -10,7 +10,7 @@ use planner::{
     promotion::{Cleanup, Hold, Mode, Room, Seen, Settings, Side, State, Targets},
     replica_set,
 };
-use store::domain::{Archive, Deployment, DeploymentKind, Environment, Model, Origin, PRODUCTION, Promotion};
+use store::domain::{Archive, Deployment, DeploymentKind, Environment, Model, Origin, PRODUCTION, Promotion, Replica};
 
 use crate::routes::Deployed;
 
@@ -46,6 +46,22 @@ pub fn deployment(n: u64, kind: DeploymentKind, target: Option<&str>) -> Deploym
         target_replicas: 0,
         replica_memory: replica_set::Memory::default(),
         generation: 1,
+    }
+}
+
+/// A replica that has just been ordered.
+pub fn replica(n: u128, of: u128) -> Replica {
+    Replica {
+        id: ReplicaId::from_entropy(n),
+        deployment_id: DeploymentId::from_entropy(of),
+        created_at: Timestamp(1),
+        stopping_since: None,
+        status: None,
+        seen_at: None,
+        log_cursor: 0,
+        environment: None,
+        instance_type: "1x2".into(),
+        waits_for: None,
     }
 }
 

@@ -54,19 +54,10 @@ mod tests {
     use store::domain::DeploymentKind;
 
     use super::*;
-    use crate::fixtures::deployment;
+    use crate::fixtures::{self, deployment};
 
     fn replica(n: u128, stopping_since: Option<Timestamp>) -> Replica {
-        Replica {
-            id: ReplicaId::from_entropy(n),
-            deployment_id: DeploymentId::from_entropy(1),
-            created_at: Timestamp(1),
-            stopping_since,
-            status: None,
-            seen_at: None,
-            log_cursor: 0,
-            environment: None,
-        }
+        Replica { stopping_since, ..fixtures::replica(n, 1) }
     }
 
     fn load(finished: u64) -> Load {

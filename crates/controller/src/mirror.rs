@@ -204,19 +204,10 @@ mod tests {
     use store::domain::DeploymentKind;
 
     use super::*;
-    use crate::fixtures::{deployment, production};
+    use crate::fixtures::{self, deployment, production};
 
     fn replica(n: u128, of: u128, created_at: u64) -> Replica {
-        Replica {
-            id: ReplicaId::from_entropy(n),
-            deployment_id: DeploymentId::from_entropy(of),
-            created_at: Timestamp(created_at),
-            stopping_since: None,
-            status: None,
-            seen_at: None,
-            log_cursor: 0,
-            environment: None,
-        }
+        Replica { created_at: Timestamp(created_at), ..fixtures::replica(n, of) }
     }
 
     fn replicas(rows: &[(u128, Option<Replica>)]) -> Delta {

@@ -15,17 +15,17 @@ use backends::{Artifact, StartError, StartReplica};
 use futures::StreamExt;
 use planner::{
     Timestamp,
-    capacity::{Amount, Capacity},
+    capacity::{Claim, Usage, amount},
     lifecycle::Build,
     promotion::Room,
 };
-use store::domain::{Promotion, Replica};
+use store::domain::Replica;
 
 use crate::{
     Error,
-    capacity::{Reserved, admit, amount, is_side},
+    capacity::{Reserved, admit},
     driver::chain,
-    mirror::{Entries, Entry, View},
+    mirror::{Entry, View},
     publish::is_listed,
     settings::millis,
     shared::{Observation, Shared, line, record},
@@ -44,10 +44,6 @@ pub(crate) struct Orders {
     told_to_stop: HashMap<ReplicaId, Timestamp>,
     /// Replicas that the backend has started, whether or not they have been seen since.
     started: HashSet<ReplicaId>,
-    /// What each replica uses, as long as its row is there: longer than its deployment, perhaps.
-    amounts: HashMap<ReplicaId, Amount>,
-    /// What orders of which deployment wait for, so that it is said once.
-    waiting: HashMap<DeploymentId, String>,
 }
 
 /// A replica to start, and what it is a copy of.
@@ -55,18 +51,14 @@ struct Order {
     ordered_at: Timestamp,
     replica: ReplicaId,
     environment: Option<String>,
+    /// What it was last found to wait for.
+    waits_for: Option<String>,
     entry: Arc<Entry>,
 }
 
 impl Orders {
     pub fn new(shared: Shared) -> Self {
-        Self {
-            shared,
-            told_to_stop: HashMap::new(),
-            started: HashSet::new(),
-            amounts: HashMap::new(),
-            waiting: HashMap::new(),
-        }
+        Self { shared, told_to_stop: HashMap::new(), started: HashSet::new() }
     }
 
     /// Makes what is stored of replicas true.
@@ -74,11 +66,7 @@ impl Orders {
         self.told_to_stop.retain(|id, _| view.replica(id).is_some());
         self.started.retain(|id| view.replica(id).is_some());
         let orders = self.settle(now, view, observation).await?;
-        self.remember_amounts(view);
-        let fitting = match self.shared.settings.capacity == Capacity::default() {
-            true => orders,
-            false => self.admit(now, orders, view, observation).await?,
-        };
+        let fitting = self.admit(now, orders, view, observation).await?;
         self.start(now, fitting).await
     }
 
@@ -92,14 +80,19 @@ impl Orders {
             let is_unseen = is_unseen(row, observation);
             let is_unwanted = entry.is_none() || row.stopping_since.is_some();
             match (entry, is_unwanted) {
-                (_, true) if has_ended(row) || is_unseen => store.delete_replica(&row.id).await?,
+                (_, true) if row.has_ended() || is_unseen => store.delete_replica(&row.id).await?,
                 (None, _) if row.stopping_since.is_none() => store.mark_replica_stopping(&row.id, now).await?,
                 (_, true) if !is_listed(published.as_deref(), &row.id) => self.tell_to_stop(now, &row.id).await,
                 // Still in the table: publishing one without it wakes this task.
                 (_, true) => {}
                 (Some(entry), false) if is_unseen => {
-                    let (replica, environment) = (row.id.clone(), row.environment.clone());
-                    orders.push(Order { ordered_at: row.created_at, replica, environment, entry: entry.clone() });
+                    orders.push(Order {
+                        ordered_at: row.created_at,
+                        replica: row.id.clone(),
+                        environment: row.environment.clone(),
+                        waits_for: row.waits_for.clone(),
+                        entry: entry.clone(),
+                    });
                 }
                 (Some(_) | None, false) => {}
             }
@@ -119,19 +112,9 @@ impl Orders {
         }
     }
 
-    fn remember_amounts(&mut self, view: &View) {
-        self.amounts.retain(|id, _| view.replica(id).is_some());
-        let catalogue = &self.shared.settings.instance_types;
-        for row in view.all_replicas() {
-            if let Some(entry) = view.entries.get(&row.deployment_id).filter(|_| !self.amounts.contains_key(&row.id)) {
-                self.amounts.insert(row.id.clone(), amount(catalogue, &entry.deployment.instance_type));
-            }
-        }
-    }
-
-    /// The orders for which there is room. The others wait, and their deployments' logs say for what.
+    /// The orders for which there is room. The others wait: their rows say for what, and so do their deployments' logs, once.
     async fn admit(
-        &mut self,
+        &self,
         now: Timestamp,
         orders: Vec<Order>,
         view: &View,
@@ -139,57 +122,55 @@ impl Orders {
     ) -> Result<Vec<Order>, Error> {
         let (begun, orders): (Vec<_>, Vec<_>) =
             orders.into_iter().partition(|order| self.started.contains(&order.replica));
-        // Those that drain included.
-        let has_begun = |row: &Replica| self.started.contains(&row.id) || !is_unseen(row, observation);
-        let live: Vec<&Replica> = view.all_replicas().filter(|row| has_begun(row) && !has_ended(row)).collect();
-        let (mut fitting, waiting) = if live.iter().any(|row| !self.amounts.contains_key(&row.id)) {
-            // Known only to the process before this one.
-            let text = "a replica of a deleted deployment is still ending";
-            (Vec::new(), orders.into_iter().map(|order| (order, text.to_owned())).collect::<Vec<_>>())
-        } else {
-            self.divide(orders, &live, &view.promotions, &view.entries)
-        };
-        fitting.extend(begun);
-        let waiting: HashMap<DeploymentId, String> = waiting
-            .into_iter()
-            .map(|(order, lacks)| (order.entry.deployment.id.clone(), format!("waiting for capacity: {lacks}")))
-            .collect();
-        for (id, text) in &waiting {
-            if self.waiting.get(id) != Some(text) {
-                let told = record(id, None, line(now, Level::Warning, text.as_str()));
-                self.shared.parts.store.append_logs(&[told]).await?;
+        if orders.is_empty() {
+            return Ok(begun);
+        }
+        let (mut fitting, waiting) = self.divide(orders, view, observation);
+        let mut news: HashMap<&DeploymentId, &str> = HashMap::new();
+        let mut waits: Vec<(ReplicaId, Option<String>)> = Vec::new();
+        for (order, text) in &waiting {
+            let id = &order.entry.deployment.id;
+            let is_said = |row: &Replica| row.waits_for.as_ref() == Some(text);
+            if !view.replicas_of(id).iter().any(is_said) {
+                news.insert(id, text);
+            }
+            if order.waits_for.as_ref() != Some(text) {
+                waits.push((order.replica.clone(), Some(text.clone())));
             }
         }
-        self.waiting = waiting;
+        waits.extend(
+            fitting.iter().filter(|order| order.waits_for.is_some()).map(|order| (order.replica.clone(), None)),
+        );
+        let store = &self.shared.parts.store;
+        let told: Vec<_> =
+            news.into_iter().map(|(id, text)| record(id, None, line(now, Level::Warning, text))).collect();
+        if !told.is_empty() {
+            store.append_logs(&told).await?;
+        }
+        store.record_waits(&waits).await?;
+        fitting.extend(begun);
         Ok(fitting)
     }
 
-    /// Divides orders into those that fit and those that wait, with what for.
-    fn divide(
-        &self,
-        orders: Vec<Order>,
-        live: &[&Replica],
-        promotions: &[Promotion],
-        entries: &Entries,
-    ) -> (Vec<Order>, Vec<(Order, String)>) {
+    /// Divides orders into those that fit and those that wait, with what for. Replicas that drain hold their room.
+    fn divide(&self, orders: Vec<Order>, view: &View, observation: &Observation) -> (Vec<Order>, Vec<(Order, String)>) {
         let catalogue = &self.shared.settings.instance_types;
-        let of = |row: &&Replica| self.amounts.get(&row.id).cloned().unwrap_or_default();
-        let sum = |sum: Amount, one: Amount| sum.plus(&one);
-        let used = live.iter().map(of).fold(Amount::default(), sum);
+        let has_begun = |row: &Replica| self.started.contains(&row.id) || !is_unseen(row, observation);
+        let claims = view.all_replicas().filter_map(|row| Some(Claim { waits: !has_begun(row), ..row.claim()? }));
+        let usage = Usage::of(catalogue, claims);
         let each = |id: &DeploymentId| {
-            entries.get(id).map(|entry| amount(catalogue, &entry.deployment.instance_type)).unwrap_or_default()
+            view.entries.get(id).map(|entry| amount(catalogue, &entry.deployment.instance_type)).unwrap_or_default()
         };
-        let reserved =
-            promotions.iter().filter(|promotion| promotion.settings.room == Room::InPlace).map(|promotion| {
-                let held = live.iter().filter(|row| is_side(promotion, &row.deployment_id));
-                Reserved::new(promotion, held.map(of).fold(Amount::default(), sum), each)
-            });
+        let in_place = view.promotions.iter().filter(|promotion| promotion.settings.room == Room::InPlace);
+        let reserved = in_place.map(|promotion| Reserved::new(promotion, &usage, each)).collect();
         let asked = |order: &Order| {
             let deployment = &order.entry.deployment;
             (deployment.id.clone(), amount(catalogue, &deployment.instance_type))
         };
-        let (fitting, waiting) = admit(&self.shared.settings.capacity, used, reserved.collect(), orders, asked);
-        (fitting, waiting.into_iter().map(|(order, shortage)| (order, shortage.to_string())).collect())
+        let used = usage.by_all().clone();
+        let (fitting, waiting) = admit(&self.shared.settings.capacity, used, reserved, orders, asked);
+        let for_what = |(order, lacks)| (order, format!("waiting for capacity: {lacks}"));
+        (fitting, waiting.into_iter().map(for_what).collect())
     }
 
     /// Starts what is ordered; what keeps one from starting does not keep the others. Starting one again that runs already does
@@ -293,9 +274,4 @@ impl Orders {
 /// Whether it is only ordered, as far as anybody knows.
 fn is_unseen(replica: &Replica, observation: &Observation) -> bool {
     replica.status.is_none() && !observation.contains_key(&replica.id)
-}
-
-/// Whether its end is known.
-pub(crate) fn has_ended(replica: &Replica) -> bool {
-    replica.status.as_ref().is_some_and(|status| matches!(status.phase, Phase::Exited(_)))
 }

@@ -120,7 +120,10 @@ impl Promotions {
             return Ok(None);
         };
         let sides = [Some(&promotion.candidate), environment.current.as_ref()];
-        let remembered = self.memories.get(&promotion.id).cloned().unwrap_or_default();
+        let (remembered, state) = match self.memories.get(&promotion.id) {
+            Some(remembered) => (remembered.clone(), promotion.state.clone()),
+            None => (Remembered::default(), promotion.state.clone().resumed_by_another_server(now)),
+        };
         let counters = sides.map(|id| id.and_then(|id| world.loads.get(id)).cloned().unwrap_or_default());
         let demand = |n: usize| sides[n].map(|id| world.demand(id, &remembered.last[n], &counters[n]));
         let published = self.shared.published();
@@ -131,8 +134,8 @@ impl Promotions {
             autoscaling: &environment.autoscaling,
             published_percent: published.and_then(|published| share_in(&published.table, promotion)),
         };
-        let (state, settings) = (&promotion.state, &promotion.settings);
-        let decision = promotion::decide(now, state, &remembered.memory, promotion.command, settings, &seen);
+        let settings = &promotion.settings;
+        let decision = promotion::decide(now, &state, &remembered.memory, promotion.command, settings, &seen);
 
         let (state, memory) = decision.next;
         let why = decision.why.to_string();

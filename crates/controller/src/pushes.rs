@@ -4,21 +4,19 @@
 use api::{id::DeploymentId, internal::replica::Level};
 use planner::{
     Timestamp,
-    capacity::{Amount, Fit, Need, fit},
+    capacity::{Fit, Need, Usage, amount, fit},
     lifecycle::{Build, Wanted},
     promotion::{self, Ending, Memory, Phase, Room, Seen, Settings, State},
 };
 use serde_json::{Value, json};
 use store::{
     Candidate, NewPromotion,
-    domain::{AuditEvent, Deployment, DeploymentKind, Environment, Origin, Promotion},
+    domain::{AuditEvent, Deployment, DeploymentKind, Environment, Origin, Promotion, Replica},
 };
 
 use crate::{
     Error,
-    capacity::amount,
     holds::is_into,
-    orders::has_ended,
     promotions::{World, tell},
     settings::millis,
     shared::{Shared, line, record},
@@ -30,6 +28,8 @@ enum Step<'a> {
     Begin { deployment: &'a Deployment, environment: &'a Environment, give_way: Vec<&'a DeploymentId> },
     /// The promotion of an older push ends; this one's begins when it has.
     Supersede { promotion: &'a Promotion, by: &'a Deployment },
+    /// The environment serves what is newer than these, which had waited for it.
+    GiveWay { environment: &'a Environment, deployments: Vec<&'a DeploymentId> },
 }
 
 /// Takes up what waits.
@@ -41,6 +41,7 @@ pub(crate) async fn take_up(shared: &Shared, now: Timestamp, world: &World) -> R
                 begin(shared, now, world, deployment, environment, &give_way).await
             }
             Some(Step::Supersede { promotion, by }) => supersede(shared, now, promotion, by).await,
+            Some(Step::GiveWay { environment, deployments }) => give_way(shared, now, environment, &deployments).await,
         };
         match done {
             // Somebody else was faster, or it is gone; that wakes this task, and the others need not wait for it.
@@ -62,16 +63,25 @@ fn step<'a>(environment: &'a Environment, world: &'a World) -> Option<Step<'a>> 
     let mut meant: Vec<&Deployment> =
         world.view.entries.values().map(|entry| &entry.deployment).filter(is_meant).collect();
     meant.sort_by_key(|deployment| (deployment.created_at, &deployment.id));
+    let promotion = world.view.promotions.iter().find(|promotion| is_into(promotion, environment));
+    let pushed_at = |id: &DeploymentId| world.view.entries.get(id).map(|entry| entry.deployment.created_at);
+    if promotion.is_none() {
+        let current_at = environment.current.as_ref().and_then(pushed_at);
+        let is_late = |deployment: &&&Deployment| current_at.is_some_and(|current| deployment.created_at < current);
+        let deployments: Vec<_> = meant.iter().filter(is_late).map(|deployment| &deployment.id).collect();
+        if !deployments.is_empty() {
+            return Some(Step::GiveWay { environment, deployments });
+        }
+    }
     let newest = *meant.iter().rfind(|deployment| can_come(deployment))?;
-    match world.view.promotions.iter().find(|promotion| is_into(promotion, environment)) {
+    match promotion {
         None => {
             let older = meant.into_iter().take_while(|deployment| deployment.id != newest.id);
             let give_way = older.map(|deployment| &deployment.id).collect();
             Some(Step::Begin { deployment: newest, environment, give_way })
         }
         Some(promotion) => {
-            let older = world.view.entries.get(&promotion.candidate).map(|entry| entry.deployment.created_at);
-            let is_older = older.is_some_and(|older| older < newest.created_at);
+            let is_older = pushed_at(&promotion.candidate).is_some_and(|older| older < newest.created_at);
             let is_replaceable = promotion.origin == Origin::Push && matches!(promotion.state.phase, Phase::Releasing);
             (is_older && is_replaceable).then_some(Step::Supersede { promotion, by: newest })
         }
@@ -143,21 +153,15 @@ fn room(
     total: u32,
 ) -> Room {
     let catalogue = &shared.settings.instance_types;
-    let used = |id: &DeploymentId| {
-        let alive = world.replicas_of(id).iter().filter(|replica| !has_ended(replica)).count();
-        let each = world.view.entries.get(id).map(|entry| amount(catalogue, &entry.deployment.instance_type));
-        each.unwrap_or_default().times(u32::try_from(alive).unwrap_or(u32::MAX))
-    };
-    let by_all = world.view.replicas.keys().fold(Amount::default(), |sum, id| sum.plus(&used(id)));
-    let by_previous = environment.current.as_ref().map(used).unwrap_or_default();
-    let each = amount(catalogue, &deployment.instance_type);
-    let has = world.replicas_of(&deployment.id).iter().filter(|replica| !has_ended(replica)).count();
-    let has = u32::try_from(has).unwrap_or(u32::MAX);
+    let usage = Usage::of(catalogue, world.view.all_replicas().filter_map(Replica::claim));
     let need = Need {
-        beside: promotion::replicas_beside(settings, total).saturating_sub(has),
-        alone: total.saturating_sub(has),
+        candidate: Some(&deployment.id),
+        each: amount(catalogue, &deployment.instance_type),
+        previous: environment.current.as_ref(),
+        beside: promotion::replicas_beside(settings, total),
+        alone: total,
     };
-    match fit(&shared.settings.capacity, &by_all, &by_previous, &each, need) {
+    match fit(&shared.settings.capacity, &usage, &need) {
         Fit::InPlace { .. } => Room::InPlace,
         Fit::Beside | Fit::No { .. } => Room::Beside,
     }
@@ -198,4 +202,28 @@ async fn supersede(shared: &Shared, now: Timestamp, promotion: &Promotion, by: &
     let mut ended = Promotion { state, why: reason, ..promotion.clone() };
     shared.parts.store.finish_promotion(&mut ended, now, None).await?;
     tell(shared, now, promotion, &ended).await
+}
+
+/// Lets pushes go that came too late: what they were meant to replace has been replaced by something newer.
+async fn give_way(
+    shared: &Shared,
+    now: Timestamp,
+    environment: &Environment,
+    deployments: &[&DeploymentId],
+) -> Result<(), Error> {
+    let (store, name) = (&shared.parts.store, &environment.name);
+    let Some(current) = &environment.current else { return Ok(()) };
+    let text =
+        format!("environment {name} serves deployment {current}, which is newer: promote this one to replace it");
+    for id in deployments {
+        let (_, waited) = store
+            .change_deployment(id, None, |deployment| {
+                Ok::<_, store::Error>(deployment.target_environment.take_if(|target| target == name).is_some())
+            })
+            .await?;
+        if waited {
+            store.append_logs(&[record(id, None, line(now, Level::Warning, text.as_str()))]).await?;
+        }
+    }
+    Ok(())
 }

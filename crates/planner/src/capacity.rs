@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use api::id::DeploymentId;
+
 use crate::placement::InstanceType;
 
 /// What replicas may use together. What is not said is unbounded.
@@ -71,6 +73,59 @@ impl Amount {
     }
 }
 
+/// What a replica on this instance type uses; nothing that counts where the catalogue does not have it any more.
+pub fn amount(catalogue: &[InstanceType], instance_type: &str) -> Amount {
+    catalogue.iter().find(|one| one.id == instance_type).map(Amount::of).unwrap_or_default()
+}
+
+/// A replica, as far as room is concerned.
+#[derive(Debug, Clone, Copy)]
+pub struct Claim<'a> {
+    /// Of what it is a replica.
+    pub deployment: &'a DeploymentId,
+    /// On what it runs.
+    pub instance_type: &'a str,
+    /// Whether it is an order that waits for room: it holds none.
+    pub waits: bool,
+}
+
+/// What replicas use, by their deployments. Those of deleted deployments count until they have ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Usage {
+    by_deployment: BTreeMap<DeploymentId, (u32, Amount)>,
+    by_all: Amount,
+}
+
+impl Usage {
+    /// What these replicas use.
+    pub fn of<'a>(catalogue: &[InstanceType], claims: impl IntoIterator<Item = Claim<'a>>) -> Self {
+        let mut usage = Self::default();
+        for claim in claims.into_iter().filter(|claim| !claim.waits) {
+            let used = amount(catalogue, claim.instance_type);
+            let (count, sum) = usage.by_deployment.entry(claim.deployment.clone()).or_default();
+            *count += 1;
+            *sum = sum.clone().plus(&used);
+            usage.by_all = usage.by_all.plus(&used);
+        }
+        usage
+    }
+
+    /// All of them together.
+    pub fn by_all(&self) -> &Amount {
+        &self.by_all
+    }
+
+    /// Those of one deployment.
+    pub fn by(&self, deployment: &DeploymentId) -> Amount {
+        self.by_deployment.get(deployment).map(|(_, amount)| amount.clone()).unwrap_or_default()
+    }
+
+    /// How many replicas of one deployment hold room.
+    pub fn replicas_of(&self, deployment: &DeploymentId) -> u32 {
+        self.by_deployment.get(deployment).map_or(0, |(count, _)| *count)
+    }
+}
+
 /// Whether a candidate fits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fit {
@@ -134,22 +189,30 @@ pub fn room_for(capacity: &Capacity, used: &Amount, each: &Amount) -> u32 {
     if fits + 1 == u32::MAX { u32::MAX } else { fits }
 }
 
-/// What a candidate needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Need {
+/// A candidate, and what it needs.
+#[derive(Debug, Clone)]
+pub struct Need<'a> {
+    /// The candidate; none when it is a copy that is still to be made. What it holds already it need not find.
+    pub candidate: Option<&'a DeploymentId>,
+    /// What one of its replicas uses.
+    pub each: Amount,
+    /// The deployment that it replaces.
+    pub previous: Option<&'a DeploymentId>,
     /// More replicas than there are now, while both sides run; see [`crate::promotion::replicas_beside`].
     pub beside: u32,
     /// Replicas when it runs alone.
     pub alone: u32,
 }
 
-/// Whether a candidate fits, when `used` is used by all and `previous` of that by the deployment that it replaces.
-pub fn fit(capacity: &Capacity, used: &Amount, previous: &Amount, each: &Amount, need: Need) -> Fit {
-    let Some(beside) = shortage(capacity, used, &each.clone().times(need.beside)) else {
+/// Whether a candidate fits beside what is used, or in the place of the deployment that it replaces.
+pub fn fit(capacity: &Capacity, usage: &Usage, need: &Need<'_>) -> Fit {
+    let has = need.candidate.map_or(0, |candidate| usage.replicas_of(candidate));
+    let more = |replicas: u32| need.each.clone().times(replicas.saturating_sub(has));
+    let Some(beside) = shortage(capacity, usage.by_all(), &more(need.beside)) else {
         return Fit::Beside;
     };
-    let others = used.clone().minus(previous);
-    match shortage(capacity, &others, &each.clone().times(need.alone)) {
+    let previous = need.previous.map(|previous| usage.by(previous)).unwrap_or_default();
+    match shortage(capacity, &usage.by_all().clone().minus(&previous), &more(need.alone)) {
         None => Fit::InPlace { reason: format!("no room beside the previous deployment: {beside}") },
         Some(alone) => Fit::No { reason: format!("no room, not even without the previous deployment: {alone}") },
     }
@@ -190,15 +253,68 @@ mod tests {
         );
     }
 
+    fn id(number: u128) -> DeploymentId {
+        DeploymentId::from_entropy(number)
+    }
+
+    fn kind(gpus: u32) -> InstanceType {
+        InstanceType {
+            id: format!("H100:{gpus}"),
+            name: String::new(),
+            memory_mib: 0,
+            millicpu: 0,
+            gpu_count: gpus,
+            gpu_type: Some("H100".into()),
+            gpu_memory_mib: None,
+        }
+    }
+
+    const CANDIDATE: u128 = 1;
+    const PREVIOUS: u128 = 2;
+    const GONE: u128 = 3;
+
+    /// Whether a candidate of two replicas fits, the previous one of which has four GPUs, beside replicas of one GPU each, given as
+    /// their deployments and whether they wait.
+    fn fits(each: u32, others: &[(u128, bool)]) -> Fit {
+        let (catalogue, candidate, previous) = ([kind(1), kind(4)], id(CANDIDATE), id(PREVIOUS));
+        let ids: Vec<DeploymentId> = others.iter().map(|(of, _)| id(*of)).collect();
+        let of = Claim { deployment: &previous, instance_type: "H100:4", waits: false };
+        let others = ids.iter().zip(others).map(|(deployment, (_, waits))| Claim {
+            deployment,
+            instance_type: "H100:1",
+            waits: *waits,
+        });
+        let usage = Usage::of(&catalogue, std::iter::once(of).chain(others));
+        let need = Need {
+            candidate: Some(&candidate),
+            each: Amount::of(&kind(each)),
+            previous: Some(&previous),
+            beside: 1,
+            alone: 2,
+        };
+        fit(&eight_gpus(), &usage, &need)
+    }
+
     #[test]
     fn a_candidate_fits_beside_or_in_place_or_not_at_all() {
-        let need = Need { beside: 1, alone: 2 };
-        let fits =
-            |each: u32, others: u32| fit(&eight_gpus(), &amount(0, 4 + others), &amount(0, 4), &amount(0, each), need);
-        assert_eq!(fits(2, 0), Fit::Beside);
+        assert_eq!(fits(2, &[]), Fit::Beside);
         let reason = "no room beside the previous deployment: 2 H100 GPUs needed, 1 free".to_owned();
-        assert_eq!(fits(2, 3), Fit::InPlace { reason });
+        assert_eq!(fits(2, &[(9, false); 3]), Fit::InPlace { reason });
         let reason = "no room, not even without the previous deployment: 8 H100 GPUs needed, 7 free".to_owned();
-        assert_eq!(fits(4, 1), Fit::No { reason });
+        assert_eq!(fits(4, &[(9, false)]), Fit::No { reason });
+    }
+
+    #[test]
+    fn what_waits_holds_nothing_and_what_is_held_need_not_be_found() {
+        assert_eq!(fits(2, &[(9, true); 3]), Fit::Beside);
+        assert_eq!(fits(1, &[(CANDIDATE, false), (9, false), (9, false), (9, false)]), Fit::Beside);
+        let in_place = |fit| matches!(fit, Fit::InPlace { .. });
+        assert!(in_place(fits(1, &[(CANDIDATE, true), (9, false), (9, false), (9, false), (9, false)])));
+    }
+
+    #[test]
+    fn a_deleted_deployment_uses_its_room_until_its_replicas_have_ended() {
+        assert_eq!(fits(1, &[(GONE, false); 3]), Fit::Beside);
+        assert!(matches!(fits(2, &[(GONE, false); 3]), Fit::InPlace { .. }));
     }
 }

@@ -68,9 +68,10 @@ impl fmt::Display for Why {
 
 /// Why a deployment stands where it does, from stored facts alone, in a sentence; none when it serves as it should.
 pub fn explain(lifecycle: &Lifecycle, observed: &Observed, starts: &replica_set::Memory) -> Option<String> {
-    let reason = lifecycle.failure().map(|reason| reason.message.clone());
+    let rest = lifecycle.rests_because.clone();
+    let failure = || lifecycle.failure().map(|reason| reason.message.clone());
     let trouble = || starts.trouble().filter(|_| observed.ready == 0);
-    reason.or_else(trouble).or_else(|| lifecycle::reason(lifecycle, observed).map(|why| why.to_string()))
+    rest.or_else(failure).or_else(trouble).or_else(|| lifecycle::reason(lifecycle, observed).map(|why| why.to_string()))
 }
 
 /// What should happen to a deployment.

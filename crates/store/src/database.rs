@@ -228,7 +228,7 @@ fn lock_beside(path: &str) -> Result<std::fs::File, Error> {
 }
 
 /// Every version of the tables, oldest first. Released ones never change.
-const MIGRATIONS: [(i64, &str, Sql); 5] = [
+const MIGRATIONS: [(i64, &str, Sql); 6] = [
     (1, "start", Sql::Common(include_str!("../migrations/0001_start.sql"))),
     (2, "promotions", Sql::Common(include_str!("../migrations/0002_promotions.sql"))),
     (3, "environment_groups", Sql::Common(include_str!("../migrations/0003_environment_groups.sql"))),
@@ -239,6 +239,14 @@ const MIGRATIONS: [(i64, &str, Sql); 5] = [
         Sql::Each {
             sqlite: include_str!("../migrations/0005_changes.sqlite.sql"),
             postgres: include_str!("../migrations/0005_changes.postgres.sql"),
+        },
+    ),
+    (
+        6,
+        "replica_room",
+        Sql::Each {
+            sqlite: include_str!("../migrations/0006_replica_room.sqlite.sql"),
+            postgres: include_str!("../migrations/0006_replica_room.postgres.sql"),
         },
     ),
 ];

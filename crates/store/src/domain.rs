@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 
 use api::{
     id::{DeploymentId, ModelId, ReplicaId, SecretId, TeamId, UserId},
-    internal::replica::{LogLine, Status as ReplicaStatus},
+    internal::replica::{LogLine, Phase, Status as ReplicaStatus},
 };
-use planner::{Timestamp, autoscale, lifecycle::Lifecycle, replica_set};
+use planner::{Timestamp, autoscale, capacity::Claim, lifecycle::Lifecycle, replica_set};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -237,6 +237,26 @@ pub struct Replica {
     pub log_cursor: u64,
     /// The environment that it was last told it is in; none when it is in none.
     pub environment: Option<String>,
+    /// From the catalogue, as it was ordered: what it uses is known as long as it is there.
+    pub instance_type: String,
+    /// What keeps it from being started, in a sentence; none once it may be, or has been.
+    pub waits_for: Option<String>,
+}
+
+impl Replica {
+    /// Whether its end is known.
+    pub fn has_ended(&self) -> bool {
+        self.status.as_ref().is_some_and(|status| matches!(status.phase, Phase::Exited(_)))
+    }
+
+    /// What it takes of the machines, or waits for; none when it has ended.
+    pub fn claim(&self) -> Option<Claim<'_>> {
+        (!self.has_ended()).then_some(Claim {
+            deployment: &self.deployment_id,
+            instance_type: &self.instance_type,
+            waits: self.waits_for.is_some(),
+        })
+    }
 }
 
 /// A change of the number of replicas that a deployment should have.

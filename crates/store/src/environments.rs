@@ -15,7 +15,8 @@ use crate::{
 
 const TOPICS: &[Topic] = &[Topic::Environments];
 const SETTINGS_TOPICS: &[Topic] = &[Topic::Environments, Topic::Deployments];
-const END_TOPICS: &[Topic] = &[Topic::Environments, Topic::Promotions, Topic::Deployments, Topic::Replicas];
+const END_TOPICS: &[Topic] =
+    &[Topic::Environments, Topic::Promotions, Topic::Deployments, Topic::Replicas, Topic::Logs];
 
 impl Store {
     /// Makes an environment. `NameTaken` when the model has one of that name, `NotFound` when there is no such model.
@@ -112,7 +113,8 @@ impl Store {
         .await?;
         promotions::end_with_environment(&mut write, model, name, now).await?;
         if let Some(served) = served {
-            promotions::retire(&mut write, &served, now).await?;
+            let reason = format!("environment {name}, which it served, was deleted");
+            promotions::retire(&mut write, &served, now, &reason).await?;
         }
         audit::insert(&mut write, audit).await?;
         write.commit().await

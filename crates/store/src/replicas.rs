@@ -22,8 +22,9 @@ impl Store {
     pub async fn add_replica(&self, replica: &Replica) -> Result<(), Error> {
         let mut write = self.write(TOPICS).await?;
         let added = sqlx::query(
-            "INSERT INTO replicas (id, deployment_id, created_at, stopping_since, status, seen_at, log_cursor, environment)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
+            "INSERT INTO replicas (id, deployment_id, created_at, stopping_since, status, seen_at, log_cursor, environment,
+                 instance_type, waits_for)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING",
         )
         .bind(replica.id.as_str())
         .bind(replica.deployment_id.as_str())
@@ -33,6 +34,8 @@ impl Store {
         .bind(maybe_bigint(replica.seen_at))
         .bind(bigint(replica.log_cursor))
         .bind(&replica.environment)
+        .bind(&replica.instance_type)
+        .bind(&replica.waits_for)
         .execute(write.on())
         .await?;
         if added.rows_affected() == 0 {
@@ -86,6 +89,22 @@ impl Store {
         write.commit().await
     }
 
+    /// Records what orders wait for before they can be started, or that they wait no more. Unknown replicas change nothing.
+    pub async fn record_waits(&self, waits: &[(ReplicaId, Option<String>)]) -> Result<(), Error> {
+        if waits.is_empty() {
+            return Ok(());
+        }
+        let mut write = self.write(TOPICS).await?;
+        for (id, waits_for) in waits {
+            sqlx::query("UPDATE replicas SET waits_for = $1 WHERE id = $2")
+                .bind(waits_for)
+                .bind(id.as_str())
+                .execute(write.on())
+                .await?;
+        }
+        write.commit().await
+    }
+
     /// Forgets a replica that is gone. Its log lines stay.
     pub async fn delete_replica(&self, id: &ReplicaId) -> Result<(), Error> {
         let mut write = self.write(TOPICS).await?;
@@ -123,5 +142,7 @@ pub(crate) fn replica(row: &AnyRow) -> Result<Replica, Error> {
         seen_at: row.maybe_time("seen_at")?,
         log_cursor: row.number("log_cursor")?,
         environment: row.maybe_text("environment")?,
+        instance_type: row.text("instance_type")?,
+        waits_for: row.maybe_text("waits_for")?,
     })
 }

@@ -19,12 +19,10 @@ pub fn ready(replicas: &[Replica]) -> u32 {
 
 /// Why a deployment stands where it does, in a sentence; none when it serves as it should.
 pub fn reason(deployment: &Deployment, replicas: &[Replica]) -> Option<String> {
-    planner::deployment::explain(&deployment.lifecycle, &observe(replicas), &deployment.replica_memory)
-}
-
-/// Whether a replica is gone.
-pub fn has_ended(replica: &Replica) -> bool {
-    phase(replica).is_none()
+    let orders = replicas.iter().filter(|replica| replica.stopping_since.is_none());
+    let waits_for = orders.filter_map(|replica| replica.waits_for.clone()).next();
+    waits_for
+        .or_else(|| planner::deployment::explain(&deployment.lifecycle, &observe(replicas), &deployment.replica_memory))
 }
 
 /// How many replicas there are, by where they stand.

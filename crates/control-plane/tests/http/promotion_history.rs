@@ -2,8 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use api::internal::replica::Phase;
 use axum::http::Method;
-use planner::promotion::{Ending, Mode};
+use planner::{
+    capacity::Capacity,
+    promotion::{Ending, Mode},
+};
 use serde_json::{Value, json};
 
 use crate::support::{Pushed, TestApp, another, production, pushed, stage};
@@ -153,6 +157,27 @@ async fn a_rollback_wakes_what_rests_and_brings_back_its_instance_type() {
     let back = app.call(Method::POST, &production(&first, "/rollback"), None).await.ok();
     assert_eq!((&back["id"], &back["instance_type_name"]), (&json!(first.deployment), &json!("1x2")));
     assert!(!["INACTIVE", "DEACTIVATING"].contains(&back["status"].as_str().unwrap()), "{back}");
+}
+
+#[tokio::test]
+async fn a_rollback_that_is_refused_leaves_what_rests_at_rest() {
+    let app = TestApp::with(|settings| {
+        settings.capacity = Capacity { millicpu: Some(2000), ..Capacity::default() };
+    })
+    .await;
+    let (first, second) = stage(&app).await;
+    promote(&app, &second).await;
+    app.post(&first.path("/deactivate"), json!({})).await.ok();
+    for replica in app.store.replicas(Some(&first.deployment_id())).await.unwrap() {
+        app.store.delete_replica(&replica.id).await.unwrap();
+    }
+    for _ in 0..2 {
+        app.add_replica(&another(&app, &first).await, Phase::Ready).await;
+    }
+    let before = app.store.deployment(&first.deployment_id()).await.unwrap();
+    app.post(&production(&first, "/rollback"), json!({})).await.is_invalid("no room, not even without the previous");
+    assert_eq!(app.store.deployment(&first.deployment_id()).await.unwrap(), before);
+    assert_eq!(app.get(&first.path("")).await.ok()["status"], "INACTIVE");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Promotions: what is promoted, how, what is refused, and what would be.
 
+use api::internal::replica::Phase;
 use planner::{
     capacity::Capacity,
     promotion::{Cleanup, Ending, Mode, Room},
@@ -310,4 +311,49 @@ async fn without_room_for_both_it_goes_in_place_and_without_any_it_is_refused() 
         assert_eq!(plan["in_place_reason"].is_string(), expected == Room::InPlace, "{plan}");
         assert_eq!(app.get(&production(&first, "/promotion")).await.ok()["in_place"], expected == Room::InPlace);
     }
+}
+
+#[tokio::test]
+async fn what_is_put_to_rest_is_on_its_way_to_no_environment_any_more() {
+    let app = TestApp::start().await;
+    let (first, second) = stage(&app).await;
+    app.post(&production(&first, "/promote"), to(&second)).await.ok();
+    let third = json!({ "config": { "model_name": "iris" }, "environment_name": "production" });
+    let third = pushed(app.push(&first.model, third).await.ok());
+    let waits_for = async || app.store.deployment(&third.deployment_id()).await.unwrap().target_environment;
+    assert_eq!(waits_for().await.as_deref(), Some("production"), "a person's promotion goes first");
+    app.post(&third.path("/deactivate"), json!({})).await.ok();
+    app.post(&third.path("/activate"), json!({})).await.ok();
+    assert_eq!(waits_for().await, None);
+    let logs = app.get(&third.path("/logs")).await.ok().to_string();
+    assert!(logs.contains("it goes to environment production no more, unless it is promoted"), "{logs}");
+}
+
+#[tokio::test]
+async fn what_waits_for_room_says_so_and_leaves_it_to_others() {
+    let app = TestApp::with(|settings| {
+        settings.capacity = Capacity { millicpu: Some(3000), ..Capacity::default() };
+    })
+    .await;
+    let (first, second) = stage(&app).await;
+    let third = another(&app, &first).await;
+    for _ in 0..3 {
+        let waiting = app.add_replica(&third, Phase::Starting).await;
+        app.store
+            .record_waits(&[(waiting, Some("waiting for capacity: 1000 millicpu needed, 0 free".into()))])
+            .await
+            .unwrap();
+    }
+    let seen = app.get(&third.path("")).await.ok();
+    assert_eq!(seen["status_reason"], "waiting for capacity: 1000 millicpu needed, 0 free");
+    let plan = app.post(&production(&first, "/promotion_plan"), to(&third)).await.ok();
+    assert_eq!((&plan["refused"], &plan["in_place_reason"]), (&Value::Null, &Value::Null), "one CPU is free: {plan}");
+
+    app.store.delete_deployment(&second.deployment_id(), None).await.unwrap();
+    let large = json!({ "config": { "resources": { "cpu": "2" } }, "environment_name": "production", "preserve_env_instance_type": false });
+    let large = pushed(app.push(&first.model, large).await.ok());
+    let with = json!({ "deployment_id": large.deployment, "preserve_env_instance_type": false });
+    let plan = app.post(&production(&first, "/promotion_plan"), with).await.ok();
+    let reason = "no room beside the previous deployment: 2000 millicpu needed, 1000 free";
+    assert_eq!(plan["in_place_reason"], reason, "replicas of what was deleted are still there: {plan}");
 }

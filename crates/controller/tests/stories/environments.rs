@@ -6,7 +6,7 @@ use api::internal::{replica::Exit, routes::Availability};
 use planner::{
     autoscale,
     lifecycle::Status,
-    promotion::{Command, Ending, Mode},
+    promotion::{Command, Ending, Mode, Status as Progress},
 };
 use store::domain::{Component, DeploymentKind, Environment, PRODUCTION};
 
@@ -238,6 +238,61 @@ async fn a_push_waits_until_a_persons_promotion_has_ended() {
 }
 
 #[tokio::test]
+async fn a_push_that_comes_too_late_gives_way_and_is_not_promoted_months_later() {
+    let world = World::new().await;
+    let controller = world.start();
+    let (first, second) = world.on_stage(exactly(1)).await;
+    // It waited for the environment, rested meanwhile, and has been overtaken.
+    let late = world.push(&first.model_id, |_| {}).await;
+    world.until_status(&late.id, Status::Active).await;
+    world.change(&late.id, |lifecycle, _| lifecycle.deactivate()).await;
+    world.advance(STEP);
+    let newer = world.push(&first.model_id, |push| push.target_environment = Some(PRODUCTION.into())).await;
+    world.until_serves(&first.model_id, PRODUCTION, &newer.id).await;
+    let waits = |deployment: &mut store::domain::Deployment| {
+        deployment.target_environment = Some(PRODUCTION.into());
+        deployment.lifecycle = deployment.lifecycle.clone().activate(world.now()).unwrap();
+        Ok::<(), store::Error>(())
+    };
+    world.store.change_deployment(&late.id, None, waits).await.unwrap();
+    world.until_told(&late.id, &format!("environment production serves deployment {}, which is newer", newer.id)).await;
+    world.until_status(&late.id, Status::Active).await;
+    world.settle(&controller).await;
+    assert_eq!(world.deployment(&late.id).await.target_environment, None);
+    assert_eq!(world.current(&first.model_id, PRODUCTION).await, Some(newer.id));
+    assert_eq!(world.history(&first.model_id).await.len(), 2, "the first push, and the newer one: {}", second.id);
+    world.check_laws();
+}
+
+#[tokio::test]
+async fn a_candidate_that_is_canceled_before_it_was_ever_active_ends_at_once_and_says_why() {
+    let world = World::new().await;
+    let controller = world.start();
+    let (first, second) = world.on_stage(exactly(1)).await;
+    world.until_status(&second.id, Status::Active).await;
+    world.backend.start_slowly();
+    let third = world.push(&first.model_id, |_| {}).await;
+    let starting = world.until_started(&third.id, &[]).await;
+    world.backend.loading(&starting);
+    world.until_status(&third.id, Status::LoadingModel).await;
+    let begun = world.promote(&third.id, |_| {}).await;
+    world.command(&begun, Command::Cancel).await;
+    world.until_promotion(&begun, Progress::Canceled).await;
+    world.until_status(&third.id, Status::Inactive).await;
+    world.until_live(&third.id, 0).await;
+    let reason = "deactivated: its promotion to environment production was canceled: canceled by request";
+    world.until_told(&third.id, reason).await;
+    world.settle(&controller).await;
+    assert_eq!(world.spy.started(&third.id), 1);
+
+    world.backend.make_ready_at_once();
+    world.change(&third.id, |lifecycle, now| lifecycle.activate(now).unwrap()).await;
+    world.until_status(&third.id, Status::Active).await;
+    assert_eq!(world.current(&first.model_id, PRODUCTION).await, Some(first.id));
+    world.check_laws();
+}
+
+#[tokio::test]
 async fn an_environment_that_is_deleted_takes_its_promotion_along() {
     let world = World::new().await;
     let controller = world.start();
@@ -262,15 +317,11 @@ async fn an_environment_that_is_deleted_takes_its_promotion_along() {
         })
         .await;
     world.store.delete_environment(&first.model_id, "staging", world.now(), None).await.unwrap();
-    world.backend.ready(&replica);
-    world.until_status(&pushed.id, Status::Active).await;
+    world.until_status(&pushed.id, Status::Inactive).await;
+    world.until_told(&pushed.id, "was canceled: environment staging was deleted").await;
+    world.until_live(&pushed.id, 0).await;
     world.settle(&controller).await;
-    world.until_live(&pushed.id, 1).await;
-    world
-        .eventually("it is in no environment", || async {
-            (world.backend.environments(&replica).last() == Some(&None)).then_some(())
-        })
-        .await;
+    assert!(world.replicas(&pushed.id).await.is_empty(), "{replica} has ended and is forgotten");
     assert_eq!(world.store.active_promotion(&first.model_id, "staging").await.unwrap(), None);
     world.check_laws();
 }

@@ -190,7 +190,6 @@ async fn a_deleted_deployment_uses_its_room_until_its_replicas_have_ended() {
     world.kill(controller).await;
 
     let controller = world.start();
-    waits("waiting for capacity: a replica of a deleted deployment is still ending").await;
     world.settle(&controller).await;
     assert_eq!(world.spy.started(&second.id), 0);
     world.backend.crash(&old, ExitCause::Stopped);

@@ -120,6 +120,7 @@ async fn a_deployment_deleted_or_put_to_rest_while_it_builds_is_not_built_on() {
     world.change(&resting.id, |lifecycle, _| lifecycle.deactivate()).await;
     world.eventually("both builds are dropped", || async { (world.spy.dropped_builds() == 2).then_some(()) }).await;
     world.until_status(&resting.id, Status::Inactive).await;
+    world.until_told(&resting.id, "failed: the candidate cannot serve: it is deactivated").await;
     assert_eq!(std::fs::read_dir(&world.settings.work_dir).unwrap().count(), 0, "nothing stays behind");
 
     world.change(&resting.id, |lifecycle, now| lifecycle.activate(now).unwrap()).await;

@@ -38,10 +38,11 @@ impl Lifecycle {
     pub fn activate(self, now: Timestamp) -> Result<Self, Refusal> {
         match (self.wanted, &self.build, &self.run) {
             (Wanted::Inactive, Build::Pending { .. } | Build::Succeeded { .. }, _) => {
-                Ok(Self { wanted: Wanted::Running, run: Run::Idle, ..self })
+                Ok(Self { wanted: Wanted::Running, run: Run::Idle, rests_because: None, ..self })
             }
             (Wanted::Inactive, Build::Failed { .. } | Build::Stopped { .. }, _) => {
-                Ok(Self { wanted: Wanted::Running, build: Build::Pending { since: now }, run: Run::Idle, ..self })
+                let build = Build::Pending { since: now };
+                Ok(Self { wanted: Wanted::Running, build, run: Run::Idle, rests_because: None, ..self })
             }
             (Wanted::Running, Build::Failed { .. } | Build::Stopped { .. }, _)
             | (Wanted::Running, _, Run::Failed { .. }) => Err(Refusal::RetryInstead),
@@ -52,7 +53,7 @@ impl Lifecycle {
     /// Lets a deployment rest: replicas drain, everything else is kept.
     #[must_use]
     pub fn deactivate(self) -> Self {
-        Self { wanted: Wanted::Inactive, run: Run::Idle, ..self }
+        Self { wanted: Wanted::Inactive, run: Run::Idle, rests_because: None, ..self }
     }
 
     /// Runs the part that failed again.

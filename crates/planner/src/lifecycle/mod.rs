@@ -4,6 +4,7 @@
 mod commands;
 mod decide;
 mod resume;
+mod retire;
 mod status;
 
 use serde::{Deserialize, Serialize};
@@ -27,12 +28,21 @@ pub struct Lifecycle {
     /// When it was first ready; none until then. An environment may point at it from then on.
     #[serde(default)]
     pub first_ready: Option<Timestamp>,
+    /// Why it rests, where that was not somebody's wish.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rests_because: Option<String>,
 }
 
 impl Lifecycle {
     /// A deployment that has just been pushed: to be built, then to serve.
     pub fn pushed(now: Timestamp) -> Self {
-        Self { wanted: Wanted::Running, build: Build::Pending { since: now }, run: Run::Idle, first_ready: None }
+        Self {
+            wanted: Wanted::Running,
+            build: Build::Pending { since: now },
+            run: Run::Idle,
+            first_ready: None,
+            rests_because: None,
+        }
     }
 
     /// Why the build or the start failed, where it did.

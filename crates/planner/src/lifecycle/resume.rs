@@ -27,7 +27,7 @@ mod tests {
 
     fn lifecycle(run: Run) -> Lifecycle {
         let build = Build::Succeeded { at: BEFORE, artifact: "artifact".into() };
-        Lifecycle { wanted: Wanted::Running, build, run, first_ready: Some(BEFORE) }
+        Lifecycle { build, run, first_ready: Some(BEFORE), ..Lifecycle::pushed(BEFORE) }
     }
 
     #[test]

@@ -58,8 +58,16 @@ fn trouble(turn: &Turn<'_>, state: &State) -> Option<Trouble> {
     None
 }
 
+/// Whether there is nothing to go back to, and the candidate is on its first start: as long as that has not failed, it is waited for.
+fn is_only_hope(turn: &Turn<'_>) -> bool {
+    turn.seen.previous.is_none() && !turn.seen.candidate.has_been_ready
+}
+
 /// When waiting for the candidate is given up, unless more of its replicas than ever become ready.
 fn stalls_at(turn: &Turn<'_>, state: &State) -> Option<Timestamp> {
+    if is_only_hope(turn) {
+        return None;
+    }
     let patience_ms = turn.settings.deploy_timeout_ms;
     let progress_at = state.progress_at?;
     match (&state.phase, turn.settings.mode) {
@@ -78,6 +86,9 @@ fn stalls_at(turn: &Turn<'_>, state: &State) -> Option<Timestamp> {
 
 /// When going forward ends, so that there is time to go back before the deadline.
 fn gives_up_at(turn: &Turn<'_>, state: &State) -> Option<Timestamp> {
+    if is_only_hope(turn) {
+        return None;
+    }
     let latest = Timestamp(state.deadline_at.0.saturating_sub(turn.settings.deploy_timeout_ms));
     match state.phase {
         Phase::Releasing | Phase::Replacing | Phase::Holding { .. } | Phase::Growing => Some(latest),

@@ -189,6 +189,12 @@ impl State {
         }
     }
 
+    /// Goes on after a restart of the server: while none ran, nothing could become ready.
+    #[must_use]
+    pub fn resumed_by_another_server(self, now: Timestamp) -> Self {
+        Self { progress_at: self.progress_at.map(|_| now), ..self }
+    }
+
     /// The same, in another phase.
     pub(super) fn into_phase(self, phase: Phase) -> Self {
         Self { phase, ..self }

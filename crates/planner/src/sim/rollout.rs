@@ -137,6 +137,7 @@ impl Rollout {
     /// Starts the shell anew: what only it knew is lost.
     pub fn restart_shell(&mut self) {
         self.memory = Memory::default();
+        self.state = self.state.clone().resumed_by_another_server(self.now());
         self.wake_at = None;
         self.published = None;
         self.on_its_way = None;

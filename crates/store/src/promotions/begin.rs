@@ -55,6 +55,8 @@ pub struct NewPromotion {
 pub enum Candidate {
     /// A deployment that there is.
     Existing(DeploymentId),
+    /// One that rests: it is activated with the promotion's beginning.
+    Resting(DeploymentId),
     /// A published copy of one.
     Copy(Box<CopyOf>),
 }
@@ -83,14 +85,19 @@ impl Store {
     ///
     /// `NotFound` when the environment, the deployment or its source is gone; `InUse` when the environment has a promotion under
     /// way (kind `environment`) or the deployment is a candidate already (kind `deployment`); `Conflict` when the environment
-    /// points elsewhere by now; `NameTaken` when the copy's name is.
-    pub async fn begin_promotion(&self, new: &NewPromotion, audit: Option<&AuditEvent>) -> Result<Promotion, Error> {
+    /// points elsewhere by now, or what rested has failed meanwhile; `NameTaken` when the copy's name is.
+    pub async fn begin_promotion(
+        &self,
+        new: &NewPromotion,
+        audit: impl IntoIterator<Item = &AuditEvent>,
+    ) -> Result<Promotion, Error> {
         let mut write = self.write(TOPICS).await?;
         // Two that begin at once go one after the other, and nothing of the model is deleted meanwhile.
         deployments::lock_model(&mut write, &new.model_id).await?;
         check_environment(&mut write, new).await?;
         let candidate = match &new.candidate {
             Candidate::Existing(id) => deployments::of_model(&mut write, &new.model_id, id).await?,
+            Candidate::Resting(id) => activate(&mut write, &new.model_id, id, new.started_at).await?,
             Candidate::Copy(copy) => make_copy(&mut write, &new.model_id, copy).await?,
         };
         if is_candidate(&mut write, &candidate.id).await? {
@@ -98,7 +105,9 @@ impl Store {
         }
         clear_targets(&mut write, new, &candidate).await?;
         let begun = insert(&mut write, new, &candidate.id).await?;
-        audit::insert(&mut write, audit).await?;
+        for event in audit {
+            audit::insert(&mut write, Some(event)).await?;
+        }
         write.commit().await?;
         Ok(begun)
     }
@@ -128,6 +137,23 @@ async fn is_candidate(write: &mut Write, id: &DeploymentId) -> Result<bool, Erro
         .fetch_optional(write.on())
         .await?;
     Ok(row.is_some())
+}
+
+async fn activate(write: &mut Write, model: &ModelId, id: &DeploymentId, now: Timestamp) -> Result<Deployment, Error> {
+    let resting = deployments::of_model(write, model, id).await?;
+    let lifecycle = resting.lifecycle.clone().activate(now).map_err(|_| Error::conflict("deployment", id))?;
+    let activated = sqlx::query(
+        "UPDATE deployments SET lifecycle = $1, generation = generation + 1 WHERE id = $2 AND generation = $3",
+    )
+    .bind(json(&lifecycle))
+    .bind(id.as_str())
+    .bind(bigint(resting.generation))
+    .execute(write.on())
+    .await?;
+    if activated.rows_affected() == 0 {
+        return Err(Error::conflict("deployment", id));
+    }
+    Ok(Deployment { lifecycle, generation: resting.generation + 1, ..resting })
 }
 
 async fn make_copy(write: &mut Write, model: &ModelId, copy: &CopyOf) -> Result<Deployment, Error> {

@@ -1,9 +1,12 @@
 //! The end of a promotion, with all that follows from it, in one transaction.
 
-use api::id::{DeploymentId, ModelId};
+use api::{
+    id::{DeploymentId, ModelId},
+    internal::replica::{Level, LogLine},
+};
 use planner::{
     Timestamp, autoscale,
-    lifecycle::{Lifecycle, Run},
+    lifecycle::{Lifecycle, Wanted},
     promotion::{Cleanup, Ending, Phase, Room, Settings, State},
 };
 
@@ -13,11 +16,11 @@ use crate::{
     columns::{Columns, json},
     database::Write,
     deployments,
-    domain::{AuditEvent, Promotion},
-    environments, replicas,
+    domain::{AuditEvent, Component, LogRecord, Promotion},
+    environments, logs, replicas,
 };
 
-const TOPICS: &[Topic] = &[Topic::Promotions, Topic::Environments, Topic::Deployments, Topic::Replicas];
+const TOPICS: &[Topic] = &[Topic::Promotions, Topic::Environments, Topic::Deployments, Topic::Replicas, Topic::Logs];
 
 /// Whether somebody other than its owner counts on a deployment: an environment that serves it, a promotion that brings it.
 const IS_COUNTED_ON: &str = "SELECT current_deployment FROM environments WHERE current_deployment = $1
@@ -26,8 +29,8 @@ const IS_COUNTED_ON: &str = "SELECT current_deployment FROM environments WHERE c
 impl Store {
     /// Ends a promotion whose state has come to its end. With success the environment points at the candidate, which takes the
     /// environment's autoscaling, and the previous deployment is cleaned up as the promotion's settings say, unless another
-    /// environment serves it; one for which there is no room is not kept running. Else the candidate goes to zero, unless an environment serves it, and the environment is as it was; a
-    /// candidate that has not been active and for which there is no room is deactivated: it would wait for the room of others.
+    /// environment serves it; one for which there is no room is not kept running. Else the candidate goes to zero, unless an
+    /// environment serves it, and the environment is as it was.
     ///
     /// `Conflict` when the promotion has changed or ended since it was read, `NeverActive` when the candidate has never been
     /// active, `NotFound` when it or the environment is gone. On success `generation` has grown.
@@ -73,12 +76,15 @@ async fn succeed(write: &mut Write, promotion: &Promotion, now: Timestamp) -> Re
         .execute(write.on())
         .await?;
     let Settings { cleanup, room, .. } = promotion.settings;
+    let reason = format!("environment {} is served by deployment {} since then", promotion.environment, candidate.id);
     match (environment.current, cleanup, room) {
         (Some(previous), _, _) if previous == candidate.id => Ok(()),
-        (Some(previous), Cleanup::Deactivate, _) => deactivate(write, &previous).await,
+        (Some(previous), Cleanup::Deactivate, _) => {
+            change(write, &previous, now, |lifecycle| lifecycle.deactivated_because(reason)).await
+        }
         // Where there is no room for both, one that is kept would take the room of the candidate's next replica.
         (Some(previous), Cleanup::ScaleToZero, _) | (Some(previous), Cleanup::Keep, Room::InPlace) => {
-            retire(write, &previous, now).await
+            retire(write, &previous, now, &reason).await
         }
         (Some(_), Cleanup::Keep, Room::Beside) | (None, _, _) => Ok(()),
     }
@@ -86,13 +92,13 @@ async fn succeed(write: &mut Write, promotion: &Promotion, now: Timestamp) -> Re
 
 /// The candidate becomes a deployment of its own.
 async fn give_up(write: &mut Write, promotion: &Promotion, now: Timestamp) -> Result<(), Error> {
-    let candidate = &promotion.candidate;
-    let (_, lifecycle) = locked(write, candidate).await?.ok_or_else(|| Error::not_found("deployment", candidate))?;
-    let only_starts = matches!(lifecycle.run, Run::Idle | Run::Starting { .. });
-    match promotion.settings.room {
-        Room::InPlace if only_starts => deactivate(write, candidate).await,
-        Room::InPlace | Room::Beside => retire(write, candidate, now).await,
-    }
+    let name = &promotion.environment;
+    let reason = match promotion.state.ending() {
+        Some(Ending::Failed { reason }) => format!("its promotion to environment {name} failed: {reason}"),
+        Some(Ending::Canceled { reason }) => format!("its promotion to environment {name} was canceled: {reason}"),
+        Some(Ending::Succeeded) | None => format!("its promotion to environment {name} has ended"),
+    };
+    retire(write, &promotion.candidate, now, &reason).await
 }
 
 /// Ends the promotion into an environment that goes away, and with it the hope of its candidate.
@@ -108,47 +114,50 @@ pub(crate) async fn end_with_environment(
     let state = State { phase, ..promotion.state.clone() };
     let ended = Promotion { state, ended_at: Some(now), command: None, why: reason, ..promotion };
     save(write, &ended).await?;
-    retire(write, &ended.candidate, now).await
+    give_up(write, &ended, now).await
 }
 
 /// Lets a deployment that nobody counts on any more go to zero replicas, and stay there until somebody asks for it. One that has
-/// not been active in this run goes on starting: it may be asked for directly.
-pub(crate) async fn retire(write: &mut Write, id: &DeploymentId, now: Timestamp) -> Result<(), Error> {
+/// never been active is deactivated, and its log says for which reason.
+pub(crate) async fn retire(write: &mut Write, id: &DeploymentId, now: Timestamp, reason: &str) -> Result<(), Error> {
+    change(write, id, now, |lifecycle| lifecycle.retired(now, reason)).await
+}
+
+/// Changes how far a deployment is that nobody counts on any more. It has no replicas from this moment on, and wants none.
+async fn change(
+    write: &mut Write,
+    id: &DeploymentId,
+    now: Timestamp,
+    change: impl FnOnce(Lifecycle) -> Lifecycle,
+) -> Result<(), Error> {
     if is_counted_on(write, id).await? {
         return Ok(());
     }
-    let Some((autoscaling, lifecycle)) = locked(write, id).await? else { return Ok(()) };
-    let resting = autoscale::Settings { min_replica: 0, ..autoscaling };
-    // At zero from this moment on: while its replicas leave it is not broken, and the next server does not bring it back.
-    let (run, stops) = match lifecycle.run {
-        run @ (Run::Idle | Run::Starting { .. } | Run::Failed { .. }) => (run, false),
-        Run::Serving { .. } | Run::Waking { .. } => (Run::AtZero { since: now }, true),
-        run @ Run::AtZero { .. } => (run, true),
+    let Some((autoscaling, before)) = locked(write, id).await? else { return Ok(()) };
+    let after = change(before.clone());
+    let resting = match after.wanted {
+        Wanted::Running => autoscale::Settings { min_replica: 0, ..autoscaling },
+        Wanted::Inactive => autoscaling,
     };
     sqlx::query(
         "UPDATE deployments SET autoscaling = $1, lifecycle = $2, target_replicas = 0, generation = generation + 1
          WHERE id = $3",
     )
     .bind(json(&resting))
-    .bind(json(&Lifecycle { run, ..lifecycle }))
+    .bind(json(&after))
     .bind(id.as_str())
     .execute(write.on())
     .await?;
-    if stops { replicas::stop_all(write, id, now).await } else { Ok(()) }
-}
-
-/// Lets a deployment that nobody counts on any more rest until somebody activates it.
-async fn deactivate(write: &mut Write, id: &DeploymentId) -> Result<(), Error> {
-    if is_counted_on(write, id).await? {
-        return Ok(());
+    replicas::stop_all(write, id, now).await?;
+    match &after.rests_because {
+        Some(reason) if before.wanted != after.wanted => {
+            let message = format!("deactivated: {reason}");
+            let line = LogLine { timestamp_ns: now.as_nanos(), level: Some(Level::Warning), request_id: None, message };
+            let component = Component::Deploy;
+            logs::insert(write, &[LogRecord { deployment_id: id.clone(), replica_id: None, component, line }]).await
+        }
+        Some(_) | None => Ok(()),
     }
-    let Some((_, lifecycle)) = locked(write, id).await? else { return Ok(()) };
-    sqlx::query("UPDATE deployments SET lifecycle = $1, generation = generation + 1 WHERE id = $2")
-        .bind(json(&lifecycle.deactivate()))
-        .bind(id.as_str())
-        .execute(write.on())
-        .await?;
-    Ok(())
 }
 
 /// How a deployment scales and how far it is; nobody changes it before the transaction ends. None when it is gone.

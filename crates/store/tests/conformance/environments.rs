@@ -1,7 +1,10 @@
 //! Environments and what is on stage in them.
 
 use serde_json::json;
-use store::{Error, domain::PRODUCTION};
+use store::{
+    Error,
+    domain::{Deployment, PRODUCTION},
+};
 
 use crate::{fixtures::*, support::Database};
 
@@ -29,7 +32,11 @@ pub async fn a_deleted_environment_retires_what_no_other_serves(database: Databa
         store.create_environment(&environment, None).await.unwrap();
         serve(&store, &model, name, &first.id).await;
     }
-    let served = store.deployment(&first.id).await.unwrap();
+    let has_been_active = |deployment: &mut Deployment| {
+        deployment.lifecycle.first_ready = Some(NOW);
+        Ok::<(), Error>(())
+    };
+    let (served, ()) = store.change_deployment(&first.id, None, has_been_active).await.unwrap();
     store.delete_environment(&model.id, "staging", NOW, None).await.unwrap();
     assert_eq!(store.deployment(&first.id).await.unwrap(), served, "canary serves it");
     store.delete_environment(&model.id, "canary", NOW, None).await.unwrap();

@@ -101,15 +101,16 @@ on_every_store! {
         cleaning_up_spares_what_others_count_on,
         an_environment_points_only_at_what_has_been_active,
         one_that_is_given_up_leaves_the_environment_as_it_was,
-        a_candidate_that_has_never_been_active_goes_on_starting,
-        a_candidate_that_only_starts_and_has_no_room_rests,
+        a_candidate_that_has_never_been_active_rests_and_says_why,
+        what_rests_is_activated_with_the_beginning_or_not_at_all,
         a_deleted_environment_takes_its_promotion_along,
         a_deployment_that_a_promotion_uses_is_not_deleted,
         a_replica_remembers_what_it_was_told;
     replicas:
         an_id_is_used_once,
         news_of_a_replica_never_goes_back,
-        the_first_stop_counts;
+        the_first_stop_counts,
+        what_an_order_waits_for_is_known_until_it_waits_no_more;
     scaling: the_newest_decisions_are_kept_until_their_deployment_goes;
     secrets:
         values_open_again_by_folded_name,

@@ -34,6 +34,8 @@ pub async fn an_older_database_is_brought_up_to_date(database: Database) {
         "DROP TABLE changes",
         "DROP TABLE promotions",
         "ALTER TABLE replicas DROP COLUMN environment",
+        "ALTER TABLE replicas DROP COLUMN instance_type",
+        "ALTER TABLE replicas DROP COLUMN waits_for",
         "DROP TABLE environment_groups",
         "DROP TABLE scaling_decisions",
         "DELETE FROM _sqlx_migrations WHERE version > 1",

@@ -8,7 +8,7 @@ use planner::{
     promotion::{Cleanup, Command, Ending, Phase, Room},
 };
 use store::{
-    Candidate, CopyOf, Error, Store,
+    AuditQuery, Candidate, CopyOf, Error, LogQuery, Store,
     domain::{Deployment, DeploymentKind, Model, Origin, PRODUCTION, Promotion},
 };
 
@@ -34,6 +34,11 @@ async fn activate(store: &Store, id: &DeploymentId, number: u128) -> Deployment 
     let (deployment, ()) = store.change_deployment(id, None, serve).await.unwrap();
     store.add_replica(&replica(number, &deployment)).await.unwrap();
     deployment
+}
+
+async fn messages(store: &Store, id: &DeploymentId) -> Vec<String> {
+    let query = LogQuery { deployments: vec![id.clone()], end_ms: u64::MAX, limit: 99, ..LogQuery::default() };
+    store.logs(&query).await.unwrap().into_iter().map(|record| record.line.message).collect()
 }
 
 async fn current(store: &Store, model: &Model) -> Option<DeploymentId> {
@@ -169,8 +174,7 @@ pub async fn a_copy_shares_the_build_and_starts_anew(database: Database) {
     };
     assert_eq!(made, expected);
     assert!(matches!(made.lifecycle.build, Build::Succeeded { .. }));
-    let query = store::LogQuery { deployments: vec![made.id], end_ms: u64::MAX, limit: 9, ..Default::default() };
-    assert_eq!(store.logs(&query).await.unwrap()[0].line.message, "copied");
+    assert_eq!(messages(&store, &made.id).await[0], "copied");
 }
 
 pub async fn a_copy_of_what_is_being_built_is_built_and_published(database: Database) {
@@ -379,28 +383,45 @@ pub async fn one_that_is_given_up_leaves_the_environment_as_it_was(database: Dat
     }
 }
 
-pub async fn a_candidate_that_has_never_been_active_goes_on_starting(database: Database) {
-    let store = database.open().await;
-    let (model, first) = with_model(&store).await;
-    store.add_replica(&replica(1, &first)).await.unwrap();
-    let new = promotion(&model, PRODUCTION, Candidate::Existing(first.id.clone()), None);
-    let begun = store.begin_promotion(&new, None).await.unwrap();
-    finish(&store, &begun, canceled()).await;
-    assert!(!is_stopping(&store, &first.id).await, "scaled to zero is said of nothing that never was active");
-}
-
-pub async fn a_candidate_that_only_starts_and_has_no_room_rests(database: Database) {
+pub async fn a_candidate_that_has_never_been_active_rests_and_says_why(database: Database) {
     let store = database.open().await;
     let (model, first, second, begun) = under_way(&store, Cleanup::ScaleToZero).await;
     finish(&store, &begun, canceled()).await;
     let third = store.add_deployment(&push(&model, 3), None).await.unwrap();
+    store.add_replica(&replica(3, &third)).await.unwrap();
     for (candidate, wanted) in [(&second, Wanted::Running), (&third, Wanted::Inactive)] {
-        let mut new = promotion(&model, PRODUCTION, Candidate::Existing(candidate.id.clone()), Some(&first.id));
-        new.settings.room = Room::InPlace;
+        let new = promotion(&model, PRODUCTION, Candidate::Existing(candidate.id.clone()), Some(&first.id));
         let begun = store.begin_promotion(&new, None).await.unwrap();
         finish(&store, &begun, canceled()).await;
         assert_eq!(store.deployment(&candidate.id).await.unwrap().lifecycle.wanted, wanted);
+        assert!(is_stopping(&store, &candidate.id).await);
     }
+    let reason = store.deployment(&third.id).await.unwrap().lifecycle.rests_because.unwrap();
+    assert!(reason.starts_with("its promotion to environment production was canceled: "), "{reason}");
+    let told = messages(&store, &third.id).await;
+    assert_eq!(told.last(), Some(&format!("deactivated: {reason}")), "{told:?}");
+    assert!(!messages(&store, &second.id).await.iter().any(|message| message.starts_with("deactivated")));
+}
+
+pub async fn what_rests_is_activated_with_the_beginning_or_not_at_all(database: Database) {
+    let store = database.open().await;
+    let (model, first, second, begun) = under_way(&store, Cleanup::Deactivate).await;
+    finish(&store, &begun, Ending::Succeeded).await;
+    let resting = store.deployment(&first.id).await.unwrap();
+    let reason = resting.lifecycle.rests_because.as_deref().unwrap();
+    assert_eq!(reason, format!("environment production is served by deployment {} since then", second.id));
+
+    let mut new = promotion(&model, PRODUCTION, Candidate::Resting(first.id.clone()), None);
+    let refused = store.begin_promotion(&new, None).await;
+    assert!(matches!(refused, Err(Error::Conflict { .. })), "{refused:?}");
+    assert_eq!(store.deployment(&first.id).await.unwrap(), resting);
+    new.previous = Some(second.id);
+    store.begin_promotion(&new, &[event("ONE"), event("OTHER")]).await.unwrap();
+    let activated = store.deployment(&first.id).await.unwrap().lifecycle;
+    assert_eq!((activated.wanted, activated.rests_because), (Wanted::Running, None));
+    let audit = store.audit_log(&AuditQuery { limit: 2, ..AuditQuery::default() }).await.unwrap();
+    let types: Vec<_> = audit.iter().map(|entry| entry.event.event_type.as_str()).collect();
+    assert_eq!(types, ["OTHER", "ONE"]);
 }
 
 pub async fn a_deleted_environment_takes_its_promotion_along(database: Database) {

@@ -49,3 +49,19 @@ pub async fn the_first_stop_counts(database: Database) {
     store.mark_replica_stopping(&replica.id, NOW.plus(2)).await.unwrap();
     assert_eq!(store.replicas(None).await.unwrap()[0].stopping_since, Some(NOW.plus(1)));
 }
+
+pub async fn what_an_order_waits_for_is_known_until_it_waits_no_more(database: Database) {
+    let store = database.open().await;
+    let (_, deployment) = with_model(&store).await;
+    let [waits, other] = [1, 2].map(|number| replica(number, &deployment));
+    store.add_replica(&waits).await.unwrap();
+    store.add_replica(&other).await.unwrap();
+    let moment = store.everything().await.unwrap().moment;
+    store.record_waits(&[(waits.id.clone(), Some("waiting for capacity".into()))]).await.unwrap();
+    let changed = store.changed_since(moment).await.unwrap().replicas;
+    let known = changed[&waits.id].as_ref().unwrap();
+    assert_eq!((known.waits_for.as_deref(), changed.len()), (Some("waiting for capacity"), 1));
+    assert!(known.claim().is_some_and(|claim| claim.waits));
+    store.record_waits(&[(waits.id.clone(), None)]).await.unwrap();
+    assert_eq!(store.replicas(None).await.unwrap(), [waits, other]);
+}

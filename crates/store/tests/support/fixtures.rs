@@ -136,6 +136,8 @@ pub fn replica(number: u128, deployment: &Deployment) -> Replica {
         seen_at: None,
         log_cursor: 0,
         environment: None,
+        instance_type: deployment.instance_type.clone(),
+        waits_for: None,
     }
 }
 

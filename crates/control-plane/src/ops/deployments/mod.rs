@@ -12,12 +12,12 @@ use serde::Deserialize;
 use serde_json::Value;
 use store::domain::{AuditEvent, Deployment, DeploymentKind, Environment, Model, PRODUCTION, Replica, ScalingDecision};
 
-pub(super) use self::settings::autoscaling_event;
 pub use self::{
     change::{delete, rename},
     run::{activate, deactivate, retry, terminate_replica},
     settings::{SettingsChange, update_autoscaling},
 };
+pub(super) use self::{run::activation, settings::autoscaling_event};
 use super::{Caller, ControlPlane, Error, audit, environment_groups, models, observed};
 
 /// Which deployment of a model: the part of a path where an id stands.

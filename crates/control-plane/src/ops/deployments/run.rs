@@ -6,10 +6,10 @@ use api::{
 };
 use planner::lifecycle::Refusal;
 use serde_json::json;
-use store::domain::Promotion;
+use store::domain::{AuditEvent, Deployment, Model, Promotion};
 
 use super::{Target, View, event, find_to_change, look};
-use crate::ops::{Caller, ControlPlane, Error, logs, observed, promotions};
+use crate::ops::{Caller, ControlPlane, Error, logs, promotions};
 
 /// Wants a deployment to run.
 pub async fn activate(
@@ -20,7 +20,7 @@ pub async fn activate(
 ) -> Result<(), Error> {
     let found = find_to_change(control_plane, caller, model, target).await?;
     let now = control_plane.now();
-    let event = event(caller, control_plane, "MODEL_DEPLOYMENT_ACTIVATED", (&found.0, &found.1), json!({}));
+    let event = activation(control_plane, caller, &found.0, &found.1);
     control_plane
         .store()
         .change_deployment(&found.1.id, Some(&event), |deployment| {
@@ -33,7 +33,13 @@ pub async fn activate(
     Ok(())
 }
 
-/// Wants a deployment to rest. It keeps its configuration and its environment. A promotion needs both of its sides.
+/// The event of an activation.
+pub fn activation(control_plane: &ControlPlane, caller: &Caller, model: &Model, deployment: &Deployment) -> AuditEvent {
+    event(caller, control_plane, "MODEL_DEPLOYMENT_ACTIVATED", (model, deployment), json!({}))
+}
+
+/// Wants a deployment to rest. It keeps its configuration and the environment that it serves; one that it was on its way to is
+/// left to others. A promotion needs both of its sides.
 pub async fn deactivate(
     control_plane: &ControlPlane,
     caller: &Caller,
@@ -50,13 +56,17 @@ pub async fn deactivate(
         )));
     }
     let event = event(caller, control_plane, "MODEL_DEPLOYMENT_DEACTIVATED", (&found.0, &found.1), json!({}));
-    control_plane
+    let (deployment, bound_for) = control_plane
         .store()
         .change_deployment(&found.1.id, Some(&event), |deployment| {
             deployment.lifecycle = deployment.lifecycle.clone().deactivate();
-            Ok::<_, Error>(())
+            Ok::<_, Error>(deployment.target_environment.take())
         })
         .await?;
+    if let Some(name) = bound_for {
+        let line = format!("deactivated: it goes to environment {name} no more, unless it is promoted");
+        logs::tell(control_plane, &deployment.id, Level::Info, [line]).await;
+    }
     Ok(())
 }
 
@@ -108,7 +118,7 @@ pub async fn terminate_replica(
     let known = store.replicas(Some(&deployment.id)).await?;
     let id: ReplicaId = known
         .into_iter()
-        .find(|one| one.id.as_str() == replica && !observed::has_ended(one))
+        .find(|one| one.id.as_str() == replica && !one.has_ended())
         .ok_or_else(|| Error::not_found("replica", replica))?
         .id;
     store.mark_replica_stopping(&id, control_plane.now()).await?;

@@ -33,8 +33,6 @@ pub struct Case<'a> {
     pub settings: &'a PromotionSettings,
     /// Whether the environment keeps its instance type.
     pub keeps_instance_type: bool,
-    /// Whether the deployment is activated first where it is inactive.
-    pub activates: bool,
 }
 
 /// What is promoted.
@@ -150,13 +148,11 @@ pub fn choose(case: &Case<'_>) -> Result<Choice, Refusal> {
         return Err(Refusal::Current { environment: here.clone() });
     }
     match case.status {
-        Status::Inactive | Status::Deactivating if !case.activates => return Err(Refusal::Inactive),
+        Status::Inactive | Status::Deactivating => return Err(Refusal::Inactive),
         Status::BuildFailed | Status::BuildStopped | Status::DeployFailed | Status::Failed => {
             return Err(Refusal::Failed(case.status));
         }
-        Status::Inactive
-        | Status::Deactivating
-        | Status::Building
+        Status::Building
         | Status::Deploying
         | Status::LoadingModel
         | Status::Active
@@ -242,7 +238,6 @@ mod tests {
             is_busy: false,
             settings: &template_settings,
             keeps_instance_type: true,
-            activates: false,
         };
         change(&mut case, &mut one, &mut settings);
         choose(&Case { deployment: &one, settings: &settings, ..case })
@@ -352,18 +347,6 @@ mod tests {
         };
         assert_eq!(again(false), Err(Refusal::Current { environment: PRODUCTION.into() }));
         assert_eq!(again(true), copy(&[Reason::Serves(PRODUCTION.into()), Reason::Redeploy], "1x2"));
-    }
-
-    #[test]
-    fn a_rollback_may_wake_what_rests_but_not_what_failed() {
-        let of = |status| {
-            outcome(move |case, _, _| {
-                case.activates = true;
-                case.status = status;
-            })
-        };
-        assert_eq!(of(Status::Inactive), Ok(Choice::Itself));
-        assert_eq!(of(Status::BuildFailed), Err(Refusal::Failed(Status::BuildFailed)));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use api::v1::promotion::PromotionSettings;
 use planner::{
-    capacity::{Fit, Need, fit},
+    capacity::{Fit, Need, amount, fit},
     promotion::{self, Cleanup, Mode, Room, Seen, Settings, Side},
 };
 use store::domain::{Deployment, Environment, Origin};
@@ -10,7 +10,7 @@ use store::domain::{Deployment, Environment, Origin};
 use super::{
     choice::{self, Case, Choice, Refusal},
     promote::Request,
-    scene::{Scene, amount, side_of_copy},
+    scene::{Scene, side_of_copy},
 };
 use crate::{
     ops::{Error, observed, promotion_settings},
@@ -43,7 +43,7 @@ impl Outline {
     pub fn of(scene: &Scene, request: &Request, way: Way, control_plane: &settings::Settings) -> Result<Self, Error> {
         let stored = promotion_settings::read(&scene.environment.promotion_settings)?;
         let told = promotion_settings::apply(stored, request.settings.clone())?;
-        let choice = choice(scene, request, way, &told);
+        let choice = choice(scene, request, &told);
         let instance_type = match &choice {
             Ok(Choice::Copy { instance_type, .. }) => instance_type.clone(),
             Ok(Choice::Itself) | Err(_) => scene.deployment.instance_type.clone(),
@@ -95,17 +95,19 @@ impl Outline {
 
     fn fit(&self, scene: &Scene, control_plane: &settings::Settings) -> Fit {
         let total = scene.current().map_or(0, |current| current.target_replicas).max(1);
-        let has = self.candidate(scene).alive;
+        let is_itself = !matches!(self.choice, Ok(Choice::Copy { .. }));
         let need = Need {
-            beside: promotion::replicas_beside(&self.settings, total).saturating_sub(has),
-            alone: total.saturating_sub(has),
+            candidate: is_itself.then_some(&scene.deployment.id),
+            each: amount(&control_plane.instance_types, &self.instance_type),
+            previous: scene.environment.current.as_ref(),
+            beside: promotion::replicas_beside(&self.settings, total),
+            alone: total,
         };
-        let each = amount(&control_plane.instance_types, &self.instance_type);
-        fit(&control_plane.capacity, &scene.used.by_all, &scene.used.by_current, &each, need)
+        fit(&control_plane.capacity, &scene.usage, &need)
     }
 }
 
-fn choice(scene: &Scene, request: &Request, way: Way, told: &PromotionSettings) -> Result<Choice, Refusal> {
+fn choice(scene: &Scene, request: &Request, told: &PromotionSettings) -> Result<Choice, Refusal> {
     let deployment: &Deployment = &scene.deployment;
     choice::choose(&Case {
         deployment,
@@ -117,6 +119,5 @@ fn choice(scene: &Scene, request: &Request, way: Way, told: &PromotionSettings) 
         is_busy: scene.is_busy(),
         settings: told,
         keeps_instance_type: request.keeps_instance_type,
-        activates: way.origin == Origin::Rollback,
     })
 }

@@ -5,10 +5,7 @@ use api::{
     internal::replica::Level,
     v1::promotion::UpdatePromotionSettings,
 };
-use planner::{
-    lifecycle::Wanted,
-    promotion::{self, Memory, PlanStep, Settings, State},
-};
+use planner::promotion::{self, Memory, PlanStep, Settings, State};
 use serde_json::{Value, json};
 use store::{
     Candidate, CopyOf, NewPromotion,
@@ -161,7 +158,8 @@ async fn carry_out(
     way: Way,
 ) -> Result<deployments::View, Error> {
     for _ in 0..TRIES {
-        let scene = Scene::load(control_plane, caller, model, &request.deployment, &request.environment).await?;
+        let mut scene = Scene::load(control_plane, caller, model, &request.deployment, &request.environment).await?;
+        let rests = way.origin == Origin::Rollback && scene.rouse(control_plane.now());
         let outline = Outline::of(&scene, request, way, control_plane.settings())?;
         let choice = match (&outline.choice, outline.refused()) {
             (Ok(choice), None) => choice,
@@ -174,13 +172,13 @@ async fn carry_out(
                 )));
             }
         };
-        if *choice == Choice::Itself && scene.deployment.lifecycle.wanted == Wanted::Inactive {
-            deployments::activate(control_plane, caller, model, &request.deployment).await?;
-            continue;
+        let mut new = new_promotion(control_plane, caller, &scene, &outline, choice, way.origin);
+        let mut events = vec![event(control_plane, caller, &scene, &outline, &new, &request.settings)];
+        if rests && *choice == Choice::Itself {
+            new.candidate = Candidate::Resting(scene.deployment.id.clone());
+            events.insert(0, deployments::activation(control_plane, caller, &scene.model, &scene.deployment));
         }
-        let new = new_promotion(control_plane, caller, &scene, &outline, choice, way.origin);
-        let event = event(control_plane, caller, &scene, &outline, &new, &request.settings);
-        match control_plane.store().begin_promotion(&new, Some(&event)).await {
+        match control_plane.store().begin_promotion(&new, &events).await {
             Ok(begun) => {
                 if *choice == Choice::Itself {
                     let line = format!("is being promoted to environment {}", scene.environment.name);
@@ -271,7 +269,7 @@ fn event(
         "autoscaling_schedule_settings_update": null,
     });
     let about = match &new.candidate {
-        Candidate::Existing(_) => scene.deployment.clone(),
+        Candidate::Existing(_) | Candidate::Resting(_) => scene.deployment.clone(),
         Candidate::Copy(copy) => {
             Deployment { id: copy.id.clone(), name: copy.name.clone(), ..scene.deployment.clone() }
         }

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use api::id::{DeploymentId, ModelId};
 use planner::{
-    capacity::{Amount, Capacity},
-    lifecycle::Build,
-    placement::InstanceType,
+    Timestamp,
+    capacity::Usage,
+    lifecycle::{Build, Wanted},
     promotion::Side,
 };
 use store::domain::{Deployment, Environment, Model, Promotion, Replica};
@@ -28,18 +28,9 @@ pub struct Scene {
     pub siblings: Vec<Deployment>,
     /// The promotions of the model that are in progress.
     pub promotions: Vec<Promotion>,
-    /// What replicas use: all of them, and those of the deployment that the environment serves.
-    pub used: Used,
+    /// What replicas use of the machines.
+    pub usage: Usage,
     replicas: HashMap<DeploymentId, Vec<Replica>>,
-}
-
-/// What replicas use.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Used {
-    /// All that have not been cleared away.
-    pub by_all: Amount,
-    /// Those of the deployment that the environment serves.
-    pub by_current: Amount,
 }
 
 impl Scene {
@@ -54,16 +45,12 @@ impl Scene {
         let (model, environment) = environments::find_to_change(control_plane, caller, model, environment).await?;
         let (_, deployment) = deployments::find(control_plane, caller, &model.id, target).await?;
         let store = control_plane.store();
+        let all = store.replicas(None).await?;
+        let usage = Usage::of(&control_plane.settings().instance_types, all.iter().filter_map(Replica::claim));
         let mut replicas: HashMap<DeploymentId, Vec<Replica>> = HashMap::new();
-        for replica in store.replicas(None).await? {
+        for replica in all {
             replicas.entry(replica.deployment_id.clone()).or_default().push(replica);
         }
-        let settings = control_plane.settings();
-        let used = if settings.capacity == Capacity::default() {
-            Used::default()
-        } else {
-            used(&store.all_deployments().await?, &replicas, &settings.instance_types, environment.current.as_ref())
-        };
         Ok(Self {
             environments: store.environments(Some(&model.id)).await?,
             siblings: store.deployments(&model.id, None).await?,
@@ -71,9 +58,19 @@ impl Scene {
             model,
             deployment,
             environment,
-            used,
+            usage,
             replicas,
         })
+    }
+
+    /// Takes what is asked to be promoted as it will be once it is activated, and says whether it rests now.
+    pub fn rouse(&mut self, now: Timestamp) -> bool {
+        let lifecycle = &mut self.deployment.lifecycle;
+        let rests = lifecycle.wanted == Wanted::Inactive;
+        if let (true, Ok(roused)) = (rests, lifecycle.clone().activate(now)) {
+            *lifecycle = roused;
+        }
+        rests
     }
 
     /// The replicas of a deployment.
@@ -115,28 +112,4 @@ impl Scene {
 pub fn side_of_copy(source: &Deployment) -> Side<'static> {
     let is_built = matches!(source.lifecycle.build, Build::Succeeded { .. });
     Side { ready: 0, alive: 0, wanted: 0, is_built, has_been_ready: false, failure: None }
-}
-
-/// What a replica on this instance type uses; nothing that counts where the catalogue does not have it any more.
-pub fn amount(instance_types: &[InstanceType], id: &str) -> Amount {
-    instance_types.iter().find(|one| one.id == id).map(Amount::of).unwrap_or_default()
-}
-
-fn used(
-    deployments: &[Deployment],
-    replicas: &HashMap<DeploymentId, Vec<Replica>>,
-    instance_types: &[InstanceType],
-    current: Option<&DeploymentId>,
-) -> Used {
-    let mut used = Used::default();
-    for deployment in deployments {
-        let count = replicas.get(&deployment.id).map_or(0, Vec::len);
-        let count = u32::try_from(count).unwrap_or(u32::MAX);
-        let all = amount(instance_types, &deployment.instance_type).times(count);
-        if current == Some(&deployment.id) {
-            used.by_current = all.clone();
-        }
-        used.by_all = used.by_all.plus(&all);
-    }
-    used
 }

@@ -112,6 +112,8 @@ impl TestApp {
             seen_at: Some(self.now()),
             log_cursor: 0,
             environment: None,
+            instance_type: self.store.deployment(&pushed.deployment_id()).await.unwrap().instance_type,
+            waits_for: None,
         };
         self.store.add_replica(&replica).await.unwrap();
         id
