@@ -41,7 +41,12 @@ pub fn version(name: &str, on_load: &str, ledger: &Ledger) -> TempDir {
 
 /// Pushes a version that serves on its own, and returns what the push said.
 pub fn push(server: &Server, name: &str, ledger: &Ledger) -> Value {
-    server.push(version(name, FINE, ledger).path())
+    push_that(server, name, FINE, ledger)
+}
+
+/// The same of a version that does this on load.
+pub fn push_that(server: &Server, name: &str, on_load: &str, ledger: &Ledger) -> Value {
+    server.push(version(name, on_load, ledger).path())
 }
 
 /// Pushes a version straight to production, and does not wait.

@@ -18,4 +18,5 @@ mod main_job;
 mod promote_command;
 mod promotions;
 mod restarts;
+mod rollouts;
 mod uploads;

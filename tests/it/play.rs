@@ -41,6 +41,10 @@ pub enum Scene {
     CanaryCancelled,
     /// Traffic moves replica by replica.
     Rolling,
+    /// The same, the previous side going down first.
+    Unavailable,
+    /// The same, with replicas put on the previous side before anything moves.
+    Overhead,
     /// The same, paused and resumed on the way.
     Paused,
     /// The same, given up on the way.
@@ -61,11 +65,13 @@ pub enum Scene {
 
 impl Scene {
     /// Every scene, in an order in which each begins where the one before ended.
-    pub const ALL: [Scene; 12] = [
+    pub const ALL: [Scene; 14] = [
         Scene::Immediate,
         Scene::Canary,
         Scene::CanaryCancelled,
         Scene::Rolling,
+        Scene::Unavailable,
+        Scene::Overhead,
         Scene::Paused,
         Scene::RollingCancelled,
         Scene::ForcedBack,
@@ -110,6 +116,17 @@ impl Play {
             }
             Scene::Rolling => {
                 self.promote(rolling()).await;
+                self.succeeds().await;
+            }
+            Scene::Unavailable => {
+                self.promote(rolling_by(json!({"max_surge_percent": 0, "max_unavailable_percent": 50}))).await;
+                self.until_underway().await;
+                self.until_serving_replicas("the previous side goes down before it is replaced", 1).await;
+                self.succeeds().await;
+            }
+            Scene::Overhead => {
+                self.promote(rolling_by(json!({"max_surge_percent": 50, "replica_overhead_percent": 50}))).await;
+                self.until_serving_replicas("the previous side has half as many more", 3).await;
                 self.succeeds().await;
             }
             Scene::Paused => {
@@ -204,6 +221,15 @@ impl Play {
         self.stage.until_share(&self.server, &["RAMPING_UP"], 1).await;
     }
 
+    /// Waits until so many replicas of what production serves are ready.
+    async fn until_serving_replicas(&self, what: &str, count: u64) {
+        eventually(what, || async {
+            let seen = self.stage.seen(&self.server).await;
+            (seen["current_deployment"]["active_replica_count"] == count).then_some(())
+        })
+        .await;
+    }
+
     async fn is_paused_and_resumed(&self) {
         self.ask("pause").await;
         let pinned = self.stage.until(&self.server, &["PAUSED"]).await;
@@ -252,8 +278,16 @@ fn by_canary(seconds: u64) -> Value {
     json!({"rolling_deploy": false, "ramp_up_while_promoting": true, "ramp_up_duration_seconds": seconds})
 }
 
-/// With a second after each shift, so that there is a moment in which to ask something.
 fn rolling() -> Value {
-    let steps = json!({"max_surge_percent": 50, "max_unavailable_percent": 0, "stabilization_time_seconds": 1});
-    json!({"rolling_deploy": true, "rolling_deploy_config": steps})
+    rolling_by(json!({"max_surge_percent": 50}))
+}
+
+/// With a second after each shift, so that there is a moment in which to ask something.
+fn rolling_by(steps: Value) -> Value {
+    let mut config = json!({"max_surge_percent": 0, "max_unavailable_percent": 0, "replica_overhead_percent": 0});
+    config["stabilization_time_seconds"] = 1.into();
+    for (name, value) in steps.as_object().expect("an object") {
+        config[name] = value.clone();
+    }
+    json!({"rolling_deploy": true, "rolling_deploy_config": config})
 }

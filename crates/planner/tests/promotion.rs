@@ -355,3 +355,30 @@ fn both_sides_need_room_for_a_step_and_the_overhead() {
     assert_eq!(replicas_beside(&with(Step::Surge(25), 0), 10), 3);
     assert_eq!(replicas_beside(&with(Step::Unavailable(25), 20), 10), 3);
 }
+
+#[test]
+fn a_first_start_with_nothing_to_go_back_to_is_waited_for_until_it_fails_by_itself() {
+    let mut play = Play::among(rolling(Step::Surge(25)), fixed(1), side(0, 1), None);
+    play.look();
+    play.now = NOW.plus(86_400_000);
+    play.look();
+    assert_eq!(play.state.status(), Status::Releasing);
+    play.candidate.failure = Some("not ready within the deploy timeout");
+    play.look();
+    assert_eq!(play.state.status(), Status::Failed);
+}
+
+#[test]
+fn the_time_without_a_server_is_not_charged_to_the_candidate() {
+    let after_a_while = |by_another_server: bool| {
+        let mut play = Play::new(settings(Mode::Canary { duration_ms: 3_600_000 }), 1);
+        play.look();
+        play.now = NOW.plus(900_000);
+        if by_another_server {
+            play.state = play.state.resumed_by_another_server(play.now);
+        }
+        play.look();
+        play.state.status()
+    };
+    assert_eq!((after_a_while(false), after_a_while(true)), (Status::Failed, Status::Releasing));
+}

@@ -258,3 +258,43 @@ async fn a_broken_old_version_never_blocks_a_good_new_one() {
     world.until_serves(&first.model_id, PRODUCTION, &second.id).await;
     world.check_laws();
 }
+
+#[tokio::test]
+async fn a_candidate_that_gets_on_too_slowly_gives_up_in_time_to_keep_the_deadline() {
+    let world = World::new().await;
+    let _controller = world.start();
+    let (first, second) = world.on_stage(exactly(6)).await;
+    world.until_status(&second.id, Status::Active).await;
+    world.backend.start_slowly();
+    let begun = world.promote(&second.id, |_| {}).await;
+    let mut started = Vec::new();
+    for _ in 0..6 {
+        started.push(world.until_started(&second.id, &started).await);
+    }
+    // Each is ready just in time not to count as a stall; together they take too long.
+    let mut ended = None;
+    for (ready, replica) in (1..).zip(&started) {
+        world.backend.ready(replica);
+        ended = world
+            .eventually("it is counted, or too late", || async {
+                let promotion = world.store.promotion(begun.id).await.unwrap();
+                let is_over = promotion.ended_at.is_some();
+                (is_over || promotion.state.best_ready == ready).then(|| Some(promotion).filter(|_| is_over))
+            })
+            .await;
+        if ended.is_some() {
+            break;
+        }
+        world.advance(Duration::from_secs(540));
+    }
+    let ended = ended.expect("it does not wait for the last one");
+    assert_eq!(
+        (ended.state.status(), ended.why),
+        (Progress::Failed, "not finished in time to keep the deadline of 41 minutes".into())
+    );
+    assert!(ended.ended_at.unwrap() <= ended.state.deadline_at);
+    world.until_serves(&first.model_id, PRODUCTION, &first.id).await;
+    world.until_live(&first.id, 6).await;
+    world.until_status(&second.id, Status::ScaledToZero).await;
+    world.check_laws();
+}
