@@ -11,4 +11,5 @@ mod promotions;
 mod setbacks;
 mod spy;
 mod trouble;
+mod waiting;
 mod world;
