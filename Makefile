@@ -25,6 +25,7 @@ check: ## Type-check everything, tests included
 
 deny: ## Check licences, banned crates and sources of all dependencies
 	@scripts/install-tools.sh deny
+	cargo fetch --locked
 	cargo deny --offline --locked check licenses bans sources
 
 fmt: ## Format the code
