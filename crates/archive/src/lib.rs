@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod compression;
+mod contents;
 mod error;
 mod pack;
 mod path;
@@ -10,6 +11,7 @@ mod stream;
 mod unpack;
 
 pub use compression::Compression;
+pub use contents::{ContentHashes, content_hashes, hash_of_all};
 pub use error::{Error, Limit, Refusal};
 pub use pack::{Pack, PackError, Packed, Progress, pack};
 pub use unpack::{inspect, unpack};

@@ -42,6 +42,7 @@ pub fn deployment(n: u64, kind: DeploymentKind, target: Option<&str>) -> Deploym
         instance_type: "1x2".into(),
         autoscaling: autoscale::Settings::default(),
         target_environment: target.map(Into::into),
+        keep_previous: false,
         lifecycle: Lifecycle::pushed(Timestamp(n)),
         target_replicas: 0,
         replica_memory: replica_set::Memory::default(),

@@ -6,7 +6,7 @@ use planner::{
     Timestamp,
     capacity::{Fit, Need, Usage, amount, fit},
     lifecycle::{Build, Wanted},
-    promotion::{self, Ending, Memory, Phase, Room, Seen, Settings, State},
+    promotion::{self, Cleanup, Ending, Memory, Phase, Room, Seen, Settings, State},
 };
 use serde_json::{Value, json};
 use store::{
@@ -109,7 +109,8 @@ async fn begin(
     let min_ready_ms = millis(shared.settings.min_ready);
     let settings = environment.promotion(Room::Beside, deployment.deploy_timeout_ms, min_ready_ms)?;
     let room = room(shared, world, deployment, environment, &settings, total);
-    let settings = Settings { room, ..settings };
+    let cleanup = if deployment.keep_previous { Cleanup::Keep } else { settings.cleanup };
+    let settings = Settings { room, cleanup, ..settings };
     let seen = Seen {
         candidate,
         previous,

@@ -120,6 +120,10 @@ impl Refusal {
             Self::QueueFull { waiting, limit, in_flight } => {
                 Some(format!("{waiting} of at most {limit} requests wait, {in_flight} are being answered"))
             }
+            Self::NoDevelopment(_) => Some(
+                "call /production/predict, or with the truss client `truss predict --published`; `truss push --watch` makes one"
+                    .into(),
+            ),
             Self::NotReady => Some("look at the deployment's status and logs".into()),
             Self::Unhealthy => {
                 Some("no replica passes its health checks, or the deployment failed: see its logs".into())

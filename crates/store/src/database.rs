@@ -228,7 +228,7 @@ fn lock_beside(path: &str) -> Result<std::fs::File, Error> {
 }
 
 /// Every version of the tables, oldest first. Released ones never change.
-const MIGRATIONS: [(i64, &str, Sql); 6] = [
+const MIGRATIONS: [(i64, &str, Sql); 7] = [
     (1, "start", Sql::Common(include_str!("../migrations/0001_start.sql"))),
     (2, "promotions", Sql::Common(include_str!("../migrations/0002_promotions.sql"))),
     (3, "environment_groups", Sql::Common(include_str!("../migrations/0003_environment_groups.sql"))),
@@ -249,6 +249,7 @@ const MIGRATIONS: [(i64, &str, Sql); 6] = [
             postgres: include_str!("../migrations/0006_replica_room.postgres.sql"),
         },
     ),
+    (7, "keep_previous", Sql::Common(include_str!("../migrations/0007_keep_previous.sql"))),
 ];
 
 /// The text of a migration.

@@ -47,6 +47,8 @@ pub struct NewDeployment {
     pub autoscaling: autoscale::Settings,
     /// The environment that takes it when it is first ready.
     pub target_environment: Option<String>,
+    /// Whether what that environment serves goes on running then.
+    pub keep_previous: bool,
     /// An environment to make with it, unless the model has one of that name by now, and the audit entry for that.
     pub missing_environment: Option<(Environment, AuditEvent)>,
     /// Its first log line, from the platform: a log is never empty.
@@ -239,6 +241,7 @@ pub(crate) async fn push(write: &mut Write, new: &NewDeployment) -> Result<Deplo
         instance_type: new.instance_type.clone(),
         autoscaling: new.autoscaling.clone(),
         target_environment: new.target_environment.clone(),
+        keep_previous: new.keep_previous,
         lifecycle: Lifecycle::pushed(new.created_at),
         target_replicas: 0,
         replica_memory: replica_set::Memory::default(),
@@ -315,13 +318,13 @@ async fn name_exists(write: &mut Write, model: &ModelId, name: &str) -> Result<b
 const INSERT: &str =
     "INSERT INTO deployments (id, model_id, name, created_at, kind, labels, config, raw_config, user_env, archive_key,
          archive_bytes, deploy_timeout_ms, instance_type, autoscaling, target_environment, lifecycle, target_replicas,
-         replica_memory, generation)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)";
+         replica_memory, generation, keep_previous)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)";
 
 const OVERWRITE: &str =
     "UPDATE deployments SET name = $3, created_at = $4, kind = $5, labels = $6, config = $7, raw_config = $8, user_env = $9,
          archive_key = $10, archive_bytes = $11, deploy_timeout_ms = $12, instance_type = $13, autoscaling = $14,
-         target_environment = $15, lifecycle = $16, target_replicas = $17, replica_memory = $18, generation = $19
+         target_environment = $15, lifecycle = $16, target_replicas = $17, replica_memory = $18, generation = $19, keep_previous = $20
      WHERE id = $1 AND model_id = $2";
 
 async fn put(write: &mut Write, sql: &'static str, deployment: &Deployment) -> Result<(), Error> {
@@ -345,6 +348,7 @@ async fn put(write: &mut Write, sql: &'static str, deployment: &Deployment) -> R
         .bind(i64::from(deployment.target_replicas))
         .bind(json(&deployment.replica_memory))
         .bind(bigint(deployment.generation))
+        .bind(i64::from(deployment.keep_previous))
         .execute(write.on())
         .await
         .map_err(|error| match error.as_database_error() {
@@ -371,6 +375,7 @@ pub(crate) fn deployment(row: &AnyRow) -> Result<Deployment, Error> {
         instance_type: row.text("instance_type")?,
         autoscaling: row.json("autoscaling")?,
         target_environment: row.maybe_text("target_environment")?,
+        keep_previous: row.flag("keep_previous")?,
         lifecycle: row.json("lifecycle")?,
         target_replicas: row.small_number("target_replicas")?,
         replica_memory: row.json("replica_memory")?,

@@ -157,6 +157,8 @@ pub struct Deployment {
     pub autoscaling: autoscale::Settings,
     /// The environment that takes it when it is first ready, if it was pushed for one.
     pub target_environment: Option<String>,
+    /// Whether what that environment serves goes on running when this has taken its place, whatever its settings say.
+    pub keep_previous: bool,
     /// What has happened to it.
     pub lifecycle: Lifecycle,
     /// How many replicas should run, as last decided.

@@ -32,9 +32,9 @@ pub fn object_key(team: &api::id::TeamId, entropy: u128) -> String {
     format!("{UPLOADS}/{team}/{entropy:032x}/model.tgz")
 }
 
-/// Whether a key is one for uploads of this team.
-pub fn belongs_to(key: &str, team: &api::id::TeamId) -> bool {
-    key.starts_with(&format!("{UPLOADS}/{team}/"))
+/// The team that a key was made for; none when it is not one for an upload.
+pub fn team_of(key: &str) -> Option<api::id::TeamId> {
+    key.strip_prefix(UPLOADS)?.strip_prefix('/')?.split_once('/')?.0.parse().ok()
 }
 
 /// What strangers may send.
@@ -97,12 +97,12 @@ mod tests {
 
     #[test]
     fn an_upload_belongs_to_the_team_it_was_made_for() {
-        let (ours, theirs) = (TeamId::from_entropy(1), TeamId::from_entropy(2));
-        let key = object_key(&ours, 7);
-        assert!(belongs_to(&key, &ours));
-        assert!(!belongs_to(&key, &theirs));
-        assert!(!belongs_to(&format!("{ARCHIVES}/{ours}/x"), &ours));
-        assert!(!belongs_to(&format!("{UPLOADS}/{ours}"), &ours));
+        let team = TeamId::from_entropy(1);
+        assert_eq!(team_of(&object_key(&team, 7)), Some(team.clone()));
+        for other in [format!("{ARCHIVES}/{team}/x"), format!("{UPLOADS}/{team}"), format!("{UPLOADS}/"), String::new()]
+        {
+            assert_eq!(team_of(&other), None, "{other}");
+        }
     }
 
     #[test]

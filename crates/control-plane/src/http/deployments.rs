@@ -253,6 +253,7 @@ pub(super) fn payload(payload: DeploymentArchivePayload) -> Result<Payload, Erro
         environment_name: payload.environment_name,
         create_environment_if_missing: payload.create_environment_if_missing.unwrap_or(false),
         preserve_env_instance_type: payload.preserve_env_instance_type,
+        keep_previous: false,
         deploy_timeout_minutes: payload.deploy_timeout_minutes,
         deployment_name: payload.deployment_name,
         labels: payload.labels,

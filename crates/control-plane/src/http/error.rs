@@ -37,6 +37,13 @@ impl Error {
     }
 }
 
+impl Error {
+    /// Its code and its sentence.
+    pub fn into_parts(self) -> (Code, String) {
+        (self.code, self.message)
+    }
+}
+
 impl From<ops::Error> for Error {
     fn from(error: ops::Error) -> Self {
         let code = match &error {

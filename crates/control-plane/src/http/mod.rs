@@ -11,6 +11,7 @@ mod environment_groups;
 mod environments;
 mod error;
 mod extract;
+mod graphql;
 mod health;
 mod instance_types;
 mod logs;
@@ -31,7 +32,7 @@ use axum::{
     Router,
     extract::DefaultBodyLimit,
     middleware::{from_fn, from_fn_with_state},
-    routing::get,
+    routing::{get, post},
 };
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::OpenApi;
@@ -45,6 +46,8 @@ pub fn router(control_plane: ControlPlane) -> Router {
     let limiters = rate_limit::RateLimiters::new(settings.rate_limits);
     let max_body_bytes = settings.max_body_bytes;
     let managed = Router::from(routes())
+        .route("/graphql", post(graphql::answer))
+        .route("/graphql/", post(graphql::answer))
         .fallback(error::unknown_route)
         .method_not_allowed_fallback(error::unknown_method)
         .layer(from_fn_with_state(limiters, rate_limit::limit))

@@ -28,6 +28,8 @@ pub struct Payload {
     pub create_environment_if_missing: bool,
     /// Whether that environment's instance type wins over the config's resources.
     pub preserve_env_instance_type: bool,
+    /// Whether what the environment serves goes on running when this deployment has taken its place.
+    pub keep_previous: bool,
     /// How long a start may take.
     pub deploy_timeout_minutes: Option<u32>,
     /// A name other than the next `deployment-N`.
@@ -52,6 +54,7 @@ impl Payload {
             environment_name: None,
             create_environment_if_missing: false,
             preserve_env_instance_type: true,
+            keep_previous: false,
             deploy_timeout_minutes: None,
             deployment_name: None,
             labels: None,

@@ -1,12 +1,14 @@
 //! The way of an archive: credentials to upload it, a look inside before anything is made of it, a link to download it.
 
+use std::io::Read;
+
 use api::{
     id::{ModelId, TeamId},
     truss_config::TrussConfig,
 };
-use archive::Listing;
+use archive::{ContentHashes, Listing};
 use futures::TryStreamExt;
-use store::domain::Archive;
+use store::domain::{Archive, Deployment};
 use tokio_util::io::{StreamReader, SyncIoBridge};
 use uploads::Credentials;
 
@@ -15,6 +17,7 @@ use super::{
     deployments::{self, Target},
     payload::Payload,
     push::{self, Destination},
+    teams,
 };
 
 /// Long enough for a large archive over a slow line.
@@ -37,6 +40,21 @@ pub async fn prepare(
     Ok(Some(control_plane.issuer().issue(control_plane.now(), &key, CREDENTIALS_TTL_MS)))
 }
 
+/// Credentials for the archive of a push that is not described yet.
+pub async fn credentials(control_plane: &ControlPlane, caller: &Caller) -> Result<Credentials, Error> {
+    let team = teams::default_of(control_plane, caller).await?;
+    let key = uploads::object_key(&team.id, rand::random());
+    Ok(control_plane.issuer().issue(control_plane.now(), &key, CREDENTIALS_TTL_MS))
+}
+
+/// What the files of a deployment's archive contain.
+pub async fn content_hashes(control_plane: &ControlPlane, deployment: &Deployment) -> Result<ContentHashes, Error> {
+    let limits = control_plane.settings().archive_limits;
+    let hashes =
+        read(control_plane, &deployment.archive.key, move |bytes| archive::content_hashes(bytes, &limits)).await?;
+    hashes.map_err(|error| Error::internal("read an archive", error))
+}
+
 /// A link to a deployment's archive that works without a key, for a while. `base_url` is this server's address for the caller.
 pub async fn download_url(
     control_plane: &ControlPlane,
@@ -55,10 +73,11 @@ pub async fn download_url(
     Ok(control_plane.issuer().presign_get(base_url, &deployment.archive.key, DOWNLOAD_TTL_MS, control_plane.now()))
 }
 
-/// Takes an upload of this team as a deployment's archive, once it has been looked into. One that is refused stays where it is,
+/// Takes an upload of this team, or of the one that credentials without a team are for, as a deployment's archive, once it has been looked into. One that is refused stays where it is,
 /// to be replaced or used again.
 pub(super) async fn accept(
     control_plane: &ControlPlane,
+    caller: &Caller,
     team: &TeamId,
     key: &str,
     config: &TrussConfig,
@@ -69,7 +88,8 @@ pub(super) async fn accept(
             "source.s3_key: nothing has been uploaded under {key:?}: upload to the key that prepare_model_upload gave"
         ))
     };
-    if !uploads::belongs_to(key, team) {
+    let owner = uploads::team_of(key).ok_or_else(missing)?;
+    if owner != *team && owner != teams::default_of(control_plane, caller).await?.id {
         return Err(missing());
     }
     let is_waiting = match blobs.head(key).await {
@@ -92,20 +112,28 @@ pub(super) async fn accept(
 
 /// Looks into an archive: nothing in it may do harm, and what the config promises must be there.
 async fn inspect(control_plane: &ControlPlane, key: &str, config: &TrussConfig) -> Result<(), Error> {
-    let chunks = control_plane.blobs().get(key, None).await?.chunks;
     let limits = control_plane.settings().archive_limits;
-    let runtime = tokio::runtime::Handle::current();
-    let look = move || {
-        let bytes = StreamReader::new(chunks.map_err(std::io::Error::other));
-        archive::inspect(SyncIoBridge::new_with_handle(bytes, runtime), &limits)
-    };
-    let looked = tokio::task::spawn_blocking(look).await;
-    let listing = looked.map_err(|error| Error::internal("look into an archive", error))?;
+    let listing = read(control_plane, key, move |bytes| archive::inspect(bytes, &limits)).await?;
     let listing = listing.map_err(|error| match error {
         archive::Error::Read(_) | archive::Error::Write { .. } => Error::internal("look into an archive", error),
         its_own_fault => Error::Invalid(format!("source.s3_key: {its_own_fault}")),
     })?;
     check_content(&listing, config)
+}
+
+/// Reads a whole archive on a thread that may wait for it.
+async fn read<T: Send + 'static>(
+    control_plane: &ControlPlane,
+    key: &str,
+    work: impl FnOnce(&mut dyn Read) -> T + Send + 'static,
+) -> Result<T, Error> {
+    let chunks = control_plane.blobs().get(key, None).await?.chunks;
+    let runtime = tokio::runtime::Handle::current();
+    let done = tokio::task::spawn_blocking(move || {
+        let bytes = StreamReader::new(chunks.map_err(std::io::Error::other));
+        work(&mut SyncIoBridge::new_with_handle(bytes, runtime))
+    });
+    done.await.map_err(|error| Error::internal("read an archive", error))
 }
 
 fn check_content(listing: &Listing, config: &TrussConfig) -> Result<(), Error> {

@@ -8,6 +8,7 @@ mod deployments;
 mod environment_groups;
 mod environments;
 mod errors;
+mod graphql;
 mod logs;
 mod models;
 mod promotion_control;

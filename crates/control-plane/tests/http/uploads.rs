@@ -13,7 +13,7 @@ async fn credentials_point_at_this_server() {
     assert_eq!(answer["creds"]["endpoint_url"], "http://localhost:8000");
     assert_eq!((&answer["s3_bucket"], &answer["s3_region"]), (&json!("greenroom-uploads"), &json!("us-east-1")));
     let key = answer["s3_key"].as_str().unwrap();
-    assert!(uploads::belongs_to(key, &app.team().await), "{key}");
+    assert_eq!(uploads::team_of(key), Some(app.team().await), "{key}");
     for field in ["aws_access_key_id", "aws_secret_access_key", "aws_session_token"] {
         assert!(answer["creds"][field].as_str().is_some_and(|value| !value.is_empty()), "{field}");
     }

@@ -192,6 +192,7 @@ impl World {
             instance_type: "1x2".into(),
             autoscaling: autoscale::Settings::default(),
             target_environment: None,
+            keep_previous: false,
             missing_environment: None,
             first_log_line: "pushed".into(),
         }

@@ -84,6 +84,7 @@ pub fn push(model: &Model, number: u128) -> NewDeployment {
         instance_type: "1x2".into(),
         autoscaling: autoscale::Settings::default(),
         target_environment: None,
+        keep_previous: false,
         missing_environment: None,
         first_log_line: "waiting for a build".into(),
     }

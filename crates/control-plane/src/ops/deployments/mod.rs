@@ -104,6 +104,13 @@ pub async fn get(
     look(control_plane, deployment).await
 }
 
+/// One deployment and its model, where only the deployment's id is known.
+pub async fn by_id(control_plane: &ControlPlane, caller: &Caller, id: &DeploymentId) -> Result<(Model, View), Error> {
+    let deployment = control_plane.store().deployment(id).await?;
+    let model = models::owned(control_plane, caller, &deployment.model_id).await?;
+    Ok((model, look(control_plane, deployment).await?))
+}
+
 /// The newest changes of a deployment's number of replicas, newest first.
 pub async fn scaling_decisions(
     control_plane: &ControlPlane,

@@ -216,6 +216,7 @@ mod tests {
             instance_type: instance_type.into(),
             autoscaling: autoscale::Settings::default(),
             target_environment: None,
+            keep_previous: false,
             lifecycle: Lifecycle::pushed(Timestamp(0)),
             target_replicas: 0,
             replica_memory: replica_set::Memory::default(),

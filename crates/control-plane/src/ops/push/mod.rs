@@ -15,7 +15,7 @@ use store::{
 };
 
 use self::plan::environment;
-pub use self::plan::{Plan, plan};
+pub use self::plan::{Plan, plan, validate};
 use super::{Caller, ControlPlane, Error, audit, deployments, environments, logs, models, payload::Payload, uploads};
 
 /// Where a push goes.
@@ -64,7 +64,7 @@ pub async fn push(
             "source.s3_key: it is missing: upload the archive to the key that prepare_model_upload gives".into(),
         )
     })?;
-    let archive = uploads::accept(control_plane, plan.team(), &key, &plan.checked.config).await?;
+    let archive = uploads::accept(control_plane, caller, plan.team(), &key, &plan.checked.config).await?;
 
     let now = control_plane.now();
     let warnings = plan.checked.config.warnings();
@@ -115,6 +115,7 @@ fn new_deployment(caller: &Caller, plan: &Plan, archive: Archive, now: Timestamp
         instance_type: plan.instance_type.clone(),
         autoscaling: plan.autoscaling.clone(),
         target_environment: plan.target_environment.clone(),
+        keep_previous: payload.keep_previous,
         missing_environment,
         first_log_line,
     }
@@ -122,7 +123,7 @@ fn new_deployment(caller: &Caller, plan: &Plan, archive: Archive, now: Timestamp
 
 fn event(caller: &Caller, plan: &Plan, new: &NewDeployment, now: Timestamp) -> AuditEvent {
     let more = json!({
-        "scale_previous_to_zero": plan.target_environment.is_some(),
+        "scale_previous_to_zero": plan.target_environment.is_some() && !new.keep_previous,
         "trusted": true,
         "publish": new.kind == DeploymentKind::Published,
         "environment_name": plan.target_environment,

@@ -91,6 +91,13 @@ pub async fn plan(
     })
 }
 
+/// Checks all of a push that depends on nothing else. Gives warnings.
+pub fn validate(control_plane: &ControlPlane, payload: Payload, path: &str) -> Result<Vec<String>, Error> {
+    let checked = payload::check(payload, path)?;
+    choose_instance_type(control_plane, &checked, path)?;
+    Ok(checked.config.warnings().iter().map(ToString::to_string).collect())
+}
+
 /// The model that the push goes to, and whether it is to be made.
 async fn destined(
     control_plane: &ControlPlane,
@@ -226,6 +233,7 @@ mod tests {
             instance_type: "1x2".into(),
             autoscaling: autoscale::Settings::default(),
             target_environment: Some(PRODUCTION.into()),
+            keep_previous: false,
             lifecycle,
             target_replicas: 0,
             replica_memory: planner::replica_set::Memory::default(),
