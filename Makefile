@@ -9,7 +9,7 @@ SHELL := /bin/bash
 # A uv that we install lands here; one in PATH wins.
 export PATH := $(PATH):$(CURDIR)/.cache/tools/bin
 
-.PHONY: help build release check deny fmt lint test test-rust test-python demo bench bench-rollout openapi clean tools-demo tools-test
+.PHONY: help build release check deny fmt lint test test-rust test-python demo bench bench-cold bench-rollout openapi clean tools-demo tools-test
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,10 @@ demo: tools-demo build ## Start a server, push examples/iris, predict; Ctrl-C en
 bench: tools-demo ## Measure against the reference server and FastAPI (many minutes; see docs/benchmarks.md)
 	cargo build --locked --workspace --bins --release
 	python3 bench/run.py
+
+bench-cold: tools-demo ## Measure the start of a model that was scaled to zero, with and without a standby, beside `python3 -c pass`
+	cargo build --locked --workspace --bins --release
+	python3 bench/cold_start.py
 
 SECONDS ?= 60
 bench-rollout: tools-demo ## Promote again and again under load, and print what callers notice (SECONDS=60: for so long)

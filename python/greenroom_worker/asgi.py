@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import sys
 import threading
@@ -49,16 +48,21 @@ class ClientLeft(OSError):
     """Raised where a model writes to a client who has left; starlette expects an `OSError`."""
 
 
+def is_cancellation(error: BaseException) -> bool:
+    """Whether an error ends a task. Nobody has tasks who has not imported what they are made of."""
+    return isinstance(error, getattr(sys.modules.get("asyncio"), "CancelledError", ()))
+
+
 class Departure:
     """Whether the client is still there. Set from the thread that reads the socket, asked from any."""
 
     def __init__(self) -> None:
         self.happened = threading.Event()
-        self._waiting: List[Tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+        self._waiting: List[Tuple[Any, Any]] = []  # event loops, and an event on each
 
     def explains(self, error: BaseException) -> bool:
         """Whether an error is how the worker stops a task, not something that the model raised."""
-        return isinstance(error, GeneratorExit) or (isinstance(error, asyncio.CancelledError) and self.happened.is_set())
+        return isinstance(error, GeneratorExit) or (is_cancellation(error) and self.happened.is_set())
 
     def set(self) -> None:
         """The client has left."""
@@ -68,6 +72,8 @@ class Departure:
 
     async def wait(self) -> None:
         """Returns when the client has left."""
+        import asyncio
+
         event = asyncio.Event()
         self._waiting.append((asyncio.get_running_loop(), event))
         if not self.happened.is_set():

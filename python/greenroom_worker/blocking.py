@@ -6,7 +6,6 @@ once, and between two of its requests the socket is looked at, so that those who
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import socket
 from collections import deque
@@ -185,6 +184,8 @@ class Blocking:
 
     def _drive(self, stream: AsyncGenerator[Any, None]) -> Generator[Any, None, None]:
         """An asynchronous generator as a plain one, on an event loop of its own."""
+        import asyncio
+
         loop = asyncio.new_event_loop()
         try:
             while True:
@@ -208,6 +209,8 @@ class Blocking:
         if background is not None and is_good:
             self._flush()
             try:
+                import asyncio
+
                 asyncio.run(background())
             except BaseException as error:
                 report("doing background work", error, self._loaded.file_name)
@@ -226,6 +229,8 @@ class Blocking:
             if not self._is_wanted(identifier):
                 departure.set()
                 raise asgi.ClientLeft()
+
+        import asyncio
 
         try:
             asyncio.run(asgi.run_response(response, departure, start, write))

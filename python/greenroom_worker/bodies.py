@@ -6,7 +6,6 @@ import json
 import sys
 from typing import Any, Optional, Tuple
 
-from . import binary
 from .errors import InputError
 from .protocol import BINARY
 
@@ -17,6 +16,8 @@ PLAIN = frozenset((dict, list, str, int, float, bool, type(None)))
 def parse(body: bytes, is_binary: bool, input_type: Optional[type]) -> Any:
     """The inputs in a body. Raises `InputError`."""
     if is_binary:
+        from . import binary
+
         try:
             inputs = binary.unpack(body)
         except ValueError as error:
@@ -124,6 +125,8 @@ def render(result: Any, is_binary: bool) -> Tuple[int, bytes]:
     if is_binary:
         if _is_model(result):
             result = result.model_dump(mode="python") if hasattr(result, "model_dump") else result.dict()
+        from . import binary
+
         return BINARY, result if isinstance(result, bytes) else binary.pack(result)
     if type(result) in PLAIN:
         text = to_json(result)

@@ -5,7 +5,6 @@ It has a thread of its own, so that questions are answered while the model works
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import json
 import os
@@ -90,12 +89,14 @@ class Questions:
         self._environment = environment
 
 
-def complete_on(loop: Optional[asyncio.AbstractEventLoop]) -> Callable[[Any], Any]:
-    """A function that finishes what a method returned, a coroutine on `loop`, from the control thread."""
+def complete_on(loop: Any) -> Callable[[Any], Any]:
+    """A function that finishes what a method returned, a coroutine on `loop` if there is one, from the control thread."""
 
     def complete(value: Any) -> Any:
         if not inspect.iscoroutine(value):
             return value
+        import asyncio
+
         if loop is None:
             return asyncio.run(value)
         return asyncio.run_coroutine_threadsafe(value, loop).result()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import faulthandler
 import gc
 import inspect
@@ -10,9 +9,10 @@ import json
 import os
 import socket
 import sys
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 from . import blocking, jsonlog
+from .ahead import import_ahead, imported
 from .arena import Incoming, Outgoing
 from .control import Control, Questions, complete_on
 from .loader import Loaded, LoadError, load
@@ -28,6 +28,11 @@ def main() -> None:
     faulthandler.enable()
     channel = Control(socket.socket(fileno=control))
     setup = channel.receive()
+    if "modules" in setup:  # what is to be done first; the order follows, sooner or later
+        import_ahead(setup["modules"])
+        gc.collect()
+        gc.freeze()
+        setup = channel.receive()
     jsonlog.install(bool((setup["config"].get("runtime") or {}).get("enable_debug_logs")))
     loop = _Loop()
     try:
@@ -44,7 +49,7 @@ def main() -> None:
     questions = Questions(loaded, setup["environment"], complete_on(None if is_blocking else loop.get()))
     gc.collect()
     gc.freeze()  # what the model loaded stays: no collection need look at it again
-    channel.send(_introduction(loaded, described))
+    channel.send(_introduction(loaded, described, imported(setup)))
     channel.serve(questions)
     if is_blocking:
         blocking.Blocking(connection, incoming, outgoing, loaded).run()
@@ -52,12 +57,13 @@ def main() -> None:
         loop.get().run_until_complete(_run_evented(connection, incoming, outgoing, loaded, concurrency))
 
 
-def _introduction(loaded: Loaded, described: Any) -> Dict[str, Any]:
+def _introduction(loaded: Loaded, described: Any, modules: List[str]) -> Dict[str, Any]:
     return {
         "event": "loaded",
         "load_ms": loaded.load_ms,
         "wants_headers": any(method.takes_request for method in loaded.methods.values()) or "websocket" in loaded.methods,
         "checks_health": "is_healthy" in loaded.methods,
+        "modules": modules,
         "schema": None if described is None else json.dumps(described, separators=(",", ":"), ensure_ascii=False),
     }
 
@@ -65,6 +71,8 @@ def _introduction(loaded: Loaded, described: Any) -> Dict[str, Any]:
 async def _run_evented(
     connection: socket.socket, incoming: Incoming, outgoing: Outgoing, loaded: Loaded, concurrency: int
 ) -> None:
+    import asyncio
+
     from .evented import Evented
 
     connection.setblocking(False)
@@ -82,6 +90,8 @@ class _Loop:
     def get(self) -> Any:
         """The loop."""
         if self._loop is None:
+            import asyncio  # takes longer than all else together, and many models need none
+
             try:
                 import uvloop
 

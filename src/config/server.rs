@@ -33,6 +33,7 @@ pub const KEYS: &[Key] = &[
     key("local.python", "nearest", "which Python a model gets: nearest installed minor version, or exact"),
     key("local.uv", "", "the uv program, which makes Python environments; unset means that of PATH, or one of our own"),
     key("local.cache", "", "folder for downloaded packages; unset means one in the data folder"),
+    key("local.standby", "auto", "whether a process that has imported what its model needs (a zygote) waits for starts that may come: auto (while memory allows) or off"),
     key("local.concurrent_builds", "2", "builds that may run at the same time"),
     key("limits.body", "100 MB", "largest body of an inference request"),
     key("limits.archive", "5 GB", "largest uploaded model archive"),
@@ -94,6 +95,8 @@ pub struct Server {
     pub uv: Option<PathBuf>,
     /// Where downloaded packages are kept; none means in the data folder.
     pub cache: Option<PathBuf>,
+    /// Whether replicas are made ready ahead.
+    pub standby: bool,
     /// At least one.
     pub concurrent_builds: usize,
     /// Bytes of an inference request's body.
@@ -208,6 +211,11 @@ impl Server {
             })?,
             uv: layers.optional("local.uv").map(PathBuf::from),
             cache: layers.optional("local.cache").map(PathBuf::from),
+            standby: layers.get_with("local.standby", |standby| match standby {
+                "auto" => Ok(true),
+                "off" => Ok(false),
+                other => Err(format!("`{other}` is neither `auto` nor `off`")),
+            })?,
             concurrent_builds: layers.get::<std::num::NonZeroUsize>("local.concurrent_builds")?.get(),
             max_body: size(layers, "limits.body")?,
             max_archive: size(layers, "limits.archive")?,

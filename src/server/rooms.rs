@@ -62,6 +62,7 @@ pub fn backend(settings: &config::Server, clock: Clock) -> Result<local::Setting
     local.hidden.push(settings.data_dir.clone());
     local.python = settings.python;
     local.uv = settings.uv.clone();
+    local.standby = settings.standby;
     local.archive_limits = archive_limits(settings);
     if let Some(cache) = &settings.cache {
         local.cache = cache.clone();

@@ -9,7 +9,7 @@ use std::{
 };
 
 use api::{
-    id::ReplicaId,
+    id::{DeploymentId, ReplicaId},
     internal::{
         replica::{Exit, ExitCause, LogLine, Phase, StartTimes, Status},
         routes::Address,
@@ -19,7 +19,7 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use crate::{
-    Artifact, Backend, BackendError, BuildError, BuildOutput, BuildRequest, LogChunk, Observed, StartError,
+    Artifact, Backend, BackendError, BuildError, BuildOutput, BuildRequest, Likely, LogChunk, Observed, StartError,
     StartReplica,
 };
 
@@ -72,6 +72,7 @@ struct State {
     start_order: Vec<ReplicaId>,
     ready_at_once: bool,
     stops_are_held: bool,
+    likely: Vec<DeploymentId>,
     list_errors: u32,
     calls: Calls,
 }
@@ -187,6 +188,11 @@ impl Fake {
         self.state().replicas.get(replica).map_or_else(Vec::new, |replica| replica.environments.clone())
     }
 
+    /// Deployments whose starts were last said to be likely, the likeliest first.
+    pub fn likely(&self) -> Vec<DeploymentId> {
+        self.state().likely.clone()
+    }
+
     /// How often each door was used so far.
     pub fn calls(&self) -> Calls {
         self.state().calls
@@ -265,6 +271,11 @@ impl Backend for Fake {
         drop(state);
         self.bump();
         Ok(())
+    }
+
+    async fn stand_by(&self, likely: Vec<Likely>) {
+        self.state().likely = likely.into_iter().map(|likely| likely.spec.deployment_id).collect();
+        self.bump();
     }
 
     async fn stop(&self, replica: &ReplicaId, _grace_ms: u64) {

@@ -28,6 +28,10 @@ pub trait Backend: Send + Sync + 'static {
     /// Starts a replica. Idempotent by `replica_id`: starting one that exists, in any state, does nothing.
     async fn start(&self, start: StartReplica) -> Result<(), StartError>;
 
+    /// Says which starts may come before long, the likeliest first, in place of what was said before. What the backend makes ready for
+    /// them is its own affair: a start may find it and needs none of it.
+    async fn stand_by(&self, likely: Vec<Likely>);
+
     /// Lets a replica finish what it has accepted, for at most `grace_ms`, then ends it. Returns at once; the end shows in
     /// [`Backend::list`]. Unknown ids do nothing.
     async fn stop(&self, replica: &ReplicaId, grace_ms: u64);
@@ -109,6 +113,17 @@ pub struct StartReplica {
     pub config: Arc<TrussConfig>,
     /// Values of the secrets that the config declares, where the team has them.
     pub secrets: Secrets,
+}
+
+/// A start that may come: all that is known of it before it is ordered.
+#[derive(Clone)]
+pub struct Likely {
+    /// As in [`StartReplica`]. The id is for what is made ready; the start comes with another.
+    pub spec: ReplicaTemplate,
+    /// The finished build.
+    pub artifact: Artifact,
+    /// The deployment's config.
+    pub config: Arc<TrussConfig>,
 }
 
 /// A [`Spec`] without its program.

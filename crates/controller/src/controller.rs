@@ -21,6 +21,7 @@ use crate::{
     promotions::Promotions,
     publish::Publish,
     shared::Shared,
+    standby::StandBy,
     tell::Tell,
 };
 
@@ -164,6 +165,7 @@ fn start_tasks(shared: &Shared, board: &Board, stop: &watch::Receiver<bool>) -> 
     tasks.spawn(driver.clone().run(Publish { shared: shared.clone() }, bells.routes.clone()));
     tasks.spawn(driver.clone().run(Promotions::new(shared.clone()), bells.promotions.clone()));
     tasks.spawn(driver.clone().run(Tell::new(shared.clone()), bells.tell.clone()));
+    tasks.spawn(driver.clone().run(StandBy::new(shared.clone()), bells.standby.clone()));
     tasks.spawn(driver.run(Logs::new(shared.clone()), bells.logs.clone()));
     tasks.spawn(slow_driver.run(Garbage { shared: shared.clone() }, Bell::default()));
     tasks
@@ -173,8 +175,11 @@ fn start_tasks(shared: &Shared, board: &Board, stop: &watch::Receiver<bool>) -> 
 fn start_wakers(shared: &Shared) -> JoinSet<()> {
     let bells = &shared.bells;
     let by_topic: [(Topic, &[&Bell]); 5] = [
-        (Topic::Deployments, &[&bells.builds, &bells.deployments, &bells.promotions, &bells.routes, &bells.tell]),
-        (Topic::Environments, &[&bells.promotions, &bells.routes, &bells.tell]),
+        (
+            Topic::Deployments,
+            &[&bells.builds, &bells.deployments, &bells.promotions, &bells.routes, &bells.tell, &bells.standby],
+        ),
+        (Topic::Environments, &[&bells.promotions, &bells.routes, &bells.tell, &bells.standby]),
         (Topic::Promotions, &[&bells.promotions, &bells.deployments, &bells.routes, &bells.tell]),
         (Topic::Replicas, &[&bells.deployments, &bells.promotions, &bells.routes, &bells.observe, &bells.tell]),
         (Topic::Keys, &[&bells.routes]),

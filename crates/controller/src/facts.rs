@@ -33,6 +33,10 @@ fn cause(cause: ExitCause) -> Cause {
         ExitCause::Stopped => Cause::Stopped,
         ExitCause::LoadFailed => Cause::LoadFailed,
         ExitCause::StartTimeout => Cause::StartTimeout,
-        ExitCause::OutOfMemory | ExitCause::Code { .. } | ExitCause::Signal { .. } | ExitCause::Lost => Cause::Crashed,
+        ExitCause::OutOfMemory
+        | ExitCause::Unhealthy
+        | ExitCause::Code { .. }
+        | ExitCause::Signal { .. }
+        | ExitCause::Lost => Cause::Crashed,
     }
 }

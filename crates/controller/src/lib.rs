@@ -30,6 +30,7 @@ mod routes;
 mod settings;
 mod shared;
 mod splits;
+mod standby;
 mod tell;
 mod template;
 

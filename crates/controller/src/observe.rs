@@ -192,9 +192,11 @@ fn sentence(id: &ReplicaId, phase: &Phase, status: &Status) -> Option<(Level, St
         Phase::Ready => {
             let part = |name: &str, ms: Option<u64>| ms.map(|ms| format!("{name} {ms} ms"));
             let parts: Vec<String> = [
-                part("start", status.start.spawn_ms),
+                part("decide", status.start.decide_ms),
+                part("spawn", status.start.spawn_ms),
                 part("import", status.start.import_ms),
                 part("load", status.start.load_ms),
+                part("first probe", status.start.first_probe_ms),
             ]
             .into_iter()
             .flatten()

@@ -48,9 +48,10 @@ pub(crate) struct Orders {
 
 /// A replica to start, and what it is a copy of.
 struct Order {
-    ordered_at: Timestamp,
     replica: ReplicaId,
     environment: Option<String>,
+    /// When it was decided.
+    ordered_at: Timestamp,
     /// What it was last found to wait for.
     waits_for: Option<String>,
     entry: Arc<Entry>,
@@ -189,7 +190,7 @@ impl Orders {
 
     /// Whether the backend has begun to run it.
     async fn start_one(&self, now: Timestamp, order: Order) -> Result<bool, Error> {
-        let Order { replica, environment, entry, .. } = order;
+        let Order { replica, environment, ordered_at, entry, .. } = order;
         let parts = &self.shared.parts;
         let deployment = &entry.deployment;
         let Build::Succeeded { artifact, .. } = &deployment.lifecycle.build else {
@@ -216,6 +217,7 @@ impl Orders {
                 deployment,
                 &entry.config,
                 environment.as_deref(),
+                ordered_at,
                 &self.shared.settings,
             ),
             artifact: Artifact(artifact.clone()),

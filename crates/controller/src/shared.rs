@@ -69,6 +69,7 @@ pub(crate) struct Bells {
     pub promotions: Bell,
     pub tell: Bell,
     pub routes: Bell,
+    pub standby: Bell,
 }
 
 impl Shared {

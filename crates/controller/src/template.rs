@@ -3,12 +3,13 @@
 use api::{
     id::ReplicaId,
     internal::{
-        replica::{Limits, Secrets},
+        replica::{HealthLimits, Limits, Secrets},
         routes::RequestLimits,
     },
     truss_config::TrussConfig,
 };
 use backends::ReplicaTemplate;
+use planner::Timestamp;
 use secrecy::ExposeSecret;
 use store::domain::{Deployment, SecretValues, fold_secret_name};
 
@@ -23,6 +24,7 @@ pub(crate) fn replica(
     deployment: &Deployment,
     config: &TrussConfig,
     environment: Option<&str>,
+    ordered_at: Timestamp,
     settings: &Settings,
 ) -> ReplicaTemplate {
     ReplicaTemplate {
@@ -41,7 +43,9 @@ pub(crate) fn replica(
         start_timeout_ms: start_timeout_ms(deployment, config),
         max_body_bytes: settings.max_body_bytes,
         limits: limits(deployment, config, settings),
+        health: health(config),
         sandbox: Default::default(),
+        ordered_at_ms: ordered_at.0,
     }
 }
 
@@ -82,6 +86,19 @@ pub(crate) fn request_limits(settings: &Settings) -> RequestLimits {
 
 fn streaming_read_timeout_ms(config: &TrussConfig) -> u64 {
     u64::from(config.runtime.streaming_read_timeout.max(1)) * 1000
+}
+
+/// The config's thresholds, or the contract's.
+fn health(config: &TrussConfig) -> HealthLimits {
+    let checks = &config.runtime.health_checks;
+    let or = |seconds: Option<u32>, otherwise: u64| seconds.map_or(otherwise, |seconds| u64::from(seconds) * 1000);
+    let otherwise = HealthLimits::default();
+    HealthLimits {
+        interval_ms: otherwise.interval_ms,
+        stop_traffic_ms: or(checks.stop_traffic_threshold_seconds, otherwise.stop_traffic_ms),
+        restart_ms: or(checks.restart_threshold_seconds, otherwise.restart_ms),
+        restart_delay_ms: or(checks.restart_check_delay_seconds, otherwise.restart_delay_ms),
+    }
 }
 
 /// A config may give up earlier than its deployment does, not later.

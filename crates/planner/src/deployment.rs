@@ -74,6 +74,15 @@ pub fn explain(lifecycle: &Lifecycle, observed: &Observed, starts: &replica_set:
     rest.or_else(failure).or_else(trouble).or_else(|| lifecycle::reason(lifecycle, observed).map(|why| why.to_string()))
 }
 
+/// Since when a start of another replica is to be expected: of one that rests and may be woken, or that serves and may grow. None
+/// where nothing is expected, and while one is under way.
+pub fn may_start(lifecycle: &Lifecycle, target: u32, most: u32) -> Option<Timestamp> {
+    match lifecycle.run {
+        Run::AtZero { since } | Run::Serving { since } => (target < most).then_some(since),
+        Run::Idle | Run::Starting { .. } | Run::Waking { .. } | Run::Failed { .. } => None,
+    }
+}
+
 /// What should happen to a deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
@@ -172,6 +181,17 @@ mod tests {
         check_hold(at_zero.clone(), 5, Some((0, 0)), 0, at_zero.clone());
         check_hold(Run::Starting { since: NOW }, 5, Some((0, 0)), 0, Run::Idle);
         check_hold(at_zero, 5, None, 1, Run::Waking { since: NOW });
+    }
+
+    #[test]
+    fn a_start_is_expected_of_what_rests_or_may_grow() {
+        let expected = |run: Run, target, most| may_start(&built(run).lifecycle, target, most).is_some();
+        assert!(expected(Run::AtZero { since: NOW }, 0, 1));
+        assert!(!expected(Run::AtZero { since: NOW }, 0, 0), "a promotion holds it back");
+        assert!(expected(Run::Serving { since: NOW }, 1, 2));
+        assert!(!expected(Run::Serving { since: NOW }, 2, 2));
+        assert!(!expected(Run::Waking { since: NOW }, 1, 2));
+        assert!(!expected(Run::Idle, 0, 1));
     }
 
     #[test]

@@ -63,6 +63,9 @@ pub struct Loaded {
     pub checks_health: bool,
     /// The JSON schema of its input and output.
     pub schema: Option<String>,
+    /// Modules of the environment that it has imported.
+    #[serde(default)]
+    pub modules: Vec<String>,
 }
 
 /// The replica's end of the control socket.

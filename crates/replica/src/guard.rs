@@ -40,8 +40,15 @@ use crate::{
 /// The argument that makes the binary a guardian. The descriptor for reports follows it.
 pub const ARGUMENT: &str = "--guard";
 
-/// A line on the guardian's standard input: ask the model's group to end.
-pub const TERMINATE: &str = "terminate";
+/// A line on the guardian's standard input, after the first.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// Ask the model's group to end.
+    Terminate,
+    /// Make these the files in `/secrets`, where the launch had none.
+    Secrets(BTreeMap<String, String>),
+}
 
 /// What to run: the first line on the guardian's standard input, after the isolation to run it in. The end of that input means
 /// that the replica is gone.
@@ -80,6 +87,8 @@ pub enum Report {
         /// Why.
         reason: String,
     },
+    /// The secrets are where they belong, or why they are not.
+    SecretsGiven(Result<(), String>),
     /// It ended.
     Exited {
         /// With a code,
@@ -128,10 +137,20 @@ fn guard(reports: &mut File) -> io::Result<()> {
     let group = Pid::from_raw(child.id() as i32);
     let_go(&launch)?;
     send(reports, &Report::Started { notes });
+    let user = launch.sandbox.user;
+    let is_sandboxed = isolation != Isolation::None;
+    let mut answers = reports.try_clone()?;
     std::thread::spawn(move || {
-        for line in input.lines() {
-            if line.is_ok_and(|line| line == TERMINATE) {
-                let _ = killpg(group, Signal::SIGTERM);
+        for line in input.lines().map_while(Result::ok) {
+            match serde_json::from_str(&line) {
+                Ok(Request::Terminate) => {
+                    let _ = killpg(group, Signal::SIGTERM);
+                }
+                Ok(Request::Secrets(secrets)) => {
+                    let given = if is_sandboxed { sandbox::give_secrets(user, &secrets) } else { Ok(()) };
+                    send(&mut answers, &Report::SecretsGiven(given.map_err(|error| error.to_string())));
+                }
+                Err(_) => {}
             }
         }
         let _ = killpg(group, Signal::SIGKILL);
@@ -158,7 +177,7 @@ fn isolate(isolation: Isolation, launch: &mut Launch) -> io::Result<Place> {
         if plan.user.take().is_some() {
             notes.push("the model runs as root, without capabilities, because only root can reach its files".into());
         }
-        if launch.tells_secrets && !plan.secrets.is_empty() {
+        if launch.tells_secrets && plan.secrets.as_ref().is_some_and(|secrets| !secrets.is_empty()) {
             notes.push("secrets are environment variables, named TRUSS_SECRET_ and their name".into());
         }
         // What it writes into its app must not reach other replicas.
@@ -259,7 +278,7 @@ fn command(launch: &Launch, is_sandboxed: bool) -> Command {
         .process_group(0);
     if launch.tells_secrets && !is_sandboxed {
         let fits = |text: &str| !text.contains('\0');
-        let secrets = plan.secrets.iter().filter(|(name, value)| fits(name) && fits(value));
+        let secrets = plan.secrets.iter().flatten().filter(|(name, value)| fits(name) && fits(value));
         command.envs(secrets.map(|(name, value)| (format!("TRUSS_SECRET_{name}"), value)));
     }
     let guardian = nix::unistd::getpid();

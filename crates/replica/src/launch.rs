@@ -43,7 +43,7 @@ pub struct WorkerEnds {
 }
 
 /// A launch of our worker.
-pub fn worker(spec: &Spec, secrets: &Secrets, directory: &Path, ends: &WorkerEnds) -> Launch {
+pub fn worker(spec: &Spec, directory: &Path, ends: &WorkerEnds) -> Launch {
     let Program::Truss { python, app, packages, .. } = &spec.program else { unreachable!("only a Truss has a worker") };
     let mut command: Vec<String> = vec![python.to_string_lossy().into_owned(), "-c".into()];
     command.push(format!(
@@ -61,7 +61,7 @@ pub fn worker(spec: &Spec, secrets: &Secrets, directory: &Path, ends: &WorkerEnd
     Launch {
         command,
         environment,
-        sandbox: plan(spec, app, packages.clone(), directory, needed, secrets),
+        sandbox: plan(spec, app, packages.clone(), directory, needed, None),
         tells_secrets: false,
         open_files: spec.limits.open_files,
         descriptors: ends.descriptors.to_vec(),
@@ -77,7 +77,7 @@ pub fn server(spec: &Spec, secrets: &Secrets, directory: &Path, port: u16) -> La
     Launch {
         command: vec!["/bin/sh".into(), "-c".into(), replace_word(command, &configured.to_string(), &port.to_string())],
         environment: environment(spec, port, path.as_deref()),
-        sandbox: plan(spec, app, None, directory, needed, secrets),
+        sandbox: plan(spec, app, None, directory, needed, Some(secrets)),
         tells_secrets: true,
         open_files: spec.limits.open_files,
         descriptors: Vec::new(),
@@ -110,7 +110,7 @@ fn plan(
     packages: Option<PathBuf>,
     directory: &Path,
     mut needed: Vec<PathBuf>,
-    secrets: &Secrets,
+    secrets: Option<&Secrets>,
 ) -> sandbox::Plan {
     needed.extend(spec.sandbox.needed.iter().cloned());
     sandbox::Plan {
@@ -120,7 +120,7 @@ fn plan(
         hidden: spec.sandbox.hidden.clone(),
         needed,
         user: spec.sandbox.user,
-        secrets: secrets.0.clone(),
+        secrets: secrets.map(|secrets| secrets.0.clone()),
     }
 }
 

@@ -14,20 +14,24 @@ mod control;
 mod delegation;
 mod groups;
 pub mod guard;
+mod health;
 mod http;
 mod launch;
 mod life;
 mod limits;
 mod link;
 mod log;
+mod modules;
 mod mounts;
 mod namespace;
+mod order;
 mod payload;
 mod process;
 mod program;
 mod protocol;
 mod sandbox;
 mod server;
+mod start;
 mod status;
 mod truss;
 mod veil;
@@ -37,10 +41,9 @@ pub use command::main;
 
 use std::{
     io,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
 };
-
-use api::internal::replica::{Secrets, Spec, file};
 
 /// Why a replica could not run at all. Everything that happens to its model is told in its status instead.
 #[derive(Debug, thiserror::Error)]
@@ -77,24 +80,26 @@ impl Error {
     }
 }
 
-/// Runs the replica in `directory` from its start to its end, with secrets from `secrets`.
-pub fn run(directory: &Path, mut secrets: impl io::Read) -> Result<(), Error> {
+/// Whether the replica is started for an order that is given with it, or long ahead of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    /// The order follows at once. Whatever goes wrong is told in the status.
+    Ordered,
+    /// There may never be an order. One that cannot be made ready ends.
+    Standby,
+}
+
+/// Runs the replica in `directory` from its start to its end. The order, with its secrets, comes through `input`, a pipe.
+pub fn run(directory: &Path, input: OwnedFd, readiness: Readiness) -> Result<(), Error> {
     // Who may look is decided by the folders around ours; the model's user, who may be another, looks only at what it is shown.
     nix::sys::stat::umask(nix::sys::stat::Mode::S_IWGRP | nix::sys::stat::Mode::S_IWOTH);
     // A session of its own, so that the end of whoever started it is not its end. Refused only where that is so already.
     let _ = nix::unistd::setsid();
     let directory = directory.canonicalize().map_err(|source| Error::file(directory.to_owned(), source))?;
-    let path = directory.join(file::SPEC);
-    let spec = std::fs::read(&path).map_err(|source| Error::file(path, source))?;
-    let mut spec: Spec =
-        serde_json::from_slice(&spec).map_err(|source| Error::Input { what: "the specification", source })?;
-    launch::pass_on(&mut spec, std::env::vars_os());
-    let mut passed = Vec::new();
-    secrets.read_to_end(&mut passed).map_err(|source| Error::Machine { what: "the secrets", source })?;
-    let secrets: Secrets =
-        serde_json::from_slice(&passed).map_err(|source| Error::Input { what: "the secrets", source })?;
+    // The folder may be given another name while we are in it, so its files are found from here.
+    std::env::set_current_dir(&directory).map_err(|source| Error::file(directory.clone(), source))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|source| Error::Machine { what: "an event loop", source })?;
     let tasks = tokio::task::LocalSet::new();
-    tasks.block_on(&runtime, life::run(&directory, spec, secrets))
+    tasks.block_on(&runtime, life::run(&directory, input, readiness))
 }

@@ -1,46 +1,42 @@
 //! The life of a replica: start the model process, watch over it, drain, and say how it ended.
 
 use std::{
-    os::fd::{AsRawFd as _, OwnedFd},
-    path::{Path, PathBuf},
+    os::fd::OwnedFd,
+    path::Path,
+    pin::{Pin, pin},
     rc::Rc,
     time::Duration,
 };
 
-use api::internal::replica::{Exit, ExitCause, Level, Phase, Program as Wanted, Secrets, Spec, file};
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use serde_json::json;
+use api::internal::replica::{Exit, ExitCause, Level, Phase, Program as Wanted, Spec, StartTimes, file};
 use tokio::{
-    net::{UnixListener, UnixStream},
+    net::UnixListener,
     signal::unix::{SignalKind, signal},
-    sync::{mpsc, watch},
+    sync::watch,
     time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Error,
-    arena::{self, Incoming, Outgoing},
-    channel::{Channel, Deadlines},
-    control::{Control, Event},
+    Error, Readiness,
+    arena::Outgoing,
+    control::Event,
+    health::{Health, watch_model, watch_server},
     http::{App, serve},
-    launch::{self, WorkerEnds},
     limits::{Enforced, exceeded},
-    log::Log,
-    namespace::Isolation,
-    payload,
-    process::{End, Process},
+    log::{Log, now_ns},
+    modules,
+    order::{self, Order},
+    process::End,
     program::Program,
     server::Server,
+    start::{Ground, Running, Waiting},
     status::Board,
     truss::Truss,
 };
 
-/// How often a model is asked whether it is healthy, as the contract's probes do.
-const HEALTH_INTERVAL: Duration = Duration::from_secs(10);
-
-/// How often a starting server is asked whether it is ready.
-const READINESS_INTERVAL: Duration = Duration::from_millis(100);
+/// Where the model sees which environment it is in, below the replica's folder.
+const ENVIRONMENT: &str = "dynamic_config/environment";
 
 /// How long requests may be on their way that were sent before their sender knew that nothing new is taken.
 const LATECOMERS: Duration = Duration::from_millis(250);
@@ -51,77 +47,146 @@ const STOP_PATIENCE: Duration = Duration::from_secs(5);
 /// How long clients may take to read the last answers.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Listens on the socket in `directory`, however deep that lies: a socket's address has room for 107 bytes, and an open folder
-/// has a short name.
-fn bind(directory: &Path) -> std::io::Result<UnixListener> {
-    let folder = std::fs::File::open(directory)?;
-    UnixListener::bind(format!("/proc/self/fd/{}/{}", folder.as_raw_fd(), file::SOCKET))
-}
-
-/// Runs a replica from its start to its end, inside a local set.
-pub async fn run(directory: &Path, spec: Spec, secrets: Secrets) -> Result<(), Error> {
-    let log = Log::open(&directory.join(file::LOG)).map_err(|source| Error::file(directory.join(file::LOG), source))?;
-    let board = Board::new(directory).map_err(|source| Error::file(directory.join(file::STATUS), source))?;
-    let environment_file = prepare(directory, &spec)?;
+/// Runs a replica from its start to its end, inside a local set. `directory` is the working directory, as it is called now.
+pub async fn run(directory: &Path, input: OwnedFd, readiness: Readiness) -> Result<(), Error> {
+    let log = Log::open(file::LOG.as_ref()).map_err(|source| Error::file(file::LOG.into(), source))?;
+    let spec = order::specification()?;
+    make_folders()?;
     let limits = Enforced::new(spec.replica_id.as_str(), &spec.limits);
     for note in &limits.notes {
         log.say(Level::Debug, note.clone());
     }
-    let socket = directory.join(file::SOCKET);
-    let _ = std::fs::remove_file(&socket);
-    let listener = bind(directory).map_err(|source| Error::file(socket.clone(), source))?;
-    let (drain, drains) = watch::channel(None);
-    let (program, model) = Model::new(directory, &spec, environment_file)?;
-    let app = Rc::new(App { board: board.clone(), program, drain });
-    let closing = CancellationToken::new();
-    let serving = tokio::task::spawn_local(serve(listener, app.clone(), closing.clone()));
+    let kind = Kind::new(&spec)?;
+    let ground = Ground { directory: directory.to_owned(), spec, limits, log };
+    let mut preparing = pin!(kind.prepare(&ground, readiness));
+    let Some((order, prepared)) = until_ordered(input, preparing.as_mut(), readiness).await? else {
+        return Ok(());
+    };
 
-    let life = Life { directory, spec: &spec, board: &board, log: &log, limits: &limits, app: &app };
-    let exit = life.live(model, &secrets, drains).await;
-    log.say(if exit.cause == ExitCause::Stopped { Level::Info } else { Level::Error }, exit.message.clone());
-    board.exit(exit).map_err(|source| Error::file(directory.join(file::STATUS), source))?;
+    let start = Instant::now();
+    let board = Board::new(times_until(&order)).map_err(|source| Error::file(file::STATUS.into(), source))?;
+    tell_environment(&order.spec)?;
+    let _ = std::fs::remove_file(file::SOCKET);
+    let listener = bind().map_err(|source| Error::file(file::SOCKET.into(), source))?;
+    let (drain, drains) = watch::channel(None);
+    let program = kind.program(&order.spec);
+    let app = Rc::new(App { board: board.clone(), program: program.clone(), drain });
+    let closing = CancellationToken::new();
+    let serving = tokio::task::spawn_local(serve(listener, app, closing.clone()));
+
+    let prepared = match prepared {
+        Some(prepared) => prepared,
+        None => preparing.await,
+    };
+    let life = Life { ground: &ground, order: &order, board: &board, health: Health::new(order.spec.health) };
+    let exit = life.live(prepared, program, start, drains).await;
+    ground.log.say(if exit.cause == ExitCause::Stopped { Level::Info } else { Level::Error }, exit.message.clone());
+    board.exit(exit).map_err(|source| Error::file(file::STATUS.into(), source))?;
     closing.cancel();
     let _ = timeout(CLOSE_PATIENCE, serving).await;
-    let _ = std::fs::remove_file(&socket);
+    let _ = std::fs::remove_file(file::SOCKET);
     Ok(())
 }
 
-/// Makes the folders of the replica and writes the environment file.
-fn prepare(directory: &Path, spec: &Spec) -> Result<PathBuf, Error> {
+type Prepared = Result<Option<Waiting>, Error>;
+
+/// Waits for the order while everything is made ready. One that stands by without success, or loses what was made ready, has
+/// nothing to wait for.
+async fn until_ordered(
+    input: OwnedFd,
+    mut preparing: Pin<&mut impl Future<Output = Prepared>>,
+    readiness: Readiness,
+) -> Result<Option<(Order, Option<Prepared>)>, Error> {
+    let stands_by = readiness == Readiness::Standby;
+    let mut order = pin!(order::wait(input));
+    let mut prepared = None;
+    loop {
+        tokio::select! {
+            ordered = &mut order => return Ok(ordered?.map(|order| (order, prepared))),
+            now = preparing.as_mut(), if prepared.is_none() => match now {
+                Err(error) if stands_by => return Err(error),
+                Ok(waiting) if stands_by && !waiting.as_ref().is_some_and(Waiting::can_wait) => return Ok(None),
+                now => {
+                    if stands_by {
+                        std::fs::write(file::PREPARED, "").map_err(|source| Error::file(file::PREPARED.into(), source))?;
+                    }
+                    prepared = Some(now);
+                }
+            },
+            () = lost(&mut prepared), if stands_by => return Ok(None),
+        }
+    }
+}
+
+/// Completes when a process that was made ready has ended.
+async fn lost(prepared: &mut Option<Prepared>) {
+    match prepared {
+        Some(Ok(Some(waiting))) => drop(waiting.process.ended().await),
+        _ => std::future::pending().await,
+    }
+}
+
+/// How long it took until the order came.
+fn times_until(order: &Order) -> StartTimes {
+    let since = |decided_ms: u64| u64::try_from(now_ns() / 1_000_000).unwrap_or(decided_ms).saturating_sub(decided_ms);
+    let decided = Some(order.spec.ordered_at_ms).filter(|at| *at > 0);
+    StartTimes { decide_ms: decided.map(since), ..StartTimes::default() }
+}
+
+/// Listens on the socket in the working directory, however deep that lies: a socket's address has room for 107 bytes.
+fn bind() -> std::io::Result<UnixListener> {
+    UnixListener::bind(file::SOCKET)
+}
+
+fn make_folders() -> Result<(), Error> {
     for name in ["home", "tmp", "workspace", "dynamic_config"] {
-        let folder = directory.join(name);
-        std::fs::create_dir_all(&folder).map_err(|source| Error::file(folder, source))?;
+        std::fs::create_dir_all(name).map_err(|source| Error::file(name.into(), source))?;
     }
-    let environment = directory.join("dynamic_config/environment");
-    if let Some(document) = &spec.environment {
-        std::fs::write(&environment, document.to_string())
-            .map_err(|source| Error::file(environment.clone(), source))?;
-    }
-    Ok(environment)
+    Ok(())
+}
+
+/// Writes the environment file.
+fn tell_environment(spec: &Spec) -> Result<(), Error> {
+    let Some(document) = &spec.environment else { return Ok(()) };
+    std::fs::write(ENVIRONMENT, document.to_string()).map_err(|source| Error::file(ENVIRONMENT.into(), source))
 }
 
 /// What only one kind of program has.
-enum Model {
-    Truss { truss: Rc<Truss>, outgoing: Outgoing },
-    Server { server: Rc<Server>, port: u16 },
+enum Kind {
+    Truss { outgoing: Outgoing },
+    Server { port: u16 },
 }
 
-impl Model {
-    fn new(directory: &Path, spec: &Spec, environment_file: PathBuf) -> Result<(Program, Self), Error> {
-        match &spec.program {
+impl Kind {
+    fn new(spec: &Spec) -> Result<Self, Error> {
+        Ok(match &spec.program {
             Wanted::Truss { .. } => {
-                let outgoing =
-                    Outgoing::new().map_err(|error| Error::Machine { what: "shared memory", source: error.into() })?;
-                let truss = Truss::new(outgoing.clone(), spec.max_body_bytes, environment_file);
-                Ok((Program::Truss(truss.clone()), Model::Truss { truss, outgoing }))
+                let outgoing = Outgoing::new();
+                let failed = |error: nix::Error| Error::Machine { what: "shared memory", source: error.into() };
+                Kind::Truss { outgoing: outgoing.map_err(failed)? }
             }
             Wanted::Server { .. } => {
                 let port = free_port().map_err(|source| Error::Machine { what: "a free port", source })?;
-                let request_timeout = Duration::from_millis(spec.request_timeout_ms);
-                let server = Server::new(&spec.program, port, spec.max_body_bytes, request_timeout, environment_file);
-                tracing::debug!(port, directory = %directory.display(), "assigned a port");
-                Ok((Program::Server(server.clone()), Model::Server { server, port }))
+                tracing::debug!(port, "assigned a port");
+                Kind::Server { port }
             }
+        })
+    }
+
+    /// Does what can be done before the order. A server of the user's own is started by it, and not before.
+    async fn prepare(&self, ground: &Ground, readiness: Readiness) -> Prepared {
+        match self {
+            Kind::Truss { outgoing } => ground.prepare(outgoing, readiness == Readiness::Standby).await.map(Some),
+            Kind::Server { .. } => Ok(None),
+        }
+    }
+
+    fn program(&self, spec: &Spec) -> Program {
+        match self {
+            Kind::Truss { outgoing } => {
+                Program::Truss(Truss::new(outgoing.clone(), spec.max_body_bytes, ENVIRONMENT.into()))
+            }
+            Kind::Server { port } => Program::Server(Server::new(spec, *port, ENVIRONMENT.into())),
         }
     }
 }
@@ -133,33 +198,26 @@ fn free_port() -> std::io::Result<u16> {
 
 /// What every step of a life needs.
 struct Life<'a> {
-    directory: &'a Path,
-    spec: &'a Spec,
+    ground: &'a Ground,
+    order: &'a Order,
     board: &'a Rc<Board>,
-    log: &'a Rc<Log>,
-    limits: &'a Enforced,
-    app: &'a Rc<App>,
-}
-
-/// A started model process and how to talk to it.
-struct Running {
-    process: Process,
-    /// What the worker says of its start. Closed from the beginning for a server.
-    events: mpsc::Receiver<Event>,
-    worker: Option<Worker>,
-}
-
-struct Worker {
-    truss: Rc<Truss>,
-    channel: Rc<Channel>,
-    control: Rc<Control>,
+    health: Rc<Health>,
 }
 
 impl Life<'_> {
-    /// From the start of the model process to its end.
-    async fn live(&self, model: Model, secrets: &Secrets, drains: watch::Receiver<Option<Duration>>) -> Exit {
-        let start = Instant::now();
-        let mut running = match self.start(model, secrets).await {
+    /// From the order to the end of the model process.
+    async fn live(
+        &self,
+        prepared: Prepared,
+        program: Program,
+        start: Instant,
+        drains: watch::Receiver<Option<Duration>>,
+    ) -> Exit {
+        let running = match prepared {
+            Ok(waiting) => self.begin(waiting, program).await,
+            Err(error) => Err(error),
+        };
+        let mut running = match running {
             Ok(running) => running,
             Err(error) => {
                 let message = format!("the model process cannot be started: {error}");
@@ -167,10 +225,10 @@ impl Life<'_> {
             }
         };
         for note in &running.process.notes {
-            self.log.say(Level::Warning, note.clone());
+            self.ground.log.say(Level::Warning, note.clone());
         }
-        self.save(self.board.note_start(|times| times.spawn_ms = Some(millis(start.elapsed()))));
-        self.save(self.board.enter(Phase::Loading));
+        let loading = |times: &mut StartTimes| times.spawn_ms = Some(millis(start.elapsed()));
+        self.save(self.board.enter_noting(Phase::Loading, loading));
         let exit = self.watch(&mut running, start, drains).await;
         if let Some(worker) = &running.worker {
             worker.channel.close();
@@ -179,65 +237,17 @@ impl Life<'_> {
         exit
     }
 
-    async fn start(&self, model: Model, secrets: &Secrets) -> Result<Running, Error> {
-        match model {
-            Model::Truss { truss, outgoing } => self.start_worker(truss, &outgoing, secrets).await,
-            Model::Server { server, port } => {
-                let launch = launch::server(self.spec, secrets, self.directory, port);
-                let process = self.spawn(&launch).await?;
-                tokio::task::spawn_local(watch_server(server, self.board.clone()));
-                Ok(Running { process, events: mpsc::channel(1).1, worker: None })
+    async fn begin(&self, waiting: Option<Waiting>, program: Program) -> Result<Running, Error> {
+        match (program, waiting) {
+            (Program::Truss(truss), Some(waiting)) => self.ground.begin(self.order, waiting, truss).await,
+            (Program::Server(server), _) => {
+                let running = self.ground.start_server(self.order, server.port()).await?;
+                let (board, health) = (self.board.clone(), self.health.clone());
+                tokio::task::spawn_local(watch_server(server, board, health));
+                Ok(running)
             }
+            (Program::Truss(_), None) => unreachable!("a Truss is made ready before it begins"),
         }
-    }
-
-    async fn spawn(&self, launch: &crate::guard::Launch) -> Result<Process, Error> {
-        let started = Process::start(launch, self.limits, self.log).await;
-        started.map_err(|source| Error::Machine { what: "the model process", source })
-    }
-
-    async fn start_worker(&self, truss: Rc<Truss>, outgoing: &Outgoing, secrets: &Secrets) -> Result<Running, Error> {
-        let Wanted::Truss { config, packages, python, .. } = &self.spec.program else {
-            unreachable!("a Truss runs in a worker")
-        };
-        let shared = self.directory.parent().unwrap_or(self.directory);
-        let package = payload::lay_out(shared).map_err(|source| Error::file(shared.to_owned(), source))?;
-        let sockets = |source| Error::Machine { what: "the sockets of the worker", source };
-        let (data, worker_data) = socket_pair().map_err(sockets)?;
-        let (control, worker_control) = socket_pair().map_err(sockets)?;
-        let (incoming, read) =
-            Incoming::new().map_err(|error| Error::Machine { what: "shared memory", source: error.into() })?;
-        let ends = WorkerEnds {
-            descriptors: [
-                worker_data.as_raw_fd(),
-                worker_control.as_raw_fd(),
-                outgoing.descriptor(),
-                incoming.descriptor(),
-            ],
-            arena_size: arena::SIZE,
-            package: package.clone(),
-        };
-        let process = self.spawn(&launch::worker(self.spec, secrets, self.directory, &ends)).await?;
-        drop((worker_data, worker_control));
-        tokio::task::spawn_local(payload::compile(package, python.clone()));
-        let packages = match process.isolation {
-            Isolation::Whole | Isolation::Files => packages.as_ref().map(|_| Path::new("/packages")),
-            Isolation::None => packages.as_deref(),
-        };
-        let (control, events) = Control::new(control);
-        control.set_up(&json!({
-            "config": config,
-            "secrets": secrets.0,
-            "environment": self.spec.environment,
-            "packages": packages,
-            "predict_concurrency": self.spec.predict_concurrency.max(1),
-        }));
-        let deadlines = Deadlines {
-            request: Duration::from_millis(self.spec.request_timeout_ms),
-            chunk: Duration::from_millis(self.spec.streaming_read_timeout_ms),
-        };
-        let channel = Channel::new(data, incoming, read, self.spec.predict_concurrency.max(1), deadlines);
-        Ok(Running { process, events, worker: Some(Worker { truss, channel, control }) })
     }
 
     /// Reacts to what happens until there is nothing left to watch.
@@ -247,7 +257,7 @@ impl Life<'_> {
         start: Instant,
         mut drains: watch::Receiver<Option<Duration>>,
     ) -> Exit {
-        let start_limit = Duration::from_millis(self.spec.start_timeout_ms);
+        let start_limit = Duration::from_millis(self.order.spec.start_timeout_ms);
         let mut start_deadline = std::pin::pin!(sleep((start + start_limit).saturating_duration_since(Instant::now())));
         let mut terminations = signal(SignalKind::terminate()).expect("the handler can be installed once");
         let mut out_of_memory = std::pin::pin!(self.out_of_memory(running.process.ancestor()));
@@ -262,14 +272,15 @@ impl Life<'_> {
                 }
                 end = running.process.ended() => return self.explain(running, end).await,
                 exit = &mut out_of_memory => return exit,
+                exit = self.health.hopeless() => return exit,
                 () = &mut start_deadline, if !start_deadline.is_elapsed() => {
                     if !matches!(self.board.phase(), Phase::Starting | Phase::Loading) {
                         continue;
                     }
                     let message = format!("the model was not ready within {} s", start_limit.as_secs_f64());
-                    return Exit { cause: ExitCause::StartTimeout, message, detail: self.log.last_lines() };
+                    return Exit { cause: ExitCause::StartTimeout, message, detail: self.ground.log.last_lines() };
                 }
-                Some(()) = terminations.recv() => Duration::from_millis(self.spec.request_timeout_ms),
+                Some(()) = terminations.recv() => Duration::from_millis(self.order.spec.request_timeout_ms),
                 Ok(()) = drains.changed() => match *drains.borrow_and_update() {
                     Some(limit) => limit,
                     None => continue,
@@ -288,13 +299,17 @@ impl Life<'_> {
             }
             Event::Loaded(loaded) => {
                 let worker = running.worker.as_ref().expect("only a worker speaks of its start");
-                self.save(self.board.note_start(|times| times.load_ms = Some(loaded.load_ms)));
-                self.log.say(Level::Info, format!("Completed model.load() execution in {} ms", loaded.load_ms));
-                let checks_health = loaded.checks_health;
+                self.ground.log.say(Level::Info, format!("Completed model.load() execution in {} ms", loaded.load_ms));
+                self.note_modules(&loaded.modules);
+                let (load_ms, checks_health) = (loaded.load_ms, loaded.checks_health);
+                let loaded_after = move |times: &mut StartTimes| times.load_ms = Some(load_ms);
                 worker.truss.loaded(worker.channel.clone(), worker.control.clone(), loaded);
-                self.save(self.board.enter(Phase::Ready));
                 if checks_health {
-                    tokio::task::spawn_local(watch_health(worker.truss.clone(), self.app.clone()));
+                    self.save(self.board.note_start(loaded_after));
+                    let (board, health) = (self.board.clone(), self.health.clone());
+                    tokio::task::spawn_local(watch_model(worker.truss.clone(), board, health));
+                } else {
+                    self.save(self.board.enter_noting(Phase::Ready, loaded_after));
                 }
                 None
             }
@@ -314,7 +329,7 @@ impl Life<'_> {
                 return exit;
             }
         }
-        if self.limits.ran_out_of_memory() {
+        if self.ground.limits.ran_out_of_memory() {
             return self.memory_exit(None);
         }
         let (cause, message) = match end {
@@ -330,13 +345,13 @@ impl Life<'_> {
                 (ExitCause::Signal { signal: libc::SIGKILL }, "the model process was ended from outside".into())
             }
         };
-        Exit { cause, message, detail: self.log.last_lines() }
+        Exit { cause, message, detail: self.ground.log.last_lines() }
     }
 
     /// Completes when a watched process is over its memory limit.
     async fn out_of_memory(&self, process: nix::unistd::Pid) -> Exit {
-        match self.spec.limits.memory_bytes {
-            Some(limit) if !self.limits.limits_memory() => {
+        match self.order.spec.limits.memory_bytes {
+            Some(limit) if !self.ground.limits.limits_memory() => {
                 let used = exceeded(process, limit).await;
                 self.memory_exit(Some(used))
             }
@@ -346,10 +361,10 @@ impl Life<'_> {
 
     fn memory_exit(&self, used: Option<u64>) -> Exit {
         const MIB: u64 = 1 << 20;
-        let limit = self.spec.limits.memory_bytes.unwrap_or_default() / MIB;
+        let limit = self.order.spec.limits.memory_bytes.unwrap_or_default() / MIB;
         let used = used.map(|used| format!(" with {} MiB", used / MIB)).unwrap_or_default();
         let message = format!("the model went{used} over its memory limit of {limit} MiB");
-        Exit { cause: ExitCause::OutOfMemory, message, detail: self.log.last_lines() }
+        Exit { cause: ExitCause::OutOfMemory, message, detail: self.ground.log.last_lines() }
     }
 
     /// Drains and ends the model process.
@@ -367,7 +382,7 @@ impl Life<'_> {
         if was_serving {
             tokio::select! {
                 drained = timeout(limit, self.board.idle()) => if drained.is_err() {
-                    self.log.say(Level::Warning, format!("requests were still running after {} s", limit.as_secs_f64()));
+                    self.ground.log.say(Level::Warning, format!("requests were still running after {} s", limit.as_secs_f64()));
                 },
                 end = running.process.ended() => return self.explain(running, end).await,
                 exit = &mut out_of_memory => return exit,
@@ -381,45 +396,21 @@ impl Life<'_> {
         Exit { cause: ExitCause::Stopped, message: "stopped as asked".into(), detail: None }
     }
 
+    /// Notes down what those that stand by should import. Without it they are merely slower.
+    fn note_modules(&self, names: &[String]) {
+        if let Wanted::Truss { modules: Some(path), .. } = &self.order.spec.program
+            && let Err(error) = modules::note(path, names)
+        {
+            tracing::warn!(%error, "cannot note down which modules the model needs");
+        }
+    }
+
     /// A status that cannot be written is a full disk: the model goes on, and the log says so.
     fn save(&self, saved: std::io::Result<()>) {
         if let Err(error) = saved {
             tracing::error!(%error, "cannot write the status");
         }
     }
-}
-
-async fn watch_health(truss: Rc<Truss>, app: Rc<App>) {
-    while app.board.serves() {
-        sleep(HEALTH_INTERVAL).await;
-        truss.is_healthy(&app.board).await;
-    }
-}
-
-async fn watch_server(server: Rc<Server>, board: Rc<Board>) {
-    let start = Instant::now();
-    loop {
-        let was_serving = board.serves();
-        if server.check(&board).await
-            && !was_serving
-            && let Err(error) = board.note_start(|times| times.load_ms = Some(millis(start.elapsed())))
-        {
-            tracing::error!(%error, "cannot write the status");
-        }
-        match board.phase() {
-            Phase::Starting | Phase::Loading => sleep(READINESS_INTERVAL).await,
-            Phase::Ready | Phase::Unhealthy => sleep(HEALTH_INTERVAL).await,
-            Phase::Draining | Phase::Exited(_) => return,
-        }
-    }
-}
-
-fn socket_pair() -> std::io::Result<(UnixStream, OwnedFd)> {
-    let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
-    ours.set_nonblocking(true)?;
-    let theirs = OwnedFd::from(theirs);
-    fcntl(&theirs, FcntlArg::F_SETFD(FdFlag::empty()))?;
-    Ok((UnixStream::from_std(ours)?, theirs))
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -216,7 +216,8 @@ fn level_of(name: &str) -> Option<Level> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a line is stamped where it is taken in; nothing is decided by it")]
-fn now_ns() -> i64 {
+/// Nanoseconds since the Unix epoch.
+pub fn now_ns() -> i64 {
     let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX)
 }

@@ -1,6 +1,6 @@
 //! The replica's hold on the model process: start it through the guardian, hear of its end, end it.
 
-use std::{io, os::fd::AsRawFd as _, process::Stdio, rc::Rc};
+use std::{collections::BTreeMap, io, os::fd::AsRawFd as _, process::Stdio, rc::Rc};
 
 use nix::{
     fcntl::OFlag,
@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use crate::{
-    guard::{ARGUMENT, Launch, Report, TERMINATE},
+    guard::{ARGUMENT, Launch, Report, Request},
     limits::Enforced,
     log::Log,
     namespace::Isolation,
@@ -113,7 +113,7 @@ impl Process {
                 Ok(Err(reason))
             }
             Some(Report::NotStarted { reason }) => Err(io::Error::other(reason)),
-            Some(Report::Exited { .. }) | None => {
+            Some(Report::Exited { .. } | Report::SecretsGiven(_)) | None => {
                 Err(io::Error::other("the guardian ended without starting the model"))
             }
         }
@@ -135,9 +135,23 @@ impl Process {
 
     /// Asks the group to end.
     pub async fn terminate(&mut self) {
-        if let Some(input) = &mut self.input {
-            let _ = input.write_all(format!("{TERMINATE}\n").as_bytes()).await; // a guardian that is gone has ended it
+        let _ = self.ask(&Request::Terminate).await; // a guardian that is gone has ended it
+    }
+
+    /// Gives secrets to one that was started without. Nobody may wait for its end meanwhile.
+    pub async fn give_secrets(&mut self, secrets: &BTreeMap<String, String>) -> io::Result<()> {
+        self.ask(&Request::Secrets(secrets.clone())).await?;
+        match next_report(&mut self.reports).await {
+            Some(Report::SecretsGiven(given)) => given.map_err(io::Error::other),
+            _ => Err(io::Error::other("the model process ended before it had them")),
         }
+    }
+
+    async fn ask(&mut self, request: &Request) -> io::Result<()> {
+        let Some(input) = &mut self.input else { return Ok(()) };
+        let mut line = serde_json::to_vec(request)?;
+        line.push(b'\n');
+        input.write_all(&line).await
     }
 
     /// Ends the group.

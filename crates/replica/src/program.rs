@@ -8,6 +8,7 @@ use hyper::body::Incoming;
 use crate::{body::Body, server::Server, status::Board, truss::Truss};
 
 /// Either kind.
+#[derive(Clone)]
 pub enum Program {
     /// A `Model` class in our worker.
     Truss(Rc<Truss>),

@@ -11,7 +11,7 @@
 use std::{
     collections::BTreeMap,
     fs, io,
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, chown, symlink},
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, chown, symlink},
     path::{Path, PathBuf},
 };
 
@@ -33,6 +33,9 @@ const OWN: [&str; 9] = ["app", "packages", "secrets", "tmp", "workspace", "home"
 /// Where nothing of the machine can be seen.
 const TAKEN: [&str; 6] = ["/app", "/packages", "/secrets", "/workspace", "/home/app", "/etc/b10_dynamic_config"];
 
+/// Where secrets are files.
+const SECRETS: &str = "/secrets";
+
 /// Parts of `/proc` that are the machine's settings.
 const SETTINGS: [&str; 4] = ["sys", "sysrq-trigger", "irq", "bus"];
 
@@ -51,8 +54,8 @@ pub struct Plan {
     pub needed: Vec<PathBuf>,
     /// Who the model runs as, where we may choose.
     pub user: Option<u32>,
-    /// Contents of the files in `/secrets`.
-    pub secrets: BTreeMap<String, String>,
+    /// Contents of the files in `/secrets`; none where they will be given later.
+    pub secrets: Option<BTreeMap<String, String>>,
 }
 
 /// Makes the sandbox the root of this process and those it will start. It must have entered `namespace`, and be alone in it.
@@ -74,7 +77,26 @@ pub fn enter(plan: &Plan, namespace: Namespace) -> io::Result<()> {
     pivot_root(".", ".")?;
     umount2(".", MntFlags::MNT_DETACH)?;
     chdir("/app")?;
-    Ok(())
+    match &plan.secrets {
+        Some(secrets) => give_secrets(plan.user, secrets),
+        None => Ok(()),
+    }
+}
+
+/// Puts secrets into `/secrets` as files in memory, for their owner only, and closes it for good. From inside the sandbox.
+pub fn give_secrets(user: Option<u32>, secrets: &BTreeMap<String, String>) -> io::Result<()> {
+    let folder = Path::new(SECRETS);
+    for (name, value) in secrets {
+        // The name is a key of the config: one that is no file name is still given to the model as a secret.
+        if Path::new(name).file_name().is_some_and(|file| file == name.as_str()) {
+            let path = folder.join(name);
+            let mut file = fs::File::options().create_new(true).write(true).mode(0o400).open(&path)?;
+            io::Write::write_all(&mut file, value.as_bytes())?;
+            give(user, &path)?;
+        }
+    }
+    give(user, folder)?;
+    lock(folder)
 }
 
 fn fill_root(plan: &Plan, namespace: Namespace, root: &Path) -> io::Result<()> {
@@ -94,7 +116,7 @@ fn fill_root(plan: &Plan, namespace: Namespace, root: &Path) -> io::Result<()> {
     for (inside, outside) in [("home/app", "home"), ("tmp", "tmp"), ("workspace", "workspace")] {
         let outside = plan.directory.join(outside);
         fs::create_dir_all(&outside)?;
-        give(plan, &outside)?;
+        give(plan.user, &outside)?;
         graft(&outside, &root.join(inside))?;
     }
     veil::draw(plan, root)?;
@@ -103,12 +125,15 @@ fn fill_root(plan: &Plan, namespace: Namespace, root: &Path) -> io::Result<()> {
         graft(packages, &root.join("packages"))?;
         lock(&root.join("packages"))?;
     }
-    fill_secrets(plan, &root.join("secrets"))
+    // Ours until the secrets are there: a model that waits for them could put something else in their place.
+    let secrets = root.join("secrets");
+    fs::create_dir(&secrets)?;
+    cover(&secrets, "size=16m,mode=0700")
 }
 
 /// Makes something the property of the model's user, where that is not ours.
-fn give(plan: &Plan, path: &Path) -> io::Result<()> {
-    plan.user.map_or(Ok(()), |user| chown(path, Some(user), Some(user)))
+fn give(user: Option<u32>, path: &Path) -> io::Result<()> {
+    user.map_or(Ok(()), |user| chown(path, Some(user), Some(user)))
 }
 
 /// `/etc` as links into the machine's own, so that its files may still be replaced, and the replica's settings beside them.
@@ -190,7 +215,7 @@ fn fill_app(plan: &Plan, namespace: Namespace, target: &Path) -> io::Result<()> 
     fs::create_dir_all(&upper)?;
     fs::create_dir_all(&work)?;
     fs::set_permissions(&upper, fs::Permissions::from_mode(0o755))?;
-    give(plan, &upper)?;
+    give(plan.user, &upper)?;
     fs::create_dir(target)?;
     let is_plain = |path: &Path| !path.to_string_lossy().contains([',', ':', '\\']);
     if is_plain(&plan.app) && is_plain(&layer) {
@@ -213,19 +238,4 @@ fn fill_app(plan: &Plan, namespace: Namespace, target: &Path) -> io::Result<()> 
         lock(&target.join(&name))?;
     }
     Ok(())
-}
-
-/// Secrets as files in memory, for their owner only.
-fn fill_secrets(plan: &Plan, target: &Path) -> io::Result<()> {
-    fs::DirBuilder::new().mode(0o700).create(target)?;
-    for (name, value) in &plan.secrets {
-        // The name is a key of the config: one that is no file name is still given to the model as a secret.
-        if Path::new(name).file_name().is_some_and(|file| file == name.as_str()) {
-            let path = target.join(name);
-            let mut file = fs::File::options().create_new(true).write(true).mode(0o400).open(&path)?;
-            io::Write::write_all(&mut file, value.as_bytes())?;
-            give(plan, &path)?;
-        }
-    }
-    give(plan, target)
 }

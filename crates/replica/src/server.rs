@@ -11,7 +11,7 @@ use std::{
 
 use api::{
     error::InferenceCode,
-    internal::replica::{Phase, Program},
+    internal::replica::{Program, Spec},
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Request, Response, StatusCode, Uri, header, uri::PathAndQuery};
@@ -47,14 +47,8 @@ pub struct Server {
 
 impl Server {
     /// A proxy to the server that will listen on `port`.
-    pub fn new(
-        program: &Program,
-        port: u16,
-        max_body_bytes: u64,
-        request_timeout: Duration,
-        environment: PathBuf,
-    ) -> Rc<Self> {
-        let Program::Server { predict_endpoint, readiness_endpoint, liveness_endpoint, .. } = program else {
+    pub fn new(spec: &Spec, port: u16, environment: PathBuf) -> Rc<Self> {
+        let Program::Server { predict_endpoint, readiness_endpoint, liveness_endpoint, .. } = &spec.program else {
             unreachable!("only a server is proxied")
         };
         Rc::new(Self {
@@ -62,12 +56,17 @@ impl Server {
             predict: predict_endpoint.clone(),
             readiness: readiness_endpoint.clone(),
             liveness: liveness_endpoint.clone(),
-            max_body_bytes,
-            request_timeout,
+            max_body_bytes: spec.max_body_bytes,
+            request_timeout: Duration::from_millis(spec.request_timeout_ms),
             environment_file: environment,
             idle: RefCell::default(),
             has_started: Cell::new(false),
         })
+    }
+
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Rewrites the environment file; the server watches it if it likes.
@@ -75,24 +74,23 @@ impl Server {
         std::fs::write(&self.environment_file, environment.to_string())
     }
 
-    /// Whether the readiness endpoint answers 200. Moves between ready and unhealthy once it has.
-    pub async fn check(&self, board: &Board) -> bool {
-        let request = Request::get(&self.readiness).header(header::HOST, self.host()).body(Either::Right(Empty::new()));
-        let is_ready = match request {
-            Ok(request) => {
-                let answer = tokio::time::timeout(CHECK_TIMEOUT, self.exchange(request)).await;
-                matches!(answer, Ok(Ok(answer)) if answer.status() == StatusCode::OK)
-            }
-            Err(_) => false,
-        };
-        if is_ready || self.has_started.get() {
-            self.has_started.set(true);
-            let phase = if is_ready { Phase::Ready } else { Phase::Unhealthy };
-            if let Err(error) = board.enter(phase) {
-                tracing::error!(%error, "cannot write the status");
-            }
-        }
+    /// Whether the readiness endpoint answers 200.
+    pub async fn is_ready(&self) -> bool {
+        let is_ready = self.check(&self.readiness).await;
+        self.has_started.set(self.has_started.get() || is_ready);
         is_ready
+    }
+
+    /// Whether the liveness endpoint answers 200.
+    pub async fn is_alive(&self) -> bool {
+        self.check(&self.liveness).await
+    }
+
+    async fn check(&self, path: &str) -> bool {
+        let request = Request::get(path).header(header::HOST, self.host()).body(Either::Right(Empty::new()));
+        let Ok(request) = request else { return false };
+        let answer = tokio::time::timeout(CHECK_TIMEOUT, self.exchange(request)).await;
+        matches!(answer, Ok(Ok(answer)) if answer.status() == StatusCode::OK)
     }
 
     /// Passes a request on.

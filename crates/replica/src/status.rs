@@ -3,7 +3,7 @@
 use std::{
     cell::{Cell, RefCell},
     io::{self, Write as _},
-    path::{Path, PathBuf},
+    path::PathBuf,
     rc::Rc,
 };
 
@@ -20,17 +20,12 @@ pub struct Board {
 }
 
 impl Board {
-    /// A board for the replica in `directory`, standing at its start.
-    pub fn new(directory: &Path) -> io::Result<Rc<Self>> {
-        let status = Status {
-            sequence: 0,
-            phase: Phase::Starting,
-            in_flight: 0,
-            start: StartTimes::default(),
-            pid: std::process::id(),
-        };
+    /// A board for the replica whose folder is the working directory, standing at its start, of which this
+    /// much is known.
+    pub fn new(start: StartTimes) -> io::Result<Rc<Self>> {
+        let status = Status { sequence: 0, phase: Phase::Starting, in_flight: 0, start, pid: std::process::id() };
         let board = Rc::new(Self {
-            path: directory.join(file::STATUS),
+            path: file::STATUS.into(),
             published: watch::Sender::new(status.clone()),
             status: RefCell::new(status),
             in_flight: Cell::new(0),
@@ -60,6 +55,11 @@ impl Board {
         matches!(self.status.borrow().phase, Phase::Draining)
     }
 
+    /// Whether it ends, or has.
+    pub fn is_over(&self) -> bool {
+        matches!(self.status.borrow().phase, Phase::Draining | Phase::Exited(_))
+    }
+
     /// Changes of the status, the present one first.
     pub fn subscribe(&self) -> watch::Receiver<Status> {
         self.published.subscribe()
@@ -67,24 +67,32 @@ impl Board {
 
     /// Moves to a phase. Draining is left only for the end, and the end is final.
     pub fn enter(&self, phase: Phase) -> io::Result<()> {
-        {
-            let mut status = self.status.borrow_mut();
-            let stays = match status.phase {
-                Phase::Exited(_) => true,
-                Phase::Draining => !matches!(phase, Phase::Exited(_)),
-                Phase::Starting | Phase::Loading | Phase::Ready | Phase::Unhealthy => status.phase == phase,
-            };
-            if stays {
-                return Ok(());
-            }
-            status.phase = phase;
-        }
-        self.publish()
+        self.enter_noting(phase, |_| ())
     }
 
     /// Notes how long a part of the start took.
     pub fn note_start(&self, note: impl FnOnce(&mut StartTimes)) -> io::Result<()> {
-        note(&mut self.status.borrow_mut().start);
+        self.enter_noting(self.phase(), note)
+    }
+
+    /// Both in one: whoever sees the phase knows how it came about.
+    pub fn enter_noting(&self, phase: Phase, note: impl FnOnce(&mut StartTimes)) -> io::Result<()> {
+        let before = self.status.borrow().clone();
+        let stays = match before.phase {
+            Phase::Exited(_) => true,
+            Phase::Draining => !matches!(phase, Phase::Exited(_)),
+            Phase::Starting | Phase::Loading | Phase::Ready | Phase::Unhealthy => false,
+        };
+        {
+            let mut status = self.status.borrow_mut();
+            note(&mut status.start);
+            if !stays {
+                status.phase = phase;
+            }
+            if *status == before {
+                return Ok(());
+            }
+        }
         self.publish()
     }
 

@@ -7,7 +7,7 @@ use std::{
     rc::Rc,
 };
 
-use api::{error::InferenceCode, internal::replica::Phase};
+use api::error::InferenceCode;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
@@ -93,16 +93,12 @@ impl Truss {
     }
 
     /// Whether the model says that it is healthy. One that does not answer in time keeps its last word: it is busy.
-    pub async fn is_healthy(&self, board: &Board) -> bool {
+    pub async fn is_healthy(&self) -> bool {
         let Some(model) = self.model.get() else { return false };
-        if model.loaded.checks_health {
-            if let Some(healthy) = model.control.health().await {
-                self.was_healthy.set(healthy);
-            }
-            let phase = if self.was_healthy.get() { Phase::Ready } else { Phase::Unhealthy };
-            if let Err(error) = board.enter(phase) {
-                tracing::error!(%error, "cannot write the status");
-            }
+        if model.loaded.checks_health
+            && let Some(healthy) = model.control.health().await
+        {
+            self.was_healthy.set(healthy);
         }
         self.was_healthy.get()
     }
@@ -124,7 +120,7 @@ impl Truss {
             _ => match model_path(path) {
                 None => json(StatusCode::NOT_FOUND, r#"{"detail":"Not Found"}"#),
                 Some(_) if request.method() != Method::GET => wrong_method("GET"),
-                Some(ModelPath::Ready) if self.is_healthy(board).await => json(StatusCode::OK, "{}"),
+                Some(ModelPath::Ready) if self.is_healthy().await => json(StatusCode::OK, "{}"),
                 Some(ModelPath::Ready) => not_ready(),
                 Some(ModelPath::Loaded) => self.loaded_answer(),
                 Some(ModelPath::Schema) => self.schema(),

@@ -2,7 +2,10 @@
 //!
 //! One replica process owns one model process. The backend starts `greenroom-replica DIRECTORY` with a [`Spec`] as JSON in
 //! `DIRECTORY/spec.json` and a [`Secrets`] as JSON on standard input, then closes it: secrets never touch the disk, the command
-//! line or the environment of the replica. The replica serves HTTP on `DIRECTORY/replica.sock`, keeps [`Status`] in
+//! line or the environment of the replica. The secrets are the order to begin. What needs neither them nor a name is done before
+//! they come, so `greenroom-replica DIRECTORY standby` can be started long ahead. From when it has made `DIRECTORY/prepared` until its
+//! order the folder may be renamed; which replica of the deployment it is, when it was ordered and in which environment is read
+//! from `spec.json` once more when the order has come. One whose input ends without an order, or that cannot be made ready, ends. The replica serves HTTP on `DIRECTORY/replica.sock`, keeps [`Status`] in
 //! `DIRECTORY/status.json` (replaced whole by rename) and appends one [`LogLine`] a line to `DIRECTORY/log.jsonl`.
 //! It outlives the server that started it, and ends when its model process ends: who starts the next one is not its decision.
 //!
@@ -25,6 +28,8 @@ pub mod file {
     pub const STATUS: &str = "status.json";
     /// The socket the replica serves HTTP on.
     pub const SOCKET: &str = "replica.sock";
+    /// Made by a replica that stands by, when it has been made ready and its folder may be renamed.
+    pub const PREPARED: &str = "prepared";
     /// The [`super::LogLine`]s, appended by the replica.
     pub const LOG: &str = "log.jsonl";
 }
@@ -56,9 +61,28 @@ pub struct Spec<P = Program> {
     pub max_body_bytes: u64,
     /// What the model process may use.
     pub limits: Limits,
+    /// What follows from its health.
+    #[serde(default)]
+    pub health: HealthLimits,
     /// What the model process may see, and as whom. The backend says; a template has the default.
     #[serde(default)]
     pub sandbox: Sandbox,
+    /// When it was decided to start this copy, in milliseconds since the Unix epoch.
+    #[serde(default)]
+    pub ordered_at_ms: u64,
+}
+
+impl<P: PartialEq + Clone> Spec<P> {
+    /// Whether what was made ready for one serves the other: they differ at most in which copy it is, since when and where.
+    pub fn is_alike(&self, other: &Self) -> bool {
+        let same_copy = |spec: &Self| Self {
+            replica_id: self.replica_id.clone(),
+            environment: self.environment.clone(),
+            ordered_at_ms: self.ordered_at_ms,
+            ..spec.clone()
+        };
+        *self == same_copy(other)
+    }
 }
 
 /// What of the machine a model process sees. It always has folders of its own for `/app`, `/home/app`, `/tmp` and the like.
@@ -86,6 +110,9 @@ pub enum Program {
         app: PathBuf,
         /// The folder that is `/packages` for the model, where the archive bundled any.
         packages: Option<PathBuf>,
+        /// Where the replica notes down which modules of the environment `load` needed, for those that wait ahead to import.
+        #[serde(default)]
+        modules: Option<PathBuf>,
         /// The fully expanded config (every key present), given to the model as `config`.
         config: serde_json::Value,
     },
@@ -118,6 +145,27 @@ pub struct Limits {
     pub millicpu: Option<u64>,
     /// Open files for each process.
     pub open_files: u64,
+}
+
+/// How long a model that was ready may say that it is not healthy, or a server of the user's own not answer, before something
+/// follows from it, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthLimits {
+    /// How often it is asked.
+    pub interval_ms: u64,
+    /// It gets no requests any more until it is healthy again.
+    pub stop_traffic_ms: u64,
+    /// It ends, so that another can take its place.
+    pub restart_ms: u64,
+    /// Not before it has been ready for so long.
+    pub restart_delay_ms: u64,
+}
+
+impl Default for HealthLimits {
+    /// The contract's.
+    fn default() -> Self {
+        Self { interval_ms: 10_000, stop_traffic_ms: 1_800_000, restart_ms: 1_800_000, restart_delay_ms: 0 }
+    }
 }
 
 /// Secrets of the deployment, by declared name. Goes over standard input only. Has no `Debug`: it must not reach a log.
@@ -180,6 +228,8 @@ pub enum ExitCause {
     StartTimeout,
     /// Over its memory limit.
     OutOfMemory,
+    /// Not healthy for longer than it may be.
+    Unhealthy,
     /// Ended by itself.
     Code {
         /// The exit code.
@@ -197,12 +247,18 @@ pub enum ExitCause {
 /// How long each part of a start took, in milliseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StartTimes {
-    /// From the replica's start to a running model process.
+    /// From the decision to start it to the order that reached it.
+    #[serde(default)]
+    pub decide_ms: Option<u64>,
+    /// From the order to a running model process; nothing to speak of where one had been made ready.
     pub spawn_ms: Option<u64>,
     /// Importing the model's module.
     pub import_ms: Option<u64>,
-    /// `load()`.
+    /// Construction and `load()`; of a server of the user's own, until it first answers its readiness endpoint.
     pub load_ms: Option<u64>,
+    /// The first question whether it is healthy, where the model has an answer.
+    #[serde(default)]
+    pub first_probe_ms: Option<u64>,
 }
 
 /// The body of `POST /_greenroom/drain`.

@@ -52,14 +52,14 @@ impl Local {
             }
             let asked = tokio::time::timeout(DRAIN_TIMEOUT, self.ask_to_drain(id, grace_ms)).await;
             if !matches!(asked, Ok(Ok(()))) {
-                self.pid(id).into_iter().for_each(|pid| process::signal(pid, Signal::SIGTERM));
+                self.process(id).into_iter().for_each(|(pid, _)| process::signal(pid, Signal::SIGTERM));
             }
             while self.is_alive(id) && Instant::now() < deadline {
                 tokio::time::sleep(END_POLL).await;
             }
         }
-        if let Some(pid) = self.pid(id) {
-            process::kill_session(pid, id);
+        if let Some((pid, name)) = self.process(id) {
+            process::kill_session(pid, &name);
         }
     }
 

@@ -1,8 +1,8 @@
 //! Processes on this machine: one virtual environment for each distinct set of requirements, one unpacked app for each archive
-//! and config, one `greenroom-replica` for each replica. All state is on disk below one folder, so that a server that was killed
+//! and config, one `greenroom-replica` for each replica, and some that stand by. All state is on disk below one folder, so that a server that was killed
 //! finds what it left: finished builds, running replicas, logs.
 //!
-//! The folder: `environments/<hash>/`, `artifacts/<hash>/`, `replicas/<id>/`, `cache/`, `tools/`, `locks/`, `tmp/`.
+//! The folder: `environments/<hash>/`, `artifacts/<hash>/`, `replicas/<id>/`, `replicas/standby-<id>/`, `cache/`, `tools/`, `locks/`, `tmp/`.
 
 mod app;
 mod asking;
@@ -22,6 +22,7 @@ mod replicas;
 mod requirements;
 mod runfolder;
 mod settings;
+mod standby;
 mod system;
 mod uv;
 mod watch;
@@ -39,10 +40,10 @@ use api::id::ReplicaId;
 use async_trait::async_trait;
 use tokio::sync::{OnceCell, watch as tokio_watch};
 
-use self::python::Interpreter;
 pub use self::settings::{PythonChoice, Settings};
+use self::{python::Interpreter, standby::Standbys};
 use crate::{
-    Artifact, Backend, BackendError, BuildError, BuildOutput, BuildRequest, LogChunk, Observed, StartError,
+    Artifact, Backend, BackendError, BuildError, BuildOutput, BuildRequest, Likely, LogChunk, Observed, StartError,
     StartReplica,
 };
 
@@ -59,6 +60,8 @@ pub struct Local {
     interpreters: tokio::sync::Mutex<BTreeMap<PathBuf, Interpreter>>,
     /// Replicas whose process is being started right now: not there yet, and not lost.
     starting: Mutex<BTreeSet<ReplicaId>>,
+    /// What is ready for starts that may come.
+    standbys: Standbys,
     /// Replicas that a task of ours is ending, and by when at the latest.
     stopping: Mutex<BTreeMap<ReplicaId, tokio::time::Instant>>,
     /// Counts changes; see [`Backend::changed`].
@@ -86,6 +89,7 @@ impl Local {
             make_private_folder(&settings.root.join(folder)).map_err(failed)?;
         }
         let lock = lock_root(&settings).map_err(failed)?;
+        standby::clear(&settings.root.join("replicas")).map_err(failed)?;
         let temporary = settings.root.join("tmp");
         if temporary.exists() {
             remove_folder(&temporary).map_err(failed)?;
@@ -98,12 +102,16 @@ impl Local {
             uv: OnceCell::new(),
             interpreters: tokio::sync::Mutex::default(),
             starting: Mutex::default(),
+            standbys: Standbys::default(),
             stopping: Mutex::default(),
             changes: tokio_watch::Sender::new(1),
             _lock: lock,
             settings,
         });
         tokio::spawn(watch::run(local.me.clone()));
+        if local.settings.standby {
+            tokio::spawn(standby::keep(local.me.clone()));
+        }
         Ok(local)
     }
 
@@ -130,6 +138,10 @@ impl Backend for Local {
 
     async fn start(&self, start: StartReplica) -> Result<(), StartError> {
         self.start_replica(start).await
+    }
+
+    async fn stand_by(&self, likely: Vec<Likely>) {
+        self.expect_starts(likely);
     }
 
     async fn stop(&self, replica: &ReplicaId, grace_ms: u64) {

@@ -1,47 +1,47 @@
 //! Processes as the kernel shows them. A recorded process id alone proves nothing, because ids are used again: a replica is known
-//! by its command line, which names its folder, and what it started by the session that it leads.
+//! by its command line, which names the folder that it was started in, and what it started by the session that it leads.
 
 use std::{fs, os::unix::ffi::OsStrExt, path::Path};
 
-use api::id::ReplicaId;
 use nix::{
     errno::Errno,
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
 
-/// Whether process `pid` is the one that serves this replica, and lives.
-pub(super) fn serves(pid: u32, replica: &ReplicaId) -> bool {
+/// Whether process `pid` is the replica that was started in a folder of this name, and lives.
+pub(super) fn serves(pid: u32, folder: &str) -> bool {
     let Some(state) = state(pid).filter(|state| !is_dead(state.letter)) else {
         return false;
     };
     match fs::read(format!("/proc/{pid}/cmdline")) {
         // While a process replaces its program it has no command line; one that leads its session is about to be a replica.
         Ok(command_line) if command_line.is_empty() => state.session == pid,
-        Ok(command_line) => names_folder(&command_line, replica).is_some(),
+        Ok(command_line) => names_folder(&command_line, folder).is_some(),
         Err(_) => false,
     }
 }
 
-/// The process that serves a replica in `folder`, looked for among all.
-pub(super) fn find(folder: &Path, replica: &ReplicaId) -> Option<u32> {
+/// The process that was started as the replica in `folder`, looked for among all.
+pub(super) fn find(folder: &Path) -> Option<u32> {
     let folder = folder.canonicalize().ok()?;
+    let name = folder.file_name()?.to_str()?;
     let is_ours = |pid: &u32| {
         let Ok(command_line) = fs::read(format!("/proc/{pid}/cmdline")) else {
             return false;
         };
-        let named = names_folder(&command_line, replica).and_then(|named| Path::new(named).canonicalize().ok());
+        let named = names_folder(&command_line, name).and_then(|named| Path::new(named).canonicalize().ok());
         named.is_some_and(|named| named == folder)
     };
     all().find(is_ours)
 }
 
-/// Kills everything in the session that replica process `pid` leads or led.
+/// Kills everything in the session that process `pid` leads or led, which was started in a folder of this name.
 ///
 /// While any process of the session lives, the kernel gives its id to no new process. So when `pid` names a process that is not
 /// the replica, nothing of the old session is left, and nothing is killed.
-pub(super) fn kill_session(pid: u32, replica: &ReplicaId) {
-    if state(pid).is_some_and(|state| !is_dead(state.letter)) && !serves(pid, replica) {
+pub(super) fn kill_session(pid: u32, folder: &str) {
+    if state(pid).is_some_and(|state| !is_dead(state.letter)) && !serves(pid, folder) {
         return;
     }
     for member in all().filter(|member| state(*member).is_some_and(|state| state.session == pid)) {
@@ -58,12 +58,12 @@ pub(super) fn signal(pid: u32, signal: Signal) {
     }
 }
 
-/// The argument that ends in the replica's id, as its folder does.
-fn names_folder<'a>(command_line: &'a [u8], replica: &ReplicaId) -> Option<&'a std::ffi::OsStr> {
+/// The argument that ends in the folder's name.
+fn names_folder<'a>(command_line: &'a [u8], folder: &str) -> Option<&'a std::ffi::OsStr> {
     command_line
         .split(|byte| *byte == 0)
         .map(std::ffi::OsStr::from_bytes)
-        .find(|argument| Path::new(argument).file_name().is_some_and(|name| name == replica.as_str()))
+        .find(|argument| Path::new(argument).file_name().is_some_and(|name| name == folder))
 }
 
 struct State {

@@ -15,16 +15,20 @@ use api::{
         replica::{Exit, ExitCause, Phase, Program, Sandbox, Secrets, Spec, StartTimes, Status, file},
         routes::Address,
     },
+    truss_config::TrussConfig,
 };
 use serde::{Deserialize, Serialize};
-use tokio::{io::AsyncWriteExt, process::Command};
+use tokio::{
+    io::AsyncWriteExt,
+    process::{ChildStdin, Command},
+};
 
-use super::{Local, app, process, remove_folder};
-use crate::{Artifact, BackendError, Observed, StartError, StartReplica};
+use super::{Local, app, process, remove_folder, standby::Standby};
+use crate::{Artifact, BackendError, Observed, ReplicaTemplate, StartError, StartReplica};
 
 /// What this backend notes down about a replica, beside what the replica writes itself.
 const OWNER_FILE: &str = "owner.json";
-/// The process id, noted down as soon as it is known.
+/// The process id and the name of the folder that it was started in, noted down as soon as they are known.
 const PID_FILE: &str = "pid";
 /// Present when we have asked the replica to end.
 pub(super) const STOPPED_FILE: &str = "stopped";
@@ -32,46 +36,83 @@ pub(super) const STOPPED_FILE: &str = "stopped";
 const OUTPUT_FILE: &str = "output.txt";
 /// How much of that is shown.
 const OUTPUT_BYTES: u64 = 4096;
+/// Which modules the model needed, in its artifact's folder.
+const MODULES: &str = "modules.json";
 
 /// Content of [`OWNER_FILE`].
 #[derive(Debug, Serialize, Deserialize)]
-struct Owner {
-    deployment_id: DeploymentId,
-    artifact: Artifact,
+pub(super) struct Owner {
+    pub deployment_id: DeploymentId,
+    pub artifact: Artifact,
 }
 
 impl Local {
     pub(super) async fn start_replica(&self, start: StartReplica) -> Result<(), StartError> {
         let StartReplica { spec, artifact, config, secrets } = start;
         let id = spec.replica_id.clone();
-        if self.replica_folder(&id).exists() {
+        let folder = self.replica_folder(&id);
+        if folder.exists() {
             return Ok(());
         }
-        let (program, sandbox) = self.program(&artifact, &config)?;
-        let owner = Owner { deployment_id: spec.deployment_id.clone(), artifact };
+        let spec = self.specify(spec, &artifact, &config)?;
         let _starting = Starting::new(self, &id);
-        match self.make_replica_folder(&with_program(spec, program, sandbox), &owner) {
+        if let Some(standby) = self.take_standby(&spec) {
+            match self.begin(standby, &spec, &secrets).await {
+                Ok(()) => {
+                    self.bump();
+                    return Ok(());
+                }
+                Err(error) => tracing::debug!(replica.id = %id, %error, "what stood by cannot be used"),
+            }
+        }
+        let owner = Owner { deployment_id: spec.deployment_id.clone(), artifact };
+        match self.make_replica_folder(&folder, &spec, &owner) {
             Ok(()) => {}
             // Another call was faster.
-            Err(_) if self.replica_folder(&id).exists() => return Ok(()),
+            Err(_) if folder.exists() => return Ok(()),
             Err(error) => return Err(StartError::Machine(error)),
         }
-        let spawned = self.spawn(&id, secrets).await;
-        if let Err(error) = spawned {
-            // No process, no replica: the same id may be tried again.
-            let _ = remove_folder(&self.replica_folder(&id));
-            return Err(StartError::Machine(error));
+        let ordered = match self.spawn(&folder, None).await {
+            Ok(input) => order(input, &secrets).await,
+            Err(error) => {
+                // No process, no replica: the same id may be tried again.
+                let _ = remove_folder(&folder);
+                return Err(StartError::Machine(error));
+            }
+        };
+        if let Err(error) = ordered {
+            // A replica that ended before it read them says why in its status; this is not the place to.
+            tracing::debug!(replica.id = %id, %error, "a replica did not read its order");
         }
         self.bump();
         Ok(())
     }
 
-    /// What an artifact is run as, and in what.
-    fn program(
+    /// Lets one that stands by be a replica: its folder goes by the replica's name, and it has its order.
+    async fn begin(&self, standby: Standby, spec: &Spec, secrets: &Secrets) -> io::Result<()> {
+        let folder = self.replica_folder(&spec.replica_id);
+        write_private(&standby.folder.join(file::SPEC), &serde_json::to_vec(spec)?)?;
+        fs::rename(&standby.folder, &folder)?;
+        let ordered = order(standby.input, secrets).await;
+        if ordered.is_err() {
+            let _ = remove_folder(&folder);
+        }
+        ordered
+    }
+
+    /// All that a replica is told but its secrets.
+    pub(super) fn specify(
         &self,
+        template: ReplicaTemplate,
         artifact: &Artifact,
-        config: &api::truss_config::TrussConfig,
-    ) -> Result<(Program, Sandbox), StartError> {
+        config: &TrussConfig,
+    ) -> Result<Spec, StartError> {
+        let (program, sandbox) = self.program(artifact, config)?;
+        Ok(with_program(template, program, sandbox))
+    }
+
+    /// What an artifact is run as, and in what.
+    fn program(&self, artifact: &Artifact, config: &TrussConfig) -> Result<(Program, Sandbox), StartError> {
         let place = self.artifact_place(&artifact.0);
         let build = place.finished().and_then(|marker| self.build_of(&marker));
         let build = build.ok_or_else(|| StartError::NoArtifact(artifact.clone()))?;
@@ -90,6 +131,7 @@ impl Local {
                 python: bin.join("python"),
                 app,
                 packages: packages.is_dir().then_some(packages),
+                modules: Some(place.folder.join(MODULES)),
                 config: config.expanded(),
             };
             return Ok((program, sandbox));
@@ -111,7 +153,7 @@ impl Local {
     }
 
     /// Makes the folder with all it needs under another name first: under its own it is there or not, never half.
-    fn make_replica_folder(&self, spec: &Spec, owner: &Owner) -> io::Result<()> {
+    pub(super) fn make_replica_folder(&self, folder: &Path, spec: &Spec, owner: &Owner) -> io::Result<()> {
         let temporary = self.settings.root.join("tmp").join(format!("replica-{}", spec.replica_id));
         if temporary.exists() {
             remove_folder(&temporary)?;
@@ -119,15 +161,16 @@ impl Local {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&temporary)?;
         write_private(&temporary.join(file::SPEC), &serde_json::to_vec(spec)?)?;
         write_private(&temporary.join(OWNER_FILE), &serde_json::to_vec(owner)?)?;
-        fs::rename(&temporary, self.replica_folder(&spec.replica_id))
+        fs::rename(&temporary, folder)
     }
 
-    /// Starts the process in a session of its own, so that it outlives us, and hands it the secrets.
-    async fn spawn(&self, id: &ReplicaId, secrets: Secrets) -> io::Result<()> {
-        let folder = self.replica_folder(id);
+    /// Starts the process in a session of its own, so that it outlives us, as a replica that is ordered or as one that is not yet:
+    /// `word` says so. Answers where its order goes.
+    pub(super) async fn spawn(&self, folder: &Path, word: Option<&str>) -> io::Result<ChildStdin> {
+        let name = folder.file_name().unwrap_or_default().to_owned();
         let output = File::options().create(true).append(true).mode(0o600).open(folder.join(OUTPUT_FILE))?;
         let mut command = Command::new(&self.settings.replica_program);
-        command.arg(self.run_folder.join(id.as_str())).current_dir(&folder);
+        command.arg(self.run_folder.join(&name)).args(word).current_dir(folder);
         command.env_clear().envs(self.settings.replica_variables());
         command.stdin(Stdio::piped()).stdout(output.try_clone()?).stderr(output);
         // SAFETY: between fork and exec, setsid() is async-signal-safe and touches no memory.
@@ -136,23 +179,19 @@ impl Local {
             io::Error::new(error.kind(), format!("cannot run {}: {error}", self.settings.replica_program.display()))
         })?;
         if let Some(pid) = child.id() {
-            write_private(&folder.join(PID_FILE), pid.to_string().as_bytes())?;
+            write_private(&folder.join(PID_FILE), format!("{pid} {}", name.display()).as_bytes())?;
         }
-        if let Some(mut stdin) = child.stdin.take() {
-            let secrets = serde_json::to_vec(&secrets)?;
-            // A replica that ended before it read them says why in its status; this is not the place to.
-            let _ = stdin.write_all(&secrets).await;
-            let _ = stdin.shutdown().await;
-        }
+        let input = child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
         let local = self.me.clone();
         tokio::spawn(async move {
             // Reaps it; what its end means is on disk.
             let _ = child.wait().await;
             if let Some(local) = local.upgrade() {
+                local.standby_ended(&name);
                 local.bump();
             }
         });
-        Ok(())
+        Ok(input)
     }
 
     pub(super) fn list_replicas(&self) -> Result<Vec<Observed>, BackendError> {
@@ -184,7 +223,7 @@ impl Local {
             phase: Phase::Starting,
             in_flight: 0,
             start: StartTimes::default(),
-            pid: self.pid(&id).unwrap_or(0),
+            pid: self.process(&id).map_or(0, |(pid, _)| pid),
         });
         let status = match status.phase {
             Phase::Exited(_) => status,
@@ -205,8 +244,8 @@ impl Local {
             tracing::warn!(replica.id = %id, "a live replica cannot be forgotten");
             return;
         }
-        if let Some(pid) = self.pid(id) {
-            process::kill_session(pid, id);
+        if let Some((pid, name)) = self.process(id) {
+            process::kill_session(pid, &name);
         }
         match remove_folder(&self.replica_folder(id)) {
             Ok(()) => self.bump(),
@@ -226,21 +265,31 @@ impl Local {
 
     /// Whether the replica's process lives.
     pub(super) fn is_alive(&self, id: &ReplicaId) -> bool {
-        self.pid(id).is_some_and(|pid| process::serves(pid, id))
+        self.process(id).is_some_and(|(pid, name)| process::serves(pid, &name))
     }
 
     pub(super) fn is_starting(&self, id: &ReplicaId) -> bool {
         self.starting.lock().expect("no holder of this lock panics").contains(id)
     }
 
-    /// The process id, as noted down by us or by the replica. When a crash came before either, it is looked for.
-    pub(super) fn pid(&self, id: &ReplicaId) -> Option<u32> {
+    /// Its process, and the name of the folder that it was started in. As noted down by us or by the replica; when a crash came
+    /// before either, it is looked for.
+    pub(super) fn process(&self, id: &ReplicaId) -> Option<(u32, String)> {
         let folder = self.replica_folder(id);
-        let noted = fs::read_to_string(folder.join(PID_FILE)).ok().and_then(|text| text.parse().ok());
-        noted
-            .or_else(|| Some(read_json::<Status>(&folder.join(file::STATUS))?.pid))
-            .or_else(|| process::find(&folder, id))
+        let noted = fs::read_to_string(folder.join(PID_FILE)).ok();
+        let noted = noted.and_then(|text| {
+            let (pid, name) = text.split_once(' ').unwrap_or((&text, id.as_str()));
+            Some((pid.parse().ok()?, name.to_owned()))
+        });
+        let told = || Some((read_json::<Status>(&folder.join(file::STATUS))?.pid, id.to_string()));
+        noted.or_else(told).or_else(|| Some((process::find(&folder)?, id.to_string())))
     }
+}
+
+/// Gives a process its order.
+async fn order(mut input: ChildStdin, secrets: &Secrets) -> io::Result<()> {
+    input.write_all(&serde_json::to_vec(secrets)?).await?;
+    input.shutdown().await
 }
 
 /// Marks a replica as being started for as long as it lives.
@@ -259,7 +308,7 @@ impl Drop for Starting<'_> {
     }
 }
 
-fn with_program(template: Spec<()>, program: Program, sandbox: Sandbox) -> Spec {
+pub(super) fn with_program(template: Spec<()>, program: Program, sandbox: Sandbox) -> Spec {
     Spec {
         program,
         sandbox,
@@ -274,6 +323,8 @@ fn with_program(template: Spec<()>, program: Program, sandbox: Sandbox) -> Spec 
         start_timeout_ms: template.start_timeout_ms,
         max_body_bytes: template.max_body_bytes,
         limits: template.limits,
+        health: template.health,
+        ordered_at_ms: template.ordered_at_ms,
     }
 }
 

@@ -26,6 +26,8 @@ pub struct Settings {
     pub hidden: Vec<PathBuf>,
     /// Who models run as, where this server is root and may choose.
     pub model_user: Option<u32>,
+    /// Whether replicas that may be needed soon are made ready ahead.
+    pub standby: bool,
     /// What an archive may contain.
     pub archive_limits: archive::Limits,
     /// The largest file that `external_data` may download.
@@ -104,6 +106,7 @@ impl Settings {
             hidden: own_home(&variables).into_iter().collect(),
             model_user: geteuid().is_root().then_some(MODEL_USER),
             variables,
+            standby: true,
             archive_limits: archive::Limits::default(),
             download_bytes: 64 << 30,
             garbage_age_ms: 3_600_000,

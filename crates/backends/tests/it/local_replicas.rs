@@ -9,7 +9,7 @@ use api::{
         routes::Address,
     },
 };
-use backends::{Artifact, Backend, StartReplica, local::Local};
+use backends::{Artifact, Backend, Likely, StartReplica, local::Local};
 
 use crate::{
     suite::Subject,
@@ -263,5 +263,55 @@ async fn an_environment_is_told_as_the_document_that_the_model_sees_or_null() {
     let route = "told /_greenroom/environment";
     assert_eq!(told, [format!("{route}: {{\"name\": \"staging\"}}"), format!("{route}: null")]);
     local.stop(&id, 1000).await;
+    wait_exit(&local, &id).await;
+}
+
+/// The folders of replicas that stand by, ready to be used.
+fn standing_by(bench: &Bench) -> Vec<String> {
+    let replicas = bench.path().join("local/replicas");
+    let is_prepared = |name: &String| name.starts_with("standby-") && replicas.join(name).join("prepared").exists();
+    names(replicas.clone()).into_iter().filter(is_prepared).collect()
+}
+
+#[tokio::test]
+async fn a_start_takes_what_stands_by_for_it_and_nothing_else() {
+    let bench = Bench::new();
+    let local = bench.local();
+    let request = bench.request("model_name: m", &[("model/model.py", "class Model: pass")]);
+    let config = Arc::clone(&request.config);
+    let artifact = local.build(request, Lines::new()).await.unwrap();
+    let (first, mut other, second) =
+        (scripted(&artifact, &config, ""), scripted(&artifact, &config, ""), scripted(&artifact, &config, ""));
+    let likely = Likely { spec: scripted(&artifact, &config, "").spec, artifact, config };
+    local.stand_by(vec![likely]).await;
+    let ready = eventually(|| standing_by(&bench).pop()).await;
+    let noted = fs::read_to_string(bench.path().join("local/replicas").join(&ready).join("pid")).unwrap();
+    assert!(local.list().await.unwrap().is_empty(), "it is no replica");
+
+    let id = first.spec.replica_id.clone();
+    local.start(first).await.unwrap();
+    wait_ready(&local, &id).await;
+    assert_eq!(format!("{} {ready}", pid(&local, &id).await), noted, "the same process");
+    assert!(log_of(&*local, &id).await.contains(&"secrets token".to_owned()));
+
+    // Another deployment's start, and one that was told otherwise.
+    other.spec.deployment_id = api::id::DeploymentId::from_entropy(99);
+    let mut told_otherwise = second;
+    told_otherwise.spec.environment_variables.insert("OTHER".into(), "value".into());
+    for start in [other, told_otherwise] {
+        let ready = eventually(|| standing_by(&bench).pop()).await;
+        let id = start.spec.replica_id.clone();
+        local.start(start).await.unwrap();
+        wait_ready(&local, &id).await;
+        let noted = fs::read_to_string(bench.path().join("local/replicas").join(id.as_str()).join("pid")).unwrap();
+        assert!(!noted.ends_with(&ready), "{noted}");
+    }
+
+    // Replicas outlive their server; what stands by does not.
+    eventually(|| standing_by(&bench).pop()).await;
+    let local = reopened(&bench, local).await;
+    assert_eq!(standing_by(&bench), Vec::<String>::new());
+    wait_ready(&local, &id).await;
+    kill(pid(&local, &id).await);
     wait_exit(&local, &id).await;
 }

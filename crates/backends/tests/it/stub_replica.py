@@ -12,9 +12,15 @@ import socketserver
 import sys
 import time
 
-folder = sys.argv[1]
-spec = json.load(open(os.path.join(folder, "spec.json")))
-secrets = json.load(sys.stdin)
+os.chdir(sys.argv[1])
+if sys.argv[2:] == ["standby"]:
+    open("prepared", "w").close()
+order = sys.stdin.read()
+if not order:
+    sys.exit()
+folder = os.getcwd()
+spec = json.load(open("spec.json"))
+secrets = json.loads(order)
 script = spec["environment_variables"].get("STUB", "")
 sequence = 0
 
@@ -79,7 +85,7 @@ write_log("secrets " + ",".join(sorted(secrets)))
 write_log("variables " + ",".join(sorted(os.environ)))
 if script == "exit":
     end("code", "the model's process ended with code 3")
-server = socketserver.ThreadingUnixStreamServer(os.path.join(folder, "replica.sock"), Handler)
+server = socketserver.ThreadingUnixStreamServer("replica.sock", Handler)
 write_status("ready")
 write_log("ready")
 server.timeout = 0.5

@@ -12,7 +12,7 @@ use std::{
 use api::id::{DeploymentId, ReplicaId};
 use async_trait::async_trait;
 use backends::{
-    Artifact, Backend, BackendError, BuildError, BuildOutput, BuildRequest, LogChunk, Observed, StartError,
+    Artifact, Backend, BackendError, BuildError, BuildOutput, BuildRequest, Likely, LogChunk, Observed, StartError,
     StartReplica, fake::Fake,
 };
 use tokio::sync::{Notify, Semaphore};
@@ -172,6 +172,11 @@ impl Backend for Spy {
         }
         self.step().await;
         result
+    }
+
+    async fn stand_by(&self, likely: Vec<Likely>) {
+        self.step().await;
+        self.inner.stand_by(likely).await;
     }
 
     async fn stop(&self, replica: &ReplicaId, grace_ms: u64) {

@@ -7,7 +7,7 @@ use std::{
 
 use api::{
     id::ReplicaId,
-    internal::replica::{ExitCause, Phase},
+    internal::replica::{ExitCause, HealthLimits, Phase},
 };
 use nix::{
     sys::signal::{Signal, kill},
@@ -244,16 +244,46 @@ async fn events_tell_the_present_and_each_change() {
     assert!(matches!(phases.last(), Some(Phase::Exited(_))), "{phases:?}");
 }
 
+const HEALTH: &str = "import os\nclass Model:\n    ok = 'sick' not in os.environ\n    def is_healthy(self):\n        return self.ok\n    def predict(self, inputs):\n        Model.ok = inputs\n        return inputs\n";
+
+/// A model that is asked often, with these thresholds.
+fn watched(stop_traffic_ms: u64, restart_ms: u64) -> Draft {
+    let mut draft = Draft::model(HEALTH);
+    draft.spec.health = HealthLimits { interval_ms: 20, stop_traffic_ms, restart_ms, restart_delay_ms: 0 };
+    draft
+}
+
 #[tokio::test]
 async fn health_moves_the_phase_both_ways() {
-    let source = "class Model:\n    ok = True\n    def is_healthy(self):\n        return self.ok\n    def predict(self, inputs):\n        Model.ok = inputs\n        return inputs\n";
-    let replica = Draft::model(source).ready().await;
+    let replica = watched(0, 3_600_000).ready().await;
     replica.predicted(json!(false)).await;
     assert_eq!(replica.get("/v1/models/model").await.0, 503);
-    assert_eq!(replica.status().unwrap().phase, Phase::Unhealthy);
+    replica.phase("a stop of traffic", |phase| *phase == Phase::Unhealthy).await;
     replica.predicted(json!(true)).await;
     assert_eq!(replica.get("/v1/models/model").await.0, 200);
-    assert_eq!(replica.status().unwrap().phase, Phase::Ready);
+    replica.phase("traffic again", |phase| *phase == Phase::Ready).await;
+}
+
+#[tokio::test]
+async fn a_model_that_is_sick_for_too_long_ends_and_says_so() {
+    let replica = watched(3_600_000, 0).ready().await;
+    replica.predicted(json!(false)).await;
+    let exit = replica.exit().await;
+    assert_eq!(exit.cause, ExitCause::Unhealthy);
+    assert_eq!(exit.message, "the model was not healthy for 0 s");
+}
+
+#[tokio::test]
+async fn a_model_is_ready_when_it_first_says_that_it_is_healthy() {
+    let mut draft = watched(0, 0);
+    draft.spec.environment_variables.insert("sick".into(), "yes".into());
+    let replica = draft.start();
+    replica.log_line("Completed model.load()").await;
+    replica.log_line("Health check failed").await;
+    assert_eq!(replica.status().unwrap().phase, Phase::Loading);
+    replica.predicted(json!(true)).await;
+    let status = replica.phase("ready", |phase| *phase == Phase::Ready).await;
+    assert!(status.start.first_probe_ms.is_some(), "{status:?}");
 }
 
 #[tokio::test]

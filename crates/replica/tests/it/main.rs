@@ -7,6 +7,7 @@ mod link;
 mod model;
 mod sandbox;
 mod server;
+mod standby;
 mod support;
 mod websocket;
 mod worker;

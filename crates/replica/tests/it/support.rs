@@ -11,7 +11,7 @@ use std::{
 
 use api::{
     id::{DeploymentId, ModelId, ReplicaId},
-    internal::replica::{Exit, Limits, LogLine, Phase, Program, Sandbox, Spec, Status, file},
+    internal::replica::{Exit, HealthLimits, Limits, LogLine, Phase, Program, Sandbox, Spec, Status, file},
 };
 use bytes::Bytes;
 use http::{Request, Response};
@@ -85,7 +85,7 @@ impl Draft {
             "model_module_dir": "model", "model_class_filename": "model.py", "model_class_name": "Model",
             "secrets": {}, "runtime": {},
         });
-        let program = Program::Truss { python: python().to_owned(), app, packages: None, config };
+        let program = Program::Truss { python: python().to_owned(), app, packages: None, modules: None, config };
         Self::new(folder, program)
     }
 
@@ -125,7 +125,9 @@ impl Draft {
             start_timeout_ms: 20_000,
             max_body_bytes: 8 << 20,
             limits: Limits { memory_bytes: None, millicpu: None, open_files: 1024 },
+            health: HealthLimits::default(),
             sandbox: Sandbox::default(),
+            ordered_at_ms: 0,
         };
         Self {
             folder,
@@ -195,11 +197,66 @@ impl Draft {
         Replica { directory, child, folder: self.folder }
     }
 
+    /// Lets it stand by until it has its order.
+    pub fn stand_by(self) -> Standby {
+        let directory = self.folder.path().join("replicas/standby");
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::write(directory.join(file::SPEC), serde_json::to_vec(&self.spec).unwrap()).unwrap();
+        let mut program = Command::new(env!("CARGO_BIN_EXE_replica"));
+        program.arg(&directory).arg("standby").envs(&self.variables);
+        let child = program.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        Standby { directory, child, draft: self }
+    }
+
     /// Starts it and waits until it is ready.
     pub async fn ready(self) -> Replica {
         let replica = self.start();
         replica.phase("ready", |phase| matches!(phase, Phase::Ready)).await;
         replica
+    }
+}
+
+/// One that stands by.
+pub struct Standby {
+    pub directory: PathBuf,
+    pub child: Child,
+    pub draft: Draft,
+}
+
+impl Standby {
+    /// Waits until it has been made ready.
+    pub async fn prepared(&mut self) {
+        let prepared = self.directory.join(file::PREPARED);
+        self.until(|child| {
+            prepared.exists().then_some(()).or_else(|| child.try_wait().unwrap().map(|_| panic!("it ended")))
+        })
+        .await;
+    }
+
+    /// Waits for its end, and says whether that was a good one.
+    pub async fn ends_well(&mut self) -> bool {
+        self.until(|child| child.try_wait().unwrap()).await.success()
+    }
+
+    async fn until<T>(&mut self, look: impl Fn(&mut Child) -> Option<T>) -> T {
+        let start = Instant::now();
+        loop {
+            if let Some(found) = look(&mut self.child) {
+                return found;
+            }
+            assert!(start.elapsed() < PATIENCE, "it stands by, and nothing happens");
+            // polls for a condition
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Gives it its order, under another name.
+    pub fn order(mut self) -> Replica {
+        let directory = self.draft.folder.path().join("replicas/one");
+        std::fs::write(self.directory.join(file::SPEC), serde_json::to_vec(&self.draft.spec).unwrap()).unwrap();
+        std::fs::rename(&self.directory, &directory).unwrap();
+        serde_json::to_writer(self.child.stdin.take().unwrap(), &self.draft.secrets).unwrap();
+        Replica { directory, child: self.child, folder: self.draft.folder }
     }
 }
 
