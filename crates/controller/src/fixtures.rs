@@ -87,6 +87,7 @@ pub fn endpoints(count: usize) -> Vec<Endpoint> {
     let endpoint = |n: usize| Endpoint {
         replica_id: ReplicaId::from_entropy(n as u128),
         address: Address::Unix(format!("/{n}").into()),
+        start: Default::default(),
     };
     (0..count).map(endpoint).collect()
 }

@@ -73,7 +73,11 @@ impl Publish {
         let endpoint = |replica: &Replica| -> Option<Endpoint> {
             let seen = observation.get(&replica.id)?;
             let takes_requests = seen.phase == Phase::Ready && replica.stopping_since.is_none();
-            takes_requests.then(|| Endpoint { replica_id: replica.id.clone(), address: seen.address.clone() })
+            takes_requests.then(|| Endpoint {
+                replica_id: replica.id.clone(),
+                address: seen.address.clone(),
+                start: seen.start.unwrap_or_default(),
+            })
         };
         Deployed {
             deployment,

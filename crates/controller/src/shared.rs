@@ -9,7 +9,7 @@ use std::{
 use api::{
     id::{DeploymentId, ReplicaId},
     internal::{
-        replica::{Level, LogLine, Phase},
+        replica::{Level, LogLine, Phase, StartTimes},
         routes::{Address, Table},
     },
 };
@@ -28,11 +28,18 @@ pub(crate) type Observation = HashMap<ReplicaId, Seen>;
 pub(crate) struct Seen {
     pub phase: Phase,
     pub address: Address,
+    /// How long the parts of its start took, once that is over.
+    pub start: Option<StartTimes>,
 }
 
 impl From<&Observed> for Seen {
     fn from(observed: &Observed) -> Self {
-        Self { phase: observed.status.phase.clone(), address: observed.address.clone() }
+        let status = &observed.status;
+        Self {
+            start: (status.phase == Phase::Ready).then_some(status.start),
+            phase: status.phase.clone(),
+            address: observed.address.clone(),
+        }
     }
 }
 

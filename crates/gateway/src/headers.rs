@@ -12,6 +12,7 @@ use crate::errors::ERROR_SOURCE;
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-baseten-request-id");
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-baseten-model-prediction-attempts");
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -82,7 +83,7 @@ pub(crate) fn offers_link<B>(response: &http::Response<B>) -> bool {
 }
 
 /// Makes a replica's answer one for a client.
-pub(crate) fn to_client(head: &mut response::Parts, attempts: u32) {
+pub(crate) fn to_client(head: &mut response::Parts, attempts: u32, timing: Option<HeaderValue>) {
     if head.status.is_informational() {
         // The answer to an upgrade: these two headers are its meaning.
         let upgrade = head.headers.remove(header::UPGRADE);
@@ -94,6 +95,9 @@ pub(crate) fn to_client(head: &mut response::Parts, attempts: u32) {
     }
     let attempts = if attempts == 1 { HeaderValue::from_static("1") } else { attempts.into() };
     head.headers.insert(ATTEMPTS, attempts);
+    if let Some(timing) = timing {
+        head.headers.append(SERVER_TIMING, timing);
+    }
     let is_error = head.status.is_client_error() || head.status.is_server_error();
     if is_error && let Entry::Vacant(entry) = head.headers.entry(ERROR_SOURCE) {
         entry.insert(HeaderValue::from_static("model"));
@@ -237,7 +241,7 @@ mod tests {
     fn an_error_says_that_the_model_made_it_unless_somebody_knows_better() {
         let answer = |builder: http::response::Builder| {
             let (mut head, ()) = builder.body(()).unwrap().into_parts();
-            to_client(&mut head, 2);
+            to_client(&mut head, 2, None);
             head.headers
         };
         let headers = answer(Response::builder().status(500).header("keep-alive", "1").header("connection", "close"));

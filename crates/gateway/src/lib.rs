@@ -21,6 +21,7 @@ mod serve;
 mod settings;
 mod sticky;
 mod table;
+mod timing;
 mod upgrade;
 mod upload;
 

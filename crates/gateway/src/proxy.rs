@@ -163,11 +163,11 @@ async fn forward<B>(
     headers::to_replica(&mut head, target, id, client);
     let body = Upload::new(body, limits.max_body_bytes, gateway.settings().body_timeout);
     let search = Search::new(gateway, way, limits, upgrade.is_some());
-    let (answer, attempts) = send(search, Request::from_parts(head, body)).await?;
+    let Sent { answer, attempts, timing } = send(search, Request::from_parts(head, body)).await?;
     let (response, exchange) = match answer {
         Answer::Plain(response, exchange) => (response, exchange),
         Answer::Linked(mut head, body) => {
-            headers::to_client(&mut head, attempts);
+            headers::to_client(&mut head, attempts, timing);
             return Ok(Response::from_parts(head, body));
         }
     };
@@ -175,7 +175,7 @@ async fn forward<B>(
     let replica = &exchange.permit.replica().endpoint().replica_id;
     tracing::debug!(request.id = ?id, deployment.id = %exchange.permit.deployment_id(), replica.id = %replica, status = %head.status, attempts, "answered");
     let is_upgraded = head.status == StatusCode::SWITCHING_PROTOCOLS;
-    headers::to_client(&mut head, attempts);
+    headers::to_client(&mut head, attempts, timing);
     let body = match upgrade {
         Some(upgrade) if is_upgraded => {
             tasks.spawn(carry(upgrade, exchange, gateway.settings().tunnel_idle_timeout));
@@ -193,9 +193,22 @@ pub(crate) enum Answer<B> {
     Linked(response::Parts, Payload<B>),
 }
 
+/// A request that a replica has answered.
+struct Sent<B> {
+    answer: Answer<B>,
+    attempts: u32,
+    timing: Option<HeaderValue>,
+}
+
+impl<B> Sent<B> {
+    fn new(search: Search<'_>, answer: Answer<B>) -> Self {
+        Self { answer, attempts: search.attempts, timing: search.timing }
+    }
+}
+
 /// Sends a request to one replica after another until one has taken it. Once a byte of it may have arrived, it is never
 /// repeated: the model may have begun to work.
-async fn send<B>(mut search: Search<'_>, mut request: Request<Upload>) -> Result<(Answer<B>, u32), Refusal> {
+async fn send<B>(mut search: Search<'_>, mut request: Request<Upload>) -> Result<Sent<B>, Refusal> {
     let first_byte = Duration::from_millis(search.limits.first_byte_ms);
     let read_ahead = search.gateway.read_ahead();
     loop {
@@ -208,7 +221,10 @@ async fn send<B>(mut search: Search<'_>, mut request: Request<Upload>) -> Result
             request.body_mut().complete().await?;
             let (meta, body) = (headers::to_meta(&request), request.body().read_so_far());
             match timeout(first_byte, link.call(&meta, &body)).await {
-                Ok(Ok((head, content))) => return Ok((search.linked(permit, head, content), search.attempts)),
+                Ok(Ok((head, content))) => {
+                    let answer = search.linked(permit, head, content);
+                    return Ok(Sent::new(search, answer));
+                }
                 Ok(Err(Lost::NotSent)) => permit.replica().forget_link(&link),
                 Ok(Err(lost @ Lost::NotTaken)) => {
                     permit.replica().forget_link(&link);
@@ -227,7 +243,7 @@ async fn send<B>(mut search: Search<'_>, mut request: Request<Upload>) -> Result
                 if headers::offers_link(&response) {
                     permit.replica().accept_link(search.gateway.settings().connect_timeout);
                 }
-                return Ok((Answer::Plain(response, Exchange { permit, connection }), search.attempts));
+                return Ok(Sent::new(search, Answer::Plain(response, Exchange { permit, connection })));
             }
             Ok(Err(SendError::NotSent(unsent))) => {
                 if is_new {

@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use api::internal::routes::{Address, Endpoint};
+use api::internal::{
+    replica::StartTimes,
+    routes::{Address, Endpoint},
+};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -21,6 +24,8 @@ const LAST_PROBE: Duration = Duration::from_secs(1);
 /// A replica. Kept from table to table while its endpoint stays the same.
 pub(crate) struct Replica {
     endpoint: Endpoint,
+    /// Since when the table has it.
+    since: Instant,
     in_flight: AtomicU32,
     /// Whether it could not be reached; it is given no requests until it can.
     unreachable: AtomicBool,
@@ -52,6 +57,7 @@ impl Replica {
     pub(crate) fn new(endpoint: Endpoint) -> Self {
         Self {
             endpoint,
+            since: Instant::now(),
             in_flight: AtomicU32::new(0),
             unreachable: AtomicBool::new(false),
             retired: AtomicBool::new(false),
@@ -62,6 +68,11 @@ impl Replica {
 
     pub(crate) fn endpoint(&self) -> &Endpoint {
         &self.endpoint
+    }
+
+    /// The parts of its start, if the table did not have it yet at `moment`.
+    pub(crate) fn start_after(&self, moment: Instant) -> Option<&StartTimes> {
+        (self.since > moment).then_some(&self.endpoint.start)
     }
 
     pub(crate) fn in_flight(&self) -> u32 {

@@ -4,7 +4,7 @@
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use api::internal::{link::LONGEST_BODY, routes::RequestLimits};
-use http::{Method, Request, response};
+use http::{HeaderValue, Method, Request, response};
 use http_body::Body;
 use tokio::time::Instant;
 
@@ -17,6 +17,7 @@ use crate::{
     link::{Content, Link},
     proxy::Answer,
     route::Target,
+    timing,
     upload::Upload,
 };
 
@@ -64,16 +65,29 @@ pub(crate) struct Search<'a> {
     way: Way,
     pub(crate) limits: RequestLimits,
     is_upgrade: bool,
+    began: Instant,
     deadline: Instant,
     turn: Turn,
     pub(crate) attempts: u32,
+    /// What it has waited for.
+    pub(crate) timing: Option<HeaderValue>,
 }
 
 impl<'a> Search<'a> {
     pub(crate) fn new(gateway: &'a Gateway, way: Way, limits: RequestLimits, is_upgrade: bool) -> Self {
         let wait = Duration::from_millis(limits.queue_ms).min(FOREVER);
-        let deadline = Instant::now() + wait;
-        Self { gateway, way, limits, is_upgrade, deadline, turn: Turn::New, attempts: 0 }
+        let began = Instant::now();
+        Self {
+            gateway,
+            way,
+            limits,
+            is_upgrade,
+            began,
+            deadline: began + wait,
+            turn: Turn::New,
+            attempts: 0,
+            timing: None,
+        }
     }
 
     /// A slot on a replica that the newest table has. After the first time, before all who wait.
@@ -93,6 +107,7 @@ impl<'a> Search<'a> {
             self.turn = Turn::Again;
             // The slot may have been given just before its replica left the table.
             if !permit.replica().is_retired() {
+                self.timing = timing::header(self.began.elapsed(), permit.replica().start_after(self.began));
                 return Ok(permit);
             }
         }

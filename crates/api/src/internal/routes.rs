@@ -7,6 +7,7 @@ use std::{
     sync::Arc,
 };
 
+use super::replica::StartTimes;
 use crate::id::{DeploymentId, ModelId, ReplicaId};
 
 /// Everything a gateway needs to answer requests.
@@ -71,12 +72,14 @@ pub enum Availability {
 }
 
 /// Where a replica listens.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     /// Which replica; the key its statistics are kept under.
     pub replica_id: ReplicaId,
     /// Its address.
     pub address: Address,
+    /// How long the parts of its start took.
+    pub start: StartTimes,
 }
 
 /// An address a gateway can connect to.

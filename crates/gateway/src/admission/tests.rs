@@ -18,6 +18,7 @@ fn route(replicas: &[u128], slots_per_replica: u32, availability: Availability) 
     let endpoint = |number: &u128| Endpoint {
         replica_id: ReplicaId::from_entropy(*number),
         address: Address::Unix("/nowhere".into()),
+        start: Default::default(),
     };
     Arc::new(DeploymentRoute {
         id: DeploymentId::from_entropy(1),

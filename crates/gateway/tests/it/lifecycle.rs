@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use api::internal::replica::StartTimes;
 use gateway::Settings;
 use http::Response;
 use tokio::net::TcpStream;
@@ -21,8 +22,15 @@ async fn a_request_for_a_deployment_without_replicas_wakes_it_and_waits() {
     soon(stage.gateway.activity()).await;
     stage.has(0, 1).await;
     let replica = Replica::quick(1);
-    stage.publish(route(&[&replica]));
-    assert_eq!(soon(answer).await.unwrap().text(), "/v1/models/model:predict");
+    let mut started = route(&[&replica]);
+    started.replicas[0].start = StartTimes { load_ms: Some(7), ..StartTimes::default() };
+    stage.publish(started);
+    let answer = soon(answer).await.unwrap();
+    assert_eq!(answer.text(), "/v1/models/model:predict");
+    let timing = answer.headers["server-timing"].to_str().unwrap().to_owned();
+    assert!(timing.starts_with("queue;dur=") && timing.ends_with(", load;dur=7"), "{timing}");
+    let quick = stage.call(predict(full("{}"))).await;
+    assert!(!quick.headers.contains_key("server-timing"), "it has not waited");
 }
 
 #[tokio::test]

@@ -132,7 +132,7 @@ impl Drop for Replica {
 }
 
 pub fn endpoint(number: u128, path: PathBuf) -> Endpoint {
-    Endpoint { replica_id: ReplicaId::from_entropy(number), address: Address::Unix(path) }
+    Endpoint { replica_id: ReplicaId::from_entropy(number), address: Address::Unix(path), start: Default::default() }
 }
 
 async fn accept<H, F>(listener: UnixListener, handler: H, connections: Arc<AtomicUsize>)
