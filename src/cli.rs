@@ -42,6 +42,8 @@ pub enum Command {
     Keys(keys::Args),
     Login(login::Args),
     Config(config_show::Args),
+    ClientEnv(client_env::Args),
+    Ca(ca::Args),
     Completions(completions::Args),
     Openapi(openapi::Args),
 }

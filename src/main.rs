@@ -86,6 +86,8 @@ async fn run(command: Command, context: &Context) -> Result {
         Command::Keys(args) => keys::run(args, context).await,
         Command::Login(args) => login::run(args, context).await,
         Command::Config(args) => config_show::run(args, context),
+        Command::ClientEnv(args) => client_env::run(args, context),
+        Command::Ca(args) => ca::run(args, context),
         Command::Completions(args) => completions::run(args, context),
         Command::Openapi(args) => openapi::run(args, context),
     }

@@ -17,7 +17,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("backends", &["api", "archive", "planner"]),
     ("control-plane", &["api", "archive", "planner", "store", "uploads"]),
     ("controller", &["api", "backends", "planner", "store"]),
-    ("gateway", &["api"]),
+    ("gateway", &["api", "tls"]),
+    ("tls", &[]),
     ("replica", &["api"]),
 ];
 

@@ -2,6 +2,8 @@
 
 pub mod activate;
 pub mod autoscale;
+pub mod ca;
+pub mod client_env;
 pub mod completions;
 pub mod config_show;
 pub mod deactivate;

@@ -42,6 +42,8 @@ pub const KEYS: &[Key] = &[
     key("capacity.cpu", "", "CPUs that replicas may use together, such as 7.5; unset means no limit"),
     key("capacity.memory", "", "memory that replicas may use together, such as 30 GiB; unset means no limit"),
     key("capacity.gpus", "", "GPUs that replicas may use together, as KIND:COUNT, ...; unset means no limit"),
+    key("proxy.names", "", "names of this server, such as gpu-box, *.gpu-box, that clients may reach through it as their HTTP proxy, besides addresses and localhost"),
+    key("proxy.tls", "off", "whether clients may ask for a tunnel (CONNECT) to the hosted service's names, which then ends here, with TLS by an authority of this server's own: on or off"),
     key("promotion.sticky_header", "X-Greenroom-Sticky", "request header that keeps a caller on one side of divided traffic"),
     key("promotion.min_ready", "0s", "how long a candidate must have been ready before it gets its first traffic"),
     key("retention.logs", "7d", "how long log lines are kept"),
@@ -109,6 +111,10 @@ pub struct Server {
     pub max_archive_entries: u64,
     /// What replicas may use together.
     pub capacity: Capacity,
+    /// Names of this server, for clients that take it for their proxy.
+    pub proxy_names: Vec<String>,
+    /// Whether tunnels to the hosted service's names end here.
+    pub proxy_tls: bool,
     /// The request header that keeps a caller on one side while traffic is divided.
     pub sticky_header: HeaderName,
     /// How long a promotion's candidate must have been ready before it gets its first traffic.
@@ -226,6 +232,12 @@ impl Server {
                 memory_mib: bound(layers, "capacity.memory", |text| Ok(bytes(text)? >> 20))?,
                 gpus: bound(layers, "capacity.gpus", gpus)?,
             },
+            proxy_names: layers.get_with("proxy.names", |names| Ok(list(names)))?,
+            proxy_tls: layers.get_with("proxy.tls", |tls| match tls {
+                "on" => Ok(true),
+                "off" => Ok(false),
+                other => Err(format!("`{other}` is neither `on` nor `off`")),
+            })?,
             sticky_header: layers.get("promotion.sticky_header")?,
             min_ready: duration(layers, "promotion.min_ready")?,
             log_retention: duration(layers, "retention.logs")?,
@@ -250,6 +262,11 @@ fn size(layers: &Layers, key: &'static str) -> Result<u64, Error> {
 fn bytes(text: &str) -> Result<u64, String> {
     let size: ByteSize = text.parse().map_err(|_| format!("`{text}` is not a size; write it like `100 MB`"))?;
     Ok(size.as_u64())
+}
+
+/// What stands between commas.
+fn list(text: &str) -> Vec<String> {
+    text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 /// A limit that is not there unless it is set.

@@ -2,6 +2,7 @@
 
 mod dispatch;
 mod first_start;
+mod front;
 mod gateways;
 mod housekeeping;
 mod rooms;
@@ -22,6 +23,7 @@ use serde::Serialize;
 use store::{Blobs, Store};
 use tokio::{net::TcpListener, sync::watch};
 
+pub use self::front::certificate_file;
 use self::{dispatch::Dispatch, first_start::ServerSecret, gateways::OwnGateway, signals::Signals};
 use crate::{
     clock, config,
@@ -62,6 +64,7 @@ pub async fn run(settings: config::Server, printer: Printer) -> Result {
     let new_key = first_start::admin_key(&store, &settings.data_dir, settings.api_key.as_deref(), clock()).await?;
 
     let gateway = Gateway::new(rooms::gateway(&settings));
+    let front = front::open(&settings)?;
     let issuer = uploads::Issuer::new(&secret);
     let limits = uploads::Limits { max_object_bytes: settings.max_archive, ..Default::default() };
     let fallback = Dispatch {
@@ -102,7 +105,7 @@ pub async fn run(settings: config::Server, printer: Printer) -> Result {
             () = controller.ready() => printer.answer(&ready, announcement)?,
             () = told_to_stop(stop.clone()) => {}
         }
-        gateway::serve(listener, gateway, fallback, told_to_stop(stop)).await;
+        gateway::serve(listener, gateway, front, fallback, told_to_stop(stop)).await;
         housekeeping.abort();
         let stopped = controller.shutdown(controller::Shutdown::StopReplicas).await.map_err(unusable);
         tracing::info!("stopped");

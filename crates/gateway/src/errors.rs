@@ -23,6 +23,10 @@ pub(crate) enum Refusal {
     EscapingPath,
     #[error("the path is malformed: its percent-encoding is not UTF-8")]
     MalformedPath,
+    #[error("this server is a proxy for its own names only, and {0:?} is none of them")]
+    ForeignName(String),
+    #[error("this server takes no CONNECT requests: set `proxy.tls` in its configuration where clients need that")]
+    NoTunnels,
     #[error("{0} is not allowed here")]
     WrongMethod(Method, Allowed),
     #[error("async requests are not available on this server: call predict instead")]
@@ -84,6 +88,7 @@ impl Refusal {
         use Source::{Gateway, Platform};
         match self {
             Self::WrongKey | Self::MissingKey => (StatusCode::UNAUTHORIZED, None, Gateway),
+            Self::ForeignName(_) | Self::NoTunnels => (StatusCode::FORBIDDEN, Some(Code::ClientError), Gateway),
             Self::ForbiddenModel => (StatusCode::FORBIDDEN, Some(Code::Unauthorized), Gateway),
             Self::UnknownPath => (StatusCode::NOT_FOUND, Some(Code::ClientError), Gateway),
             Self::EscapingPath

@@ -5,7 +5,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Uri, Version,
     header::{self, Entry},
     request, response,
-    uri::PathAndQuery,
+    uri::{PathAndQuery, Scheme},
 };
 
 use crate::errors::ERROR_SOURCE;
@@ -58,7 +58,8 @@ pub(crate) fn to_replica(head: &mut request::Parts, target: PathAndQuery, id: &H
         entry.insert(host);
     }
     if let Entry::Vacant(entry) = headers.entry(FORWARDED_PROTO) {
-        entry.insert(HeaderValue::from_static("http"));
+        let is_secure = head.uri.scheme() == Some(&Scheme::HTTPS);
+        entry.insert(HeaderValue::from_static(if is_secure { "https" } else { "http" }));
     }
     head.uri = Uri::from(target);
     head.version = Version::HTTP_11;

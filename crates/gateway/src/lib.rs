@@ -7,6 +7,7 @@ mod auth;
 mod connection;
 mod download;
 mod errors;
+mod front;
 mod gateway;
 mod headers;
 mod linger;
@@ -25,6 +26,7 @@ mod timing;
 mod upgrade;
 mod upload;
 
+pub use front::{Front, Tunnel};
 pub use gateway::Gateway;
 pub use serve::serve;
 pub use settings::Settings;

@@ -59,6 +59,13 @@ pub(crate) async fn answer<B>(
     response
 }
 
+/// Answers a request that gets no further.
+pub(crate) fn refuse<B>(gateway: &Gateway, refusal: Refusal) -> Response<Payload<B>> {
+    let mut response = refusal.into_response().map(|body| Payload::Whole(Some(body)));
+    response.headers_mut().insert(headers::REQUEST_ID, gateway.request_ids().next().to_header());
+    response
+}
+
 /// A request that is being worked on. Dropped only when its client leaves, which nobody is left to be told.
 struct Unanswered(RequestId);
 

@@ -15,7 +15,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Method, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
@@ -24,15 +24,19 @@ use hyper_util::{
 };
 use nix::sys::socket::{setsockopt, sockopt};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
+use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 
 use crate::{
-    Gateway, Settings,
+    Front, Gateway, Settings,
     download::{BoxError, Payload},
+    errors::{Allowed, Refusal},
+    front::secured,
     linger::Lingering,
     proxy,
     seldom::Seldom,
@@ -53,10 +57,12 @@ const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
 
 /// Serves HTTP/1.1 and HTTP/2 (prior knowledge) on `listener` until `shutdown` completes, then accepts no more, lets requests
 /// under way finish for at most [`Settings::drain_limit`], and returns. Requests whose host is `model-ID.…` or whose path is
-/// `/models/ID/…` are for models; all others go to `fallback`, their target untouched.
+/// `/models/ID/…` are for models; all others go to `fallback`, their target untouched. `front` says what clients may ask for that
+/// take this server for their proxy.
 pub async fn serve<F, B>(
     listener: TcpListener,
     gateway: Gateway,
+    front: Front,
     fallback: F,
     shutdown: impl Future<Output = ()> + Send,
 ) where
@@ -66,14 +72,14 @@ pub async fn serve<F, B>(
     B::Error: Into<BoxError>,
 {
     let tasks = Tasks::default();
-    let server = Arc::new(Server { http: http(gateway.settings()), gateway, fallback, tasks: tasks.clone() });
+    let server = Arc::new(Server { http: http(gateway.settings()), gateway, front, fallback, tasks: tasks.clone() });
     let mut sweep = interval(server.gateway.settings().replica_idle_timeout.max(SHORTEST_SWEEP));
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut shutdown = pin!(shutdown);
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, address)) => drop(tasks.tracker.spawn(server.clone().converse(stream, address))),
+                Ok((stream, address)) => drop(tasks.tracker.spawn(server.clone().accept(stream, address))),
                 Err(error) => recover(&error).await,
             },
             _ = sweep.tick() => server.gateway.close_idle_connections(),
@@ -157,8 +163,17 @@ enum Order {
     Look,
 }
 
+/// Who is at the other end of a connection.
+#[derive(Clone)]
+struct Peer {
+    address: SocketAddr,
+    /// The host that its tunnel leads to.
+    tunnel: Option<Arc<str>>,
+}
+
 struct Server<F> {
     gateway: Gateway,
+    front: Front,
     fallback: F,
     http: auto::Builder<TokioExecutor>,
     tasks: Tasks,
@@ -172,18 +187,28 @@ where
     B::Error: Into<BoxError>,
 {
     /// One connection, until it ends, is quiet for too long, or is cut.
-    async fn converse(self: Arc<Self>, stream: TcpStream, address: SocketAddr) {
+    async fn accept(self: Arc<Self>, stream: TcpStream, address: SocketAddr) {
+        set_options(&stream, self.gateway.settings());
+        self.converse(Lingering::new(stream, LINGER), Peer { address, tunnel: None }).await;
+    }
+
+    async fn converse<S>(self: Arc<Self>, stream: S, peer: Peer)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let settings = self.gateway.settings();
-        set_options(&stream, settings);
+        let address = peer.address;
         let client = HeaderValue::try_from(address.ip().to_string()).expect("an address is printable");
         let requests = Arc::new(Requests::default());
         let service = service_fn(|request| {
             let open = Requests::open(&requests);
-            let (server, client) = (self.clone(), client.clone());
-            async move { Ok::<_, Infallible>(server.respond(request, &client).await.map(|body| Tracked { body, open })) }
+            let (server, client, peer) = (self.clone(), client.clone(), peer.clone());
+            async move {
+                let response = server.receive(request, &client, peer).await;
+                Ok::<_, Infallible>(response.map(|body| Tracked { body, open }))
+            }
         });
-        let stream = TokioIo::new(Lingering::new(stream, LINGER));
-        let mut connection = pin!(self.http.serve_connection_with_upgrades(stream, service));
+        let mut connection = pin!(self.http.serve_connection_with_upgrades(TokioIo::new(stream), service));
         let mut seen = 0;
         let mut is_leaving = false;
         let mut orders = Seldom::new(self.tasks.next_order(is_leaving, settings.header_timeout));
@@ -213,6 +238,48 @@ where
             let pause = if is_leaving { FAREWELL } else { settings.idle_timeout };
             orders.set(self.tasks.next_order(is_leaving, pause));
         }
+    }
+
+    /// A request as it came over a connection: by a tunnel, for one, or neither.
+    async fn receive(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        client: &HeaderValue,
+        peer: Peer,
+    ) -> Response<Payload<B>> {
+        let is_allowed = match (&peer.tunnel, self.front.tunnel(&request)) {
+            (Some(host), None) => return self.respond(secured(request, host), client).await,
+            (None, Some(Ok((tunnel, host)))) => {
+                let tunnel = (tunnel.tls.clone(), Peer { tunnel: Some(host.into()), ..peer });
+                self.clone().open_tunnel(request, tunnel);
+                return Response::new(Payload::Whole(None));
+            }
+            (Some(_), Some(_)) => Err(Refusal::WrongMethod(Method::CONNECT, Allowed("GET, POST, PUT, PATCH, DELETE"))),
+            (None, Some(Err(refusal))) => Err(refusal),
+            (None, None) => self.front.check(&request),
+        };
+        match is_allowed {
+            Ok(()) => self.respond(request, client).await,
+            Err(refusal) => proxy::refuse(&self.gateway, refusal),
+        }
+    }
+
+    /// Ends the TLS that the client begins once its tunnel is open, and goes on with what is inside.
+    fn open_tunnel(self: Arc<Self>, mut request: Request<Incoming>, (tls, peer): (TlsAcceptor, Peer)) {
+        let upgrade = hyper::upgrade::on(&mut request);
+        let tasks = self.tasks.clone();
+        let limit = self.gateway.settings().header_timeout;
+        let talk = async move {
+            let Ok(inside) = upgrade.await else { return };
+            match timeout(limit, tls.accept(TokioIo::new(inside))).await {
+                Ok(Ok(stream)) => self.converse(stream, peer).await,
+                Ok(Err(error)) => tracing::debug!(%error, address = %peer.address, "a client broke off in its tunnel"),
+                Err(_elapsed) => tracing::debug!(address = %peer.address, "a client says nothing in its tunnel"),
+            }
+        };
+        // Boxed, for what is inside is such a conversation again.
+        let talk: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(talk);
+        tasks.spawn(talk);
     }
 
     async fn respond(&self, request: Request<Incoming>, client: &HeaderValue) -> Response<Payload<B>> {

@@ -15,7 +15,7 @@ use crate::support::*;
 
 /// Checks an error's status, code and source, and that it names its request.
 #[track_caller]
-fn is_error(answer: &Answer, status: u16, code: &str, source: &str, text: &str) {
+pub fn is_error(answer: &Answer, status: u16, code: &str, source: &str, text: &str) {
     let body = answer.json();
     assert_eq!(answer.status, status, "{body}");
     assert_eq!(body["error_code"], code, "{body}");

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a story ends at its first surprise")]
 
 mod errors;
+mod front;
 mod lifecycle;
 mod links;
 mod protocols;

@@ -21,7 +21,7 @@ use api::{
 };
 use bytes::Bytes;
 use futures::{SinkExt, channel::mpsc, future::BoxFuture};
-use gateway::{Gateway, Settings};
+use gateway::{Front, Gateway, Settings};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{
@@ -32,6 +32,7 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
+use tls::Names;
 use tokio::{
     net::{TcpListener, TcpStream, UnixListener},
     sync::oneshot,
@@ -257,6 +258,10 @@ pub struct Stage {
 
 impl Stage {
     pub async fn with(settings: Settings) -> Self {
+        Self::behind(Front { names: Names::new(["*.example.com"]), tunnel: None }, settings).await
+    }
+
+    pub async fn behind(front: Front, settings: Settings) -> Self {
         let gateway = Gateway::new(settings);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -265,7 +270,7 @@ impl Stage {
             Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(format!("fallback {}", request.uri())))))
         });
         let shutdown = async { stopped.await.unwrap_or_default() };
-        let server = tokio::spawn(gateway::serve(listener, gateway.clone(), fallback, shutdown));
+        let server = tokio::spawn(gateway::serve(listener, gateway.clone(), front, fallback, shutdown));
         Self { gateway, address, stop: Some(stop), server }
     }
 
