@@ -14,9 +14,9 @@ use crate::{
 /// Print the environment that clients made for the hosted service need: eval "$(greenroom client-env)"
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The way to this server [default: proxy where its port is 8000, else tls]
-    #[arg(long, value_enum)]
-    recipe: Option<Recipe>,
+    /// The way to this server
+    #[arg(long, value_enum, default_value_t = Recipe::Proxy)]
+    recipe: Recipe,
     /// The certificate to trust, for `tls` [default: that of the server with this configuration]
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
@@ -28,11 +28,11 @@ pub struct Args {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 enum Recipe {
-    /// Through the server as an HTTP proxy; its port has to be 8000
+    /// Through the server as an HTTP proxy: for truss, with nothing else to set up
     Proxy,
     /// With the line `127.0.0.1 api.localhost` in /etc/hosts; the port has to be 8000
     Hosts,
-    /// Under the hosted service's own names, with TLS by this server's authority; any port
+    /// Under the hosted service's own names, with TLS by this server's authority (`proxy.tls`): for every client
     Tls,
 }
 
@@ -53,14 +53,13 @@ pub fn run(args: Args, context: &Context) -> Result {
         Failure::new(Kind::Auth, format!("there is no API key for {}", client.url))
             .hint("log in with `greenroom login`, or set GREENROOM_API_KEY")
     })?;
-    let port = port(&client.url)?;
-    let recipe = args.recipe.unwrap_or(if port == LOCAL_PORT { Recipe::Proxy } else { Recipe::Tls });
-    if recipe != Recipe::Tls && port != LOCAL_PORT {
+    let recipe = args.recipe;
+    if recipe == Recipe::Hosts && port(&client.url)? != LOCAL_PORT {
         return Err(Failure::new(
             Kind::Invalid,
             format!("this way needs a server on port {LOCAL_PORT}: clients look for one of their own machine there and nowhere else"),
         )
-        .hint("start it with --listen 127.0.0.1:8000, or choose --recipe tls"));
+        .hint("start it with --listen 127.0.0.1:8000, or choose another --recipe"));
     }
     let certificate = match recipe {
         Recipe::Tls => Some(certificate(args.ca, &args.server)?),

@@ -18,6 +18,7 @@ fn check(name: &str, text: &str) {
         (r"model [0-9a-z]{8} has", "model MODELID has"),
         // Which statuses are seen on the way, and for how long, is a matter of luck.
         (r"deployment-[0-9]+: [A-Z_]+[^\n]*\n", ""),
+        (r"production: [A-Z_]+ [^\n]*\n", ""),
         (r"\(pack [^)]*\)", "(PHASES)"),
         (r"(deployment-[0-9]+) +[0-9a-z]{7}\b", "$1  DEPLOY"),
         (r"(deployment-[0-9]+) \([0-9a-z]{7}\)", "$1 (DEPLOY)"),

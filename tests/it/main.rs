@@ -8,7 +8,6 @@ mod stage;
 
 mod autoscaling;
 mod bad_models;
-mod baseten_sdk;
 mod bucket;
 mod command_line;
 mod configuration;

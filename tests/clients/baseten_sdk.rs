@@ -1,0 +1,22 @@
+//! The baseten SDK 0.13.
+
+use std::process::Command;
+
+use crate::{
+    harness::{API_KEY, Server, run},
+    packages::{environment, here},
+};
+
+const PACKAGES: [&str; 2] = ["baseten==0.13.1", "boto3==1.44.5"];
+
+#[test]
+fn the_baseten_sdk_leads_a_model_through_its_whole_life() {
+    let Some(python) = environment("baseten-venv", &PACKAGES) else { return };
+    let server = Server::start();
+    let mut walk = Command::new(python);
+    walk.arg(here().join("tests/clients/baseten_sdk.py")).args([&server.url, API_KEY]);
+    let home = tempfile::tempdir().expect("a folder");
+    walk.env_clear().env("HOME", home.path()).env("AWS_EC2_METADATA_DISABLED", "true");
+    let ran = run(walk, b"");
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+}

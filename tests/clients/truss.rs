@@ -1,0 +1,189 @@
+//! The truss client 0.18, command line and library, by each way that `greenroom client-env` knows and that needs no change to the machine.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Instant,
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{
+    harness::{API_KEY, Ran, Server, model, run},
+    packages::{environment, here},
+};
+
+const PACKAGES: [&str; 1] = ["truss==0.18.35"];
+
+const CONFIG: &str = "# kept as it is\nmodel_name: walk\nresources:\n  cpu: \"1\"\n  memory: 1Gi\n";
+
+const ECHO: &str = r#"
+class Model:
+    def predict(self, request):
+        return {"echo": request}
+"#;
+
+const BROKEN: &str = r#"
+class Model:
+    def load(self):
+        raise ValueError("boom")
+
+    def predict(self, request):
+        return request
+"#;
+
+/// A user of truss: a home of their own, and the environment that `client-env` prints.
+struct User<'s> {
+    server: &'s Server,
+    recipe: &'static str,
+    python: PathBuf,
+    home: TempDir,
+}
+
+impl<'s> User<'s> {
+    fn new(server: &'s Server, recipe: &'static str) -> Option<Self> {
+        let python = environment("truss-venv", &PACKAGES)?;
+        Some(Self { server, recipe, python, home: tempfile::tempdir().expect("a folder") })
+    }
+
+    /// Runs a program of truss's environment as somebody would who has followed the documentation.
+    fn run(&self, program: &str, args: &[&str]) -> Ran {
+        let begin = Instant::now();
+        let follow = r#"lines=$("$0" client-env --recipe "$1") && eval "$lines" && shift && exec "$@""#;
+        let bin = self.python.parent().expect("it lies in bin");
+        let mut command = Command::new("sh");
+        command.args(["-c", follow, env!("CARGO_BIN_EXE_greenroom"), self.recipe]);
+        command.arg(bin.join(program)).args(args).current_dir(self.home.path());
+        command.env_clear().env("HOME", self.home.path()).env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.env("GREENROOM_URL", &self.server.url).env("GREENROOM_API_KEY", API_KEY);
+        command.env("GREENROOM_DATA_DIR", self.server.data_dir());
+        command.env("TRUSS_NO_UPDATE_CHECK", "1").env("BASETEN_TRUSS_AUTH_KEYRING_DISABLED", "1").env("COLUMNS", "300");
+        let ran = run(command, b"");
+        say(&format!("{:>6.2} s  {program} {}", begin.elapsed().as_secs_f32(), args.join(" ")));
+        ran
+    }
+
+    /// `truss ...`, which has to succeed.
+    fn truss(&self, args: &[&str]) -> String {
+        let ran = self.run("truss", args);
+        assert_eq!(ran.code, 0, "truss {args:?}: {}", ran.shown());
+        ran.stdout
+    }
+
+    /// `truss push DIR ... --output json`.
+    fn push(&self, folder: &Path, flags: &[&str]) -> Value {
+        let base = ["push", text(folder), "--non-interactive", "--wait", "--output", "json"];
+        let shown = self.truss(&[&base, flags].concat());
+        let json = shown.find('{').expect("JSON among what is said");
+        serde_json::from_str(&shown[json..]).unwrap_or_else(|error| panic!("{error}: {shown}"))
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "how long each step took")]
+fn say(text: &str) {
+    eprintln!("{text}");
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("UTF-8")
+}
+
+fn server() -> Server {
+    Server::start_with("[proxy]\ntls = \"on\"\n")
+}
+
+#[test]
+fn truss_leads_a_model_through_its_life_through_the_server_as_a_proxy() {
+    life("proxy");
+}
+
+#[test]
+fn truss_leads_a_model_through_its_life_under_the_hosted_services_names() {
+    life("tls");
+}
+
+fn life(recipe: &'static str) {
+    let server = server();
+    let Some(user) = User::new(&server, recipe) else { return };
+    assert!(user.truss(&["whoami"]).contains("admin@localhost"));
+
+    let echo = model(CONFIG, ECHO);
+    let first = user.push(echo.path(), &[]);
+    let model_id = id(&first, "model_id");
+    assert_eq!(first["deployment"]["environment"], "production");
+    let asked = user.truss(&["predict", "--target-directory", text(echo.path()), "--published", "-d", r#"{"x": 1}"#]);
+    assert!(asked.contains(r#""x": 1"#), "{asked}");
+
+    server.json(&["environments", "create", "walk", "staging"]);
+    let flags = ["--environment", "staging", "--deployment-name", "dep-1", "--labels", r#"{"team": "red"}"#, "--tail"];
+    let second = user.push(echo.path(), &flags);
+    let deployment = &second["deployment"];
+    assert_eq!((&deployment["name"], &deployment["labels"]["team"]), (&"dep-1".into(), &"red".into()));
+    assert_eq!(deployment["environment"], "staging");
+
+    let flags =
+        ["--promote", "--preserve-previous-production-deployment", "--deploy-timeout-minutes", "12", "--no-cache"];
+    let third = user.push(echo.path(), &flags);
+    let old = server.json(&["deployments", "walk"]);
+    let status = |id: &str| {
+        let of = |one: &Value| (one["id"] == id).then(|| one["status"].as_str().unwrap_or_default().to_owned());
+        old["deployments"].as_array().expect("a list").iter().find_map(of).expect("it is there")
+    };
+    assert_eq!(status(&id(&first, "id")), "ACTIVE", "it was to be preserved");
+
+    let (model_flag, deployment_flag) = (["--model-id", &model_id], ["--deployment-id", &id(&third, "id")]);
+    let of_third = [&model_flag[..], &deployment_flag[..]].concat();
+    let logs = user.truss(&[&["model-logs"], &of_third[..]].concat());
+    assert!(logs.contains("is ready"), "{logs}");
+    let config = user.truss(&[&["model-config"], &of_third[..]].concat());
+    assert!(config.contains("# kept as it is"), "{config}");
+    let target = user.home.path().join("downloaded");
+    user.truss(&[&["download"], &of_third[..], &["--out-dir", text(&target)]].concat());
+    let downloaded = fs::read_to_string(target.join("model/model.py")).expect("the model is there");
+    assert_eq!(downloaded.trim(), ECHO.trim());
+}
+
+fn id(answer: &Value, field: &str) -> String {
+    answer["deployment"][field].as_str().unwrap_or_else(|| panic!("no {field} in {answer:#}")).to_owned()
+}
+
+#[test]
+fn what_truss_is_refused_it_tells_its_user_with_the_reason_and_an_exit_code() {
+    let server = server();
+    let Some(user) = User::new(&server, "proxy") else { return };
+    let fails = |folder: &Path, flags: &[&str], expected: &str| {
+        let ran = user.run("truss", &[&["push", text(folder), "--non-interactive"], flags].concat());
+        assert_eq!(ran.code, 1, "{}", ran.shown());
+        assert!(ran.shown().contains(expected), "{expected:?} in {}", ran.shown());
+    };
+    let broken = model(CONFIG, BROKEN);
+    fails(broken.path(), &["--wait"], "DEPLOY_FAILED");
+    fails(broken.path(), &["--wait", "--output", "json"], "`load` raised ValueError: boom");
+    fails(broken.path(), &["--environment", "nowhere"], "there is no environment nowhere");
+    let large = model("model_name: large\nresources:\n  cpu: \"4000\"\n", ECHO);
+    fails(large.path(), &[], "resources");
+    let elsewhere = model("model_name: elsewhere\nmodel_class_filename: missing.py\n", ECHO);
+    fails(elsewhere.path(), &[], "the archive has no file \"model/missing.py\"");
+    // A model of which nothing is published in development: the client knows no other word for it.
+    let echo = model("model_name: echo\n", ECHO);
+    let pushed = user.push(echo.path(), &[]);
+    let asked = user.truss(&["predict", "--model", &id(&pushed, "model_id"), "-d", "{}"]);
+    assert!(asked.contains("--published"), "{asked}");
+}
+
+#[test]
+fn the_truss_library_pushes_a_large_model_to_development_and_calls_it() {
+    let server = server();
+    let Some(user) = User::new(&server, "proxy") else { return };
+    let echo = model("model_name: draft\n", ECHO);
+    fs::create_dir(echo.path().join("data")).expect("made");
+    // Over the size from which the client uploads in parts.
+    fs::write(echo.path().join("data/weights.bin"), vec![7; 20 << 20]).expect("written");
+    let script = here().join("tests/clients/truss_push.py");
+    let ran = user.run("python", &[text(&script), text(echo.path())]);
+    assert_eq!(ran.code, 0, "{}", ran.shown());
+    let asked = user.truss(&["predict", "--target-directory", text(echo.path()), "-d", r#"{"x": 2}"#]);
+    assert!(asked.contains(r#""x": 2"#), "{asked}");
+}
