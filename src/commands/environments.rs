@@ -75,7 +75,7 @@ pub async fn run(args: Args, context: &Context) -> Result {
                 name,
                 autoscaling_settings: settings.autoscaling(),
                 promotion_settings: settings.promotion(),
-                request_backpressure_settings: None,
+                request_backpressure_settings: settings.backpressure(),
             };
             let path = ["v1", "models", &model.id, "environments"];
             let made: Environment = client.post(&path, &request).await?;
@@ -87,6 +87,7 @@ pub async fn run(args: Args, context: &Context) -> Result {
             let request = UpdateEnvironmentRequest {
                 autoscaling_settings: settings.autoscaling(),
                 promotion_settings: settings.promotion(),
+                request_backpressure_settings: settings.backpressure(),
                 ..UpdateEnvironmentRequest::default()
             };
             let path = ["v1", "models", &model.id, "environments", &name];

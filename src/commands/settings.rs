@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use api::v1::{
     autoscaling::UpdateAutoscalingSettings,
+    backpressure::{RequestBackpressurePolicy, UpdateRequestBackpressureSettings},
     promotion::{PromotionCleanupStrategy, UpdatePromotionSettings, UpdateRollingDeployConfig},
 };
 
@@ -27,6 +28,9 @@ pub struct Settings {
     /// Scale down when the load was low for this long
     #[arg(long, value_name = "DURATION", value_parser = seconds)]
     scale_down_delay: Option<u32>,
+    /// What becomes of a request while every replica is busy
+    #[arg(long, value_enum)]
+    when_full: Option<WhenFull>,
     /// How traffic moves in a promotion
     #[arg(long, value_enum)]
     mode: Option<Mode>,
@@ -51,6 +55,14 @@ pub struct Settings {
     /// Whether a promotion always starts a fresh copy of the deployment
     #[arg(long, value_name = "true|false")]
     redeploy: Option<bool>,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum WhenFull {
+    /// It waits for its turn
+    Queue,
+    /// It is answered 429 at once; one that finds no replica still waits for the first
+    Reject,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -83,6 +95,15 @@ impl From<Cleanup> for PromotionCleanupStrategy {
     }
 }
 
+impl From<WhenFull> for RequestBackpressurePolicy {
+    fn from(when_full: WhenFull) -> Self {
+        match when_full {
+            WhenFull::Queue => RequestBackpressurePolicy::QueueOnFull,
+            WhenFull::Reject => RequestBackpressurePolicy::RejectOnFull,
+        }
+    }
+}
+
 impl Settings {
     /// The part about scaling, if anything is said of it.
     pub fn autoscaling(&self) -> Option<UpdateAutoscalingSettings> {
@@ -95,6 +116,11 @@ impl Settings {
             ..Default::default()
         };
         (change != UpdateAutoscalingSettings::default()).then_some(change)
+    }
+
+    /// The part about requests that find every replica busy, if anything is said of it.
+    pub fn backpressure(&self) -> Option<UpdateRequestBackpressureSettings> {
+        self.when_full.map(|when_full| UpdateRequestBackpressureSettings { policy: Some(Some(when_full.into())) })
     }
 
     /// The part about promotions, if anything is said of it.
@@ -120,7 +146,7 @@ impl Settings {
 
     /// Fails when nothing is said at all.
     pub fn check_any(&self) -> Result {
-        if self.autoscaling().is_none() && self.promotion().is_none() {
+        if self.autoscaling().is_none() && self.backpressure().is_none() && self.promotion().is_none() {
             let failure = Failure::new(Kind::Usage, "nothing to change");
             return Err(failure.hint("name a setting, such as --max-replicas 3 or --mode rolling"));
         }

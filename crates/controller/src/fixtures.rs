@@ -41,6 +41,7 @@ pub fn deployment(n: u64, kind: DeploymentKind, target: Option<&str>) -> Deploym
         deploy_timeout_ms: 1,
         instance_type: "1x2".into(),
         autoscaling: autoscale::Settings::default(),
+        backpressure: None,
         target_environment: target.map(Into::into),
         keep_previous: false,
         lifecycle: Lifecycle::pushed(Timestamp(n)),
@@ -73,13 +74,22 @@ pub fn production(current: Option<u64>) -> Environment {
         created_at: Timestamp(1),
         current: current.map(|n| DeploymentId::from_entropy(n.into())),
         autoscaling: autoscale::Settings::default(),
+        backpressure: None,
         promotion_settings: serde_json::json!({}),
         generation: 1,
     }
 }
 
 pub fn deployed(deployment: &Deployment, status: Status) -> Deployed<'_> {
-    let limits = RequestLimits { queue_ms: 1, first_byte_ms: 1, idle_ms: 1, max_body_bytes: 1, max_queued: 1 };
+    let limits = RequestLimits {
+        queue_ms: 1,
+        first_byte_ms: 1,
+        idle_ms: 1,
+        max_body_bytes: 1,
+        max_queued: 1,
+        max_queued_bytes: u64::MAX,
+        waits_when_full: true,
+    };
     Deployed { deployment, status, endpoints: Vec::new(), slots_per_replica: 1, limits }
 }
 

@@ -83,8 +83,8 @@ impl Publish {
             deployment,
             status: lifecycle::status(&deployment.lifecycle, &counts),
             endpoints: replicas.iter().filter_map(endpoint).collect(),
-            slots_per_replica: template::slots_per_replica(&holds.of(deployment), &entry.config),
-            limits: template::request_limits(&self.shared.settings),
+            slots_per_replica: template::slots_per_replica(deployment, &holds.of(deployment), &entry.config),
+            limits: template::request_limits(deployment, &self.shared.settings),
         }
     }
 }

@@ -45,6 +45,8 @@ pub struct Settings {
     pub max_body_bytes: u64,
     /// Requests of one deployment that may wait at a gateway.
     pub max_queued: u32,
+    /// How many bytes the bodies of those may have together.
+    pub max_queued_bytes: u64,
     /// Files that a model process may have open.
     pub open_files: u64,
     /// What a replica of each instance type may use. A type that is not here is limited to what the config asks for.
@@ -74,6 +76,7 @@ impl Settings {
             request_timeout: Duration::from_secs(1200),
             max_body_bytes: 100 * 1000 * 1000,
             max_queued: 10_000,
+            max_queued_bytes: 1 << 30,
             open_files: 65_536,
             instance_types: Vec::new(),
             capacity: Capacity::default(),

@@ -7,6 +7,7 @@ use api::{
         routes::RequestLimits,
     },
     truss_config::TrussConfig,
+    v1::backpressure::RequestBackpressurePolicy,
 };
 use backends::ReplicaTemplate;
 use planner::Timestamp;
@@ -64,24 +65,31 @@ pub(crate) fn secrets(config: &TrussConfig, values: &SecretValues) -> Secrets {
 }
 
 /// How many requests a gateway gives one replica at a time. While others could share the work, a request that is not inside
-/// `predict` waits at the gateway, where the next free replica finds it; a lone replica reads ahead instead.
-pub(crate) fn slots_per_replica(in_force: &InForce, config: &TrussConfig) -> u32 {
+/// `predict` waits at the gateway, where the next free replica finds it; a lone replica reads ahead instead, unless nobody is to
+/// wait.
+pub(crate) fn slots_per_replica(deployment: &Deployment, in_force: &InForce, config: &TrussConfig) -> u32 {
     let useful = config.runtime.predict_concurrency.max(in_force.settings.concurrency_target).max(1);
     match in_force.most() {
-        0 | 1 => useful.saturating_add(READ_AHEAD),
+        0 | 1 if waits_when_full(deployment) => useful.saturating_add(READ_AHEAD),
         _ => useful,
     }
 }
 
 /// Limits of one request. How long a generator may be silent, the replica knows and sees to: other bodies may be.
-pub(crate) fn request_limits(settings: &Settings) -> RequestLimits {
+pub(crate) fn request_limits(deployment: &Deployment, settings: &Settings) -> RequestLimits {
     RequestLimits {
         queue_ms: settings.request_timeout_ms(),
         first_byte_ms: settings.request_timeout_ms(),
         idle_ms: settings.request_timeout_ms(),
         max_body_bytes: settings.max_body_bytes,
         max_queued: settings.max_queued,
+        max_queued_bytes: settings.max_queued_bytes,
+        waits_when_full: waits_when_full(deployment),
     }
+}
+
+fn waits_when_full(deployment: &Deployment) -> bool {
+    deployment.backpressure != Some(RequestBackpressurePolicy::RejectOnFull)
 }
 
 fn streaming_read_timeout_ms(config: &TrussConfig) -> u64 {
@@ -118,11 +126,29 @@ fn limits(deployment: &Deployment, config: &TrussConfig, settings: &Settings) ->
 
 #[cfg(test)]
 mod tests {
+    use store::domain::DeploymentKind;
+
     use super::*;
+    use crate::{fixtures::deployment, holds::Holds};
 
     #[test]
     fn a_body_may_be_silent_for_as_long_as_a_request_may_take() {
         let settings = Settings::new("work");
-        assert_eq!(request_limits(&settings).idle_ms, settings.request_timeout_ms());
+        let limits = request_limits(&deployment(1, DeploymentKind::Published, None), &settings);
+        assert_eq!(limits.idle_ms, settings.request_timeout_ms());
+    }
+
+    #[test]
+    fn a_lone_replica_reads_ahead_unless_nobody_is_to_wait() {
+        let mut deployment = deployment(1, DeploymentKind::Published, None);
+        let slots = |deployment: &Deployment| {
+            slots_per_replica(deployment, &Holds::new(&[], &[]).of(deployment), &TrussConfig::default())
+        };
+        assert_eq!(slots(&deployment), 1 + READ_AHEAD);
+        deployment.backpressure = Some(RequestBackpressurePolicy::RejectOnFull);
+        assert_eq!(
+            (slots(&deployment), request_limits(&deployment, &Settings::new("work")).waits_when_full),
+            (1, false)
+        );
     }
 }

@@ -1,6 +1,9 @@
 //! One deployment's slots and its queue. Choosing a replica is reserving a slot on it; dropping the permit gives the slot to
 //! whoever waits longest. A free slot costs no lock; only those who must wait take one.
 
+mod choose;
+mod queue;
+
 use std::{
     collections::BTreeMap,
     sync::{
@@ -20,10 +23,8 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
+use self::queue::{Bounds, Queue, Waiter};
 use crate::replica::Replica;
-
-/// Up to this many replicas each is looked at; beyond, two picked by chance are compared.
-const LOOK_AT_ALL: usize = 8;
 
 /// A deployment as the gateway knows it. Outlives the tables that describe it, and with it its counters and its queue.
 pub(crate) struct Deployment {
@@ -52,33 +53,28 @@ pub(crate) struct Seats {
     pub(crate) open: Result<(), Closed>,
 }
 
-/// Waiting requests by their place; the smallest goes first.
-#[derive(Default)]
-struct Queue {
-    waiting: BTreeMap<i64, Waiter>,
-    next: i64,
-    /// The last place given at the front, below all others.
-    front: i64,
-}
-
-/// A request in the queue.
-struct Waiter {
-    slot: oneshot::Sender<Result<Permit, NotAdmitted>>,
-    /// Whether it came by an environment, which may send it elsewhere.
-    by_environment: bool,
-}
-
 /// Why a request was not admitted.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum NotAdmitted {
     /// The queue has no place.
-    Full { waiting: u32, limit: u32, in_flight: u32 },
+    Full { fullness: Fullness, in_flight: u32 },
+    /// Every replica is busy, and here nobody waits for that to change.
+    Busy { in_flight: u32, slots: u32 },
     /// Its deadline passed.
     Late,
     /// The environment by which it came has stopped sending requests here.
     Moved,
     /// The deployment takes no requests any more.
     Closed(Closed),
+}
+
+/// What of a queue is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fullness {
+    /// So many requests wait.
+    Requests { waiting: u32, limit: u32 },
+    /// So many bytes of bodies wait.
+    Bytes { waiting: u64, limit: u64 },
 }
 
 /// Why a deployment takes no requests.
@@ -112,6 +108,8 @@ pub(crate) struct Applicant<'a> {
     pub(crate) turn: Turn,
     /// How long it waits at most.
     pub(crate) deadline: Instant,
+    /// The announced size of its body.
+    pub(crate) bytes: u64,
     /// Where it came by an environment: whether that still sends its requests here.
     pub(crate) is_meant: Option<&'a (dyn Fn() -> bool + Send + Sync)>,
 }
@@ -197,7 +195,7 @@ impl Deployment {
                 return Ok(permit);
             }
         }
-        let mut place = self.enqueue(applicant.turn, applicant.is_meant.is_some())?;
+        let mut place = self.enqueue(applicant)?;
         // Asked only now: whoever changes the routes stores them first, and then sends those away who stand in line.
         if applicant.is_meant.is_some_and(|is_meant| !is_meant()) {
             return Err(NotAdmitted::Moved);
@@ -266,37 +264,46 @@ impl Deployment {
 
     fn dismiss(&self, is_dismissed: impl Fn(&Waiter) -> bool, answer: impl Fn() -> NotAdmitted) {
         let mut queue = self.queue.lock();
-        let (dismissed, kept) =
-            std::mem::take(&mut queue.waiting).into_iter().partition(|(_, waiter)| is_dismissed(waiter));
-        let dismissed: BTreeMap<i64, Waiter> = dismissed;
-        queue.waiting = kept;
+        let dismissed = queue.take(is_dismissed);
         self.gave_up.fetch_add(dismissed.len() as u64, Ordering::SeqCst);
-        self.queued.store(queue.waiting.len() as u32, Ordering::SeqCst);
+        self.queued.store(queue.len(), Ordering::SeqCst);
         // One that has left meanwhile does not need to hear it.
-        dismissed.into_values().for_each(|waiter| drop(waiter.slot.send(Err(answer()))));
+        dismissed.into_iter().for_each(|waiter| drop(waiter.slot.send(Err(answer()))));
     }
 
-    fn enqueue(self: &Arc<Self>, turn: Turn, by_environment: bool) -> Result<Place, NotAdmitted> {
+    fn enqueue(self: &Arc<Self>, applicant: Applicant<'_>) -> Result<Place, NotAdmitted> {
+        let Applicant { turn, bytes, is_meant, .. } = applicant;
         let mut queue = self.queue.lock();
         // Read under the lock: whoever closes the deployment empties the queue under it afterwards.
         let seats = self.seats.load();
         seats.open.map_err(NotAdmitted::Closed)?;
-        let (waiting, limit) = (queue.waiting.len() as u32, seats.route.limits.max_queued);
-        if turn == Turn::New && waiting >= limit {
-            return Err(NotAdmitted::Full { waiting, limit, in_flight: self.in_flight() });
+        if turn == Turn::New {
+            self.check_place(&queue, &seats, bytes)?;
         }
-        let number = queue.place(turn);
+        let is_first = queue.is_empty();
         let (sender, slot) = oneshot::channel();
-        queue.waiting.insert(number, Waiter { slot: sender, by_environment });
+        let number = queue.insert(turn, Waiter { slot: sender, by_environment: is_meant.is_some(), bytes });
         // Counted before looking for a slot, as a slot is freed before looking for a count: one of the two sees the other.
-        self.queued.store(waiting + 1, Ordering::SeqCst);
+        self.queued.store(queue.len(), Ordering::SeqCst);
         let left_over = self.hand_out(&mut queue);
+        let begins = is_first && !queue.is_empty();
         drop(queue);
         drop(left_over);
-        if seats.replicas.is_empty() {
+        if begins || seats.replicas.is_empty() {
             self.call_attention();
         }
         Ok(Place { deployment: self.clone(), number, slot })
+    }
+
+    /// Whether one more may wait. Where nobody waits for a busy replica, they still wait for one that is to be started.
+    fn check_place(&self, queue: &Queue, seats: &Seats, bytes: u64) -> Result<(), NotAdmitted> {
+        let (limits, in_flight) = (&seats.route.limits, self.in_flight());
+        if !limits.waits_when_full && !seats.replicas.is_empty() {
+            let slots = seats.route.slots_per_replica.saturating_mul(seats.replicas.len() as u32);
+            return Err(NotAdmitted::Busy { in_flight, slots });
+        }
+        let bounds = Bounds { requests: limits.max_queued, bytes: limits.max_queued_bytes };
+        queue.fullness(bytes, bounds).map_or(Ok(()), |fullness| Err(NotAdmitted::Full { fullness, in_flight }))
     }
 
     /// Gives free slots to the first in line while there are both. What it returns belongs to nobody and is to be dropped
@@ -304,27 +311,21 @@ impl Deployment {
     fn hand_out(self: &Arc<Self>, queue: &mut Queue) -> Option<Permit> {
         let seats = self.seats.load();
         let mut permit = None;
-        while !queue.waiting.is_empty() {
+        while !queue.is_empty() {
             let Some(free) = permit.take().or_else(|| self.reserve(&seats)) else {
                 break;
             };
-            let (_, waiter) = queue.waiting.pop_first().expect("the queue was not empty under its lock");
+            let waiter = queue.pop().expect("the queue was not empty under its lock");
             permit = waiter.slot.send(Ok(free)).err().and_then(Result::ok);
         }
-        self.queued.store(queue.waiting.len() as u32, Ordering::SeqCst);
+        self.queued.store(queue.len(), Ordering::SeqCst);
         permit
     }
 
     /// Takes a slot on the least loaded replica that has one free.
     fn reserve(self: &Arc<Self>, seats: &Seats) -> Option<Permit> {
-        let slots = seats.route.slots_per_replica;
-        let chance = scatter(self.admitted.load(Ordering::Relaxed));
-        let replica = match seats.replicas.as_slice() {
-            [] => return None,
-            [only] => only.reserve(slots).then_some(only),
-            few if few.len() <= LOOK_AT_ALL => least_loaded(few, slots, chance),
-            many => better_of_two(many, slots, chance).or_else(|| least_loaded(many, slots, chance)),
-        }?;
+        let number = self.admitted.load(Ordering::Relaxed);
+        let replica = choose::reserve(&seats.replicas, seats.route.slots_per_replica, number)?;
         self.admitted.fetch_add(1, Ordering::SeqCst);
         Some(Permit { deployment: self.clone(), replica: replica.clone() })
     }
@@ -339,51 +340,6 @@ fn openness(availability: Availability) -> Result<(), Closed> {
     }
 }
 
-/// The least loaded of all, found and reserved; equals are taken in turn.
-fn least_loaded(replicas: &[Arc<Replica>], slots: u32, chance: u64) -> Option<&Arc<Replica>> {
-    let start = chance as usize % replicas.len();
-    loop {
-        let (after, before) = (&replicas[start..], &replicas[..start]);
-        let best =
-            after.iter().chain(before).filter(|replica| replica.has_room(slots)).min_by_key(|it| it.in_flight())?;
-        // Somebody else may have been faster; then look again, there may be another.
-        if best.reserve(slots) {
-            return Some(best);
-        }
-    }
-}
-
-/// The less loaded of two picked by chance, reserved; none when it has no room.
-fn better_of_two(replicas: &[Arc<Replica>], slots: u32, chance: u64) -> Option<&Arc<Replica>> {
-    let pick = |bits: u64| &replicas[bits as usize % replicas.len()];
-    let (one, other) = (pick(chance & 0xffff_ffff), pick(chance >> 32));
-    let better = if one.in_flight() <= other.in_flight() { one } else { other };
-    better.reserve(slots).then_some(better)
-}
-
-/// Bits that look random and differ for each `number`.
-fn scatter(number: u64) -> u64 {
-    let mut bits = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^ (bits >> 31)
-}
-
-impl Queue {
-    fn place(&mut self, turn: Turn) -> i64 {
-        match turn {
-            Turn::New | Turn::Moved => {
-                self.next += 1;
-                self.next
-            }
-            Turn::Again => {
-                self.front -= 1;
-                self.front
-            }
-        }
-    }
-}
-
 /// A place in the queue; dropping it leaves the queue.
 struct Place {
     deployment: Arc<Deployment>,
@@ -394,9 +350,9 @@ struct Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut queue = self.deployment.queue.lock();
-        if queue.waiting.remove(&self.number).is_some() {
+        if queue.remove(self.number).is_some() {
             self.deployment.gave_up.fetch_add(1, Ordering::SeqCst);
-            self.deployment.queued.store(queue.waiting.len() as u32, Ordering::SeqCst);
+            self.deployment.queued.store(queue.len(), Ordering::SeqCst);
         }
     }
 }

@@ -5,6 +5,8 @@ use api::error::{InferenceCode, InferenceError};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 
+use crate::admission::Fullness;
+
 /// Says who made an error: `gateway` (this request cannot be), `platform` (no replica could take it), `model` (it answered so).
 pub(crate) const ERROR_SOURCE: HeaderName = HeaderName::from_static("x-greenroom-error-source");
 
@@ -56,7 +58,9 @@ pub(crate) enum Refusal {
     #[error("the request body ended before it was complete")]
     BrokenBody,
     #[error("too many requests are waiting for this deployment")]
-    QueueFull { waiting: u32, limit: u32, in_flight: u32 },
+    QueueFull { fullness: Fullness, in_flight: u32 },
+    #[error("every replica of this deployment is busy, and its settings say that requests do not wait for one")]
+    Busy { in_flight: u32, slots: u32 },
     #[error("no replica became free within {0} ms")]
     Parked(u64),
     #[error("no replica became free within {0} ms")]
@@ -109,7 +113,9 @@ impl Refusal {
             }
             Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, Some(Code::PayloadTooLarge), Gateway),
             Self::SlowBody(_) => (StatusCode::REQUEST_TIMEOUT, Some(Code::ClientError), Gateway),
-            Self::QueueFull { .. } => (StatusCode::TOO_MANY_REQUESTS, Some(Code::RateLimited), Platform),
+            Self::QueueFull { .. } | Self::Busy { .. } => {
+                (StatusCode::TOO_MANY_REQUESTS, Some(Code::RateLimited), Platform)
+            }
             Self::ParkedUpgrade(_) => (StatusCode::GATEWAY_TIMEOUT, Some(Code::ModelUnavailable), Platform),
             Self::NoAnswer(_) => (StatusCode::GATEWAY_TIMEOUT, Some(Code::Timeout), Platform),
             Self::Crashed => (StatusCode::BAD_GATEWAY, Some(Code::ModelUnavailable), Platform),
@@ -122,9 +128,13 @@ impl Refusal {
     fn detail(&self) -> Option<String> {
         match self {
             Self::MissingKey => Some("send it as `Authorization: Api-Key KEY` or `Authorization: Bearer KEY`".into()),
-            Self::QueueFull { waiting, limit, in_flight } => {
+            Self::QueueFull { fullness: Fullness::Requests { waiting, limit }, in_flight } => {
                 Some(format!("{waiting} of at most {limit} requests wait, {in_flight} are being answered"))
             }
+            Self::QueueFull { fullness: Fullness::Bytes { waiting, limit }, in_flight } => Some(format!(
+                "bodies of {waiting} of at most {limit} bytes wait, {in_flight} requests are being answered"
+            )),
+            Self::Busy { in_flight, slots } => Some(format!("{in_flight} requests are being answered, in {slots} slots")),
             Self::NoDevelopment(_) => Some(
                 "call /production/predict, or with the truss client `truss predict --published`; `truss push --watch` makes one"
                     .into(),
@@ -140,7 +150,7 @@ impl Refusal {
 
     /// Whether the same request may succeed a moment later without anybody doing anything.
     fn passes_soon(&self) -> bool {
-        matches!(self, Self::QueueFull { .. } | Self::Unreachable(_) | Self::NoRoutes)
+        matches!(self, Self::QueueFull { .. } | Self::Busy { .. } | Self::Unreachable(_) | Self::NoRoutes)
     }
 
     /// The answer as the inference contract shapes it.
@@ -186,7 +196,8 @@ mod tests {
 
     #[test]
     fn a_full_queue_says_when_to_come_back_and_how_full_it_is() {
-        let response = Refusal::QueueFull { waiting: 7, limit: 7, in_flight: 2 }.into_response();
+        let response =
+            Refusal::QueueFull { fullness: Fullness::Requests { waiting: 7, limit: 7 }, in_flight: 2 }.into_response();
         assert_eq!(response.status(), 429);
         assert_eq!(response.headers()["retry-after"], "1");
         let body: InferenceError = serde_json::from_slice(response.body()).unwrap();

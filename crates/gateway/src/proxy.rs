@@ -169,7 +169,7 @@ async fn forward<B>(
     }
     headers::to_replica(&mut head, target, id, client);
     let body = Upload::new(body, limits.max_body_bytes, gateway.settings().body_timeout);
-    let search = Search::new(gateway, way, limits, upgrade.is_some());
+    let search = Search::new(gateway, way, limits, size, upgrade.is_some());
     let Sent { answer, attempts, timing } = send(search, Request::from_parts(head, body)).await?;
     let (response, exchange) = match answer {
         Answer::Plain(response, exchange) => (response, exchange),

@@ -65,6 +65,8 @@ pub(crate) struct Search<'a> {
     way: Way,
     pub(crate) limits: RequestLimits,
     is_upgrade: bool,
+    /// The announced size of the body.
+    bytes: u64,
     began: Instant,
     deadline: Instant,
     turn: Turn,
@@ -74,7 +76,7 @@ pub(crate) struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    pub(crate) fn new(gateway: &'a Gateway, way: Way, limits: RequestLimits, is_upgrade: bool) -> Self {
+    pub(crate) fn new(gateway: &'a Gateway, way: Way, limits: RequestLimits, bytes: u64, is_upgrade: bool) -> Self {
         let wait = Duration::from_millis(limits.queue_ms).min(FOREVER);
         let began = Instant::now();
         Self {
@@ -82,6 +84,7 @@ impl<'a> Search<'a> {
             way,
             limits,
             is_upgrade,
+            bytes,
             began,
             deadline: began + wait,
             turn: Turn::New,
@@ -119,7 +122,7 @@ impl<'a> Search<'a> {
             .as_ref()
             .map(|by| move || by.resolve(self.gateway).is_ok_and(|meant| Arc::ptr_eq(&meant.deployment, deployment)));
         let is_meant = is_meant.as_ref().map(|is_meant| is_meant as &(dyn Fn() -> bool + Send + Sync));
-        deployment.admit(Applicant { turn: self.turn, deadline: self.deadline, is_meant }).await
+        deployment.admit(Applicant { turn: self.turn, deadline: self.deadline, bytes: self.bytes, is_meant }).await
     }
 
     /// Goes where the environment sends requests now, if that is elsewhere, when the deployment that was meant before takes none.
@@ -184,7 +187,8 @@ impl<'a> Search<'a> {
 
     fn refusal(&self, why: NotAdmitted) -> Refusal {
         match why {
-            NotAdmitted::Full { waiting, limit, in_flight } => Refusal::QueueFull { waiting, limit, in_flight },
+            NotAdmitted::Full { fullness, in_flight } => Refusal::QueueFull { fullness, in_flight },
+            NotAdmitted::Busy { in_flight, slots } => Refusal::Busy { in_flight, slots },
             NotAdmitted::Late if self.is_upgrade => Refusal::ParkedUpgrade(self.limits.queue_ms),
             NotAdmitted::Late => Refusal::Parked(self.limits.queue_ms),
             NotAdmitted::Closed(closed) => unavailability(closed, &self.way.deployment),

@@ -137,7 +137,15 @@ mod tests {
             availability: Availability::Serve,
             replicas: vec![],
             slots_per_replica: 1,
-            limits: RequestLimits { queue_ms: 1, first_byte_ms: 1, idle_ms: 1, max_body_bytes: 1, max_queued: 1 },
+            limits: RequestLimits {
+                queue_ms: 1,
+                first_byte_ms: 1,
+                idle_ms: 1,
+                max_body_bytes: 1,
+                max_queued: 1,
+                max_queued_bytes: u64::MAX,
+                waits_when_full: true,
+            },
         })
     }
 

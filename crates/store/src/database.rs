@@ -228,7 +228,7 @@ fn lock_beside(path: &str) -> Result<std::fs::File, Error> {
 }
 
 /// Every version of the tables, oldest first. Released ones never change.
-const MIGRATIONS: [(i64, &str, Sql); 7] = [
+const MIGRATIONS: [(i64, &str, Sql); 8] = [
     (1, "start", Sql::Common(include_str!("../migrations/0001_start.sql"))),
     (2, "promotions", Sql::Common(include_str!("../migrations/0002_promotions.sql"))),
     (3, "environment_groups", Sql::Common(include_str!("../migrations/0003_environment_groups.sql"))),
@@ -250,6 +250,7 @@ const MIGRATIONS: [(i64, &str, Sql); 7] = [
         },
     ),
     (7, "keep_previous", Sql::Common(include_str!("../migrations/0007_keep_previous.sql"))),
+    (8, "backpressure", Sql::Common(include_str!("../migrations/0008_backpressure.sql"))),
 ];
 
 /// The text of a migration.

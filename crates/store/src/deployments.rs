@@ -3,6 +3,7 @@
 use api::{
     id::{DeploymentId, ModelId},
     internal::replica::{Level, LogLine},
+    v1::backpressure::RequestBackpressurePolicy,
 };
 use planner::{Timestamp, autoscale, lifecycle::Lifecycle, replica_set};
 use serde_json::Value;
@@ -45,6 +46,8 @@ pub struct NewDeployment {
     pub instance_type: String,
     /// How it scales.
     pub autoscaling: autoscale::Settings,
+    /// What happens to requests when every replica is busy.
+    pub backpressure: Option<RequestBackpressurePolicy>,
     /// The environment that takes it when it is first ready.
     pub target_environment: Option<String>,
     /// Whether what that environment serves goes on running then.
@@ -104,8 +107,8 @@ impl Store {
         let mut write = self.write(TOPICS).await?;
         let saved = sqlx::query(
             "UPDATE deployments SET name = $1, autoscaling = $2, target_environment = $3, lifecycle = $4, target_replicas = $5,
-                 replica_memory = $6, instance_type = $7, generation = generation + 1
-             WHERE id = $8 AND generation = $9",
+                 replica_memory = $6, instance_type = $7, backpressure = $8, generation = generation + 1
+             WHERE id = $9 AND generation = $10",
         )
         .bind(&deployment.name)
         .bind(json(&deployment.autoscaling))
@@ -114,6 +117,7 @@ impl Store {
         .bind(i64::from(deployment.target_replicas))
         .bind(json(&deployment.replica_memory))
         .bind(&deployment.instance_type)
+        .bind(maybe_json(&deployment.backpressure))
         .bind(deployment.id.as_str())
         .bind(bigint(deployment.generation))
         .execute(write.on())
@@ -240,6 +244,7 @@ pub(crate) async fn push(write: &mut Write, new: &NewDeployment) -> Result<Deplo
         deploy_timeout_ms: new.deploy_timeout_ms,
         instance_type: new.instance_type.clone(),
         autoscaling: new.autoscaling.clone(),
+        backpressure: new.backpressure,
         target_environment: new.target_environment.clone(),
         keep_previous: new.keep_previous,
         lifecycle: Lifecycle::pushed(new.created_at),
@@ -318,13 +323,14 @@ async fn name_exists(write: &mut Write, model: &ModelId, name: &str) -> Result<b
 const INSERT: &str =
     "INSERT INTO deployments (id, model_id, name, created_at, kind, labels, config, raw_config, user_env, archive_key,
          archive_bytes, deploy_timeout_ms, instance_type, autoscaling, target_environment, lifecycle, target_replicas,
-         replica_memory, generation, keep_previous)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)";
+         replica_memory, generation, keep_previous, backpressure)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)";
 
 const OVERWRITE: &str =
     "UPDATE deployments SET name = $3, created_at = $4, kind = $5, labels = $6, config = $7, raw_config = $8, user_env = $9,
          archive_key = $10, archive_bytes = $11, deploy_timeout_ms = $12, instance_type = $13, autoscaling = $14,
-         target_environment = $15, lifecycle = $16, target_replicas = $17, replica_memory = $18, generation = $19, keep_previous = $20
+         target_environment = $15, lifecycle = $16, target_replicas = $17, replica_memory = $18, generation = $19, keep_previous = $20,
+         backpressure = $21
      WHERE id = $1 AND model_id = $2";
 
 async fn put(write: &mut Write, sql: &'static str, deployment: &Deployment) -> Result<(), Error> {
@@ -349,6 +355,7 @@ async fn put(write: &mut Write, sql: &'static str, deployment: &Deployment) -> R
         .bind(json(&deployment.replica_memory))
         .bind(bigint(deployment.generation))
         .bind(i64::from(deployment.keep_previous))
+        .bind(maybe_json(&deployment.backpressure))
         .execute(write.on())
         .await
         .map_err(|error| match error.as_database_error() {
@@ -374,6 +381,7 @@ pub(crate) fn deployment(row: &AnyRow) -> Result<Deployment, Error> {
         deploy_timeout_ms: row.number("deploy_timeout_ms")?,
         instance_type: row.text("instance_type")?,
         autoscaling: row.json("autoscaling")?,
+        backpressure: row.maybe_json("backpressure")?,
         target_environment: row.maybe_text("target_environment")?,
         keep_previous: row.flag("keep_previous")?,
         lifecycle: row.json("lifecycle")?,

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use api::{
     id::{DeploymentId, ModelId, ReplicaId, SecretId, TeamId, UserId},
     internal::replica::{LogLine, Phase, Status as ReplicaStatus},
+    v1::backpressure::RequestBackpressurePolicy,
 };
 use planner::{Timestamp, autoscale, capacity::Claim, lifecycle::Lifecycle, replica_set};
 use serde::{Deserialize, Serialize};
@@ -155,6 +156,8 @@ pub struct Deployment {
     pub instance_type: String,
     /// How it scales.
     pub autoscaling: autoscale::Settings,
+    /// What happens to requests when every replica is busy; none means that they wait.
+    pub backpressure: Option<RequestBackpressurePolicy>,
     /// The environment that takes it when it is first ready, if it was pushed for one.
     pub target_environment: Option<String>,
     /// Whether what that environment serves goes on running when this has taken its place, whatever its settings say.
@@ -201,6 +204,8 @@ pub struct Environment {
     pub current: Option<DeploymentId>,
     /// How what it serves scales.
     pub autoscaling: autoscale::Settings,
+    /// What happens to requests for what it serves when every replica is busy; none means that they wait.
+    pub backpressure: Option<RequestBackpressurePolicy>,
     /// How promotions into it go (the contract's `promotion_settings`).
     pub promotion_settings: Value,
     /// Grows with every change.

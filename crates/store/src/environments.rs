@@ -6,7 +6,7 @@ use sqlx::any::AnyRow;
 
 use crate::{
     Error, Store, Topic, audit,
-    columns::{Columns, bigint, json, or_name_taken},
+    columns::{Columns, bigint, json, maybe_json, or_name_taken},
     database::Write,
     deployments,
     domain::{AuditEvent, Environment},
@@ -57,12 +57,14 @@ impl Store {
     ) -> Result<(), Error> {
         let mut write = self.write(SETTINGS_TOPICS).await?;
         let saved = sqlx::query(
-            "UPDATE environments SET current_deployment = $1, autoscaling = $2, promotion_settings = $3, generation = generation + 1
-             WHERE model_id = $4 AND name = $5 AND generation = $6",
+            "UPDATE environments SET current_deployment = $1, autoscaling = $2, promotion_settings = $3, backpressure = $4,
+                 generation = generation + 1
+             WHERE model_id = $5 AND name = $6 AND generation = $7",
         )
         .bind(environment.current.as_ref().map(DeploymentId::as_str))
         .bind(json(&environment.autoscaling))
         .bind(json(&environment.promotion_settings))
+        .bind(maybe_json(&environment.backpressure))
         .bind(environment.model_id.as_str())
         .bind(&environment.name)
         .bind(bigint(environment.generation))
@@ -72,9 +74,11 @@ impl Store {
             return Err(Error::conflict("environment", &environment.name));
         }
         sqlx::query(
-            "UPDATE deployments SET autoscaling = $1, generation = generation + 1 WHERE id = $2 AND autoscaling <> $1",
+            "UPDATE deployments SET autoscaling = $1, backpressure = $2, generation = generation + 1
+             WHERE id = $3 AND (autoscaling <> $1 OR COALESCE(backpressure, '') <> COALESCE($2, ''))",
         )
         .bind(json(&environment.autoscaling))
+        .bind(maybe_json(&environment.backpressure))
         .bind(environment.current.as_ref().map(DeploymentId::as_str))
         .execute(write.on())
         .await?;
@@ -134,8 +138,9 @@ pub(crate) async fn locked(write: &mut Write, model: &ModelId, name: &str) -> Re
 
 pub(crate) async fn insert(write: &mut Write, environment: &Environment) -> Result<(), Error> {
     sqlx::query(
-        "INSERT INTO environments (model_id, name, created_at, current_deployment, autoscaling, promotion_settings, generation)
-         VALUES ($1, $2, $3, $4, $5, $6, 1)",
+        "INSERT INTO environments (model_id, name, created_at, current_deployment, autoscaling, promotion_settings, backpressure,
+             generation)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, 1)",
     )
     .bind(environment.model_id.as_str())
     .bind(&environment.name)
@@ -143,6 +148,7 @@ pub(crate) async fn insert(write: &mut Write, environment: &Environment) -> Resu
     .bind(environment.current.as_ref().map(DeploymentId::as_str))
     .bind(json(&environment.autoscaling))
     .bind(json(&environment.promotion_settings))
+    .bind(maybe_json(&environment.backpressure))
     .execute(write.on())
     .await
     .map_err(|error| match error.as_database_error() {
@@ -177,6 +183,7 @@ pub(crate) fn environment(row: &AnyRow) -> Result<Environment, Error> {
         created_at: row.time("created_at")?,
         current: row.maybe_id("current_deployment")?,
         autoscaling: row.json("autoscaling")?,
+        backpressure: row.maybe_json("backpressure")?,
         promotion_settings: row.json("promotion_settings")?,
         generation: row.number("generation")?,
     })

@@ -104,6 +104,10 @@ pub struct RequestLimits {
     pub max_body_bytes: u64,
     /// How many requests may wait.
     pub max_queued: u32,
+    /// How many bytes the bodies of those may have together, as far as they are announced.
+    pub max_queued_bytes: u64,
+    /// Whether requests wait at all where there are replicas and all are busy.
+    pub waits_when_full: bool,
 }
 
 /// What the holder of a key may do at the gateway.

@@ -13,7 +13,6 @@ use api::v1::{
 use planner::{Timestamp, autoscale, lifecycle::Status, placement};
 use store::domain::{DeploymentKind, ScalingDecision};
 
-use super::error::Error;
 use crate::ops::{
     autoscaling,
     deployments::{SettingsChange, View},
@@ -32,7 +31,7 @@ pub fn deployment(view: View) -> Deployment {
         status: status(view.status),
         active_replica_count: view.ready_replicas,
         autoscaling_settings: view.has_been_active.then(|| autoscaling_settings(&view.deployment.autoscaling)),
-        request_backpressure_settings: RequestBackpressureSettings::default(),
+        request_backpressure_settings: RequestBackpressureSettings { policy: view.deployment.backpressure },
         status_reason: view.reason,
         failure_reason: failure.map(|reason| FailureReason {
             message: reason.message.clone(),
@@ -153,14 +152,11 @@ pub fn settings_change(change: SettingsChange) -> UpdateAutoscalingSettingsRespo
     UpdateAutoscalingSettingsResponse { status, message: message.into() }
 }
 
-/// Waiting when every replica is busy is all there is here.
-pub fn check_backpressure(update: Option<&UpdateRequestBackpressureSettings>) -> Result<(), Error> {
-    match update.and_then(|update| update.policy.flatten()) {
-        None | Some(RequestBackpressurePolicy::QueueOnFull) => Ok(()),
-        Some(RequestBackpressurePolicy::RejectOnFull) => Err(Error::invalid(
-            "request_backpressure_settings.policy: REJECT_ON_FULL is not supported: leave it out, and requests wait",
-        )),
-    }
+/// A change of what happens when every replica is busy.
+pub fn backpressure_update(
+    update: Option<UpdateRequestBackpressureSettings>,
+) -> Option<Option<RequestBackpressurePolicy>> {
+    update.and_then(|update| update.policy)
 }
 
 /// An instance type of the catalogue.

@@ -4,6 +4,7 @@ use api::v1::{
     autoscaling::{
         AutoscalingDecisions, AutoscalingDecisionsQuery, UpdateAutoscalingSettings, UpdateAutoscalingSettingsResponse,
     },
+    backpressure::{RequestBackpressureSettings, UpdateRequestBackpressureSettings},
     deployments::{
         ActivateResponse, CreateModelDeploymentRequest, DeactivateResponse, Deployment, DeploymentArchivePayload,
         DeploymentConfigOutputFormat, DeploymentConfigQuery, DeploymentConfigResponse, DeploymentTombstone,
@@ -46,6 +47,7 @@ pub fn routes() -> OpenApiRouter<ControlPlane> {
         .routes(routes!(get_deployment_config))
         .routes(routes!(download_deployment))
         .routes(routes!(update_deployment_autoscaling))
+        .routes(routes!(update_deployment_backpressure))
         .routes(routes!(list_autoscaling_decisions))
         .routes(routes!(activate_deployment))
         .routes(routes!(deactivate_deployment))
@@ -171,6 +173,22 @@ async fn update_deployment_autoscaling(
     Ok(Json(convert::settings_change(change)))
 }
 
+/// Changes what happens to requests when every replica is busy.
+#[utoipa::path(
+    patch, path = "/v1/models/{model_id}/deployments/{deployment_id}/request_backpressure_settings", tag = "Deployments",
+    params(OfDeployment), request_body = UpdateRequestBackpressureSettings, responses((status = 200, body = RequestBackpressureSettings))
+)]
+async fn update_deployment_backpressure(
+    State(control_plane): State<ControlPlane>,
+    Manager(caller): Manager,
+    InPath(path): InPath<OfDeployment>,
+    JsonBody(request): JsonBody<UpdateRequestBackpressureSettings>,
+) -> Result<Json<RequestBackpressureSettings>, Error> {
+    let (model, target) = (&path.model_id, &path.deployment_id);
+    let policy = ops::deployments::update_backpressure(&control_plane, &caller, model, target, request.policy).await?;
+    Ok(Json(RequestBackpressureSettings { policy }))
+}
+
 /// Lists the newest changes of the deployment's number of replicas, with what each was worked out from.
 #[utoipa::path(
     get, path = "/v1/models/{model_id}/deployments/{deployment_id}/autoscaling_decisions", tag = "Deployments",
@@ -245,7 +263,6 @@ async fn terminate_replica(
 
 /// What a push says of its deployment.
 pub(super) fn payload(payload: DeploymentArchivePayload) -> Result<Payload, Error> {
-    convert::check_backpressure(payload.request_backpressure_settings.as_ref())?;
     Ok(Payload {
         config: payload.config,
         raw_config: payload.raw_config,
@@ -259,6 +276,7 @@ pub(super) fn payload(payload: DeploymentArchivePayload) -> Result<Payload, Erro
         labels: payload.labels,
         is_development: payload.is_development,
         autoscaling: convert::autoscaling_update(payload.autoscaling_settings.unwrap_or_default()),
+        backpressure: convert::backpressure_update(payload.request_backpressure_settings),
         instance_type_id: payload.instance_type_id,
     })
 }

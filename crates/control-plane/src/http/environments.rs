@@ -1,6 +1,7 @@
 //! Routes of environments.
 
 use api::v1::{
+    backpressure::RequestBackpressureSettings,
     deployments::{ActivateResponse, DeactivateResponse},
     environments::{
         CreateEnvironmentRequest, Environment, EnvironmentTombstone, Environments, UpdateEnvironmentRequest,
@@ -59,9 +60,9 @@ async fn create_environment(
     InPath(path): InPath<OfModel>,
     JsonBody(request): JsonBody<CreateEnvironmentRequest>,
 ) -> Result<Json<Environment>, Error> {
-    convert::check_backpressure(request.request_backpressure_settings.as_ref())?;
     let settings = Update {
         autoscaling: convert::autoscaling_update(request.autoscaling_settings.unwrap_or_default()),
+        backpressure: convert::backpressure_update(request.request_backpressure_settings),
         promotion: request.promotion_settings.unwrap_or_default(),
     };
     let view = ops::environments::create(&control_plane, &caller, &path.model_id, &request.name, settings).await?;
@@ -93,9 +94,9 @@ async fn update_environment(
     if request.autoscaling_schedule_settings.is_some() {
         return Err(Error::invalid("autoscaling_schedule_settings: schedules are not supported: leave them out"));
     }
-    convert::check_backpressure(request.request_backpressure_settings.as_ref())?;
     let update = Update {
         autoscaling: convert::autoscaling_update(request.autoscaling_settings.unwrap_or_default()),
+        backpressure: convert::backpressure_update(request.request_backpressure_settings),
         promotion: request.promotion_settings.unwrap_or_default(),
     };
     let (model, name) = (&path.model_id, &path.env_name);
@@ -149,7 +150,7 @@ fn wire(control_plane: &ControlPlane, view: View) -> Environment {
         autoscaling_settings: convert::autoscaling_settings(&view.environment.autoscaling),
         promotion_settings: view.promotion_settings,
         instance_type: instance_type(control_plane, view.instance_type),
-        request_backpressure_settings: Default::default(),
+        request_backpressure_settings: RequestBackpressureSettings { policy: view.environment.backpressure },
     }
 }
 

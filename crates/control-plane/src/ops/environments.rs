@@ -2,7 +2,10 @@
 
 use api::{
     id::ModelId,
-    v1::promotion::{PromotionSettings, UpdatePromotionSettings},
+    v1::{
+        backpressure::RequestBackpressurePolicy,
+        promotion::{PromotionSettings, UpdatePromotionSettings},
+    },
 };
 use planner::{Timestamp, autoscale};
 use serde_json::{Value, json};
@@ -37,6 +40,8 @@ pub struct View {
 pub struct Update {
     /// How what it serves scales.
     pub autoscaling: autoscaling::Update,
+    /// What happens to requests when every replica is busy. A given none clears it.
+    pub backpressure: Option<Option<RequestBackpressurePolicy>>,
     /// How promotions into it go.
     pub promotion: UpdatePromotionSettings,
 }
@@ -79,6 +84,7 @@ pub async fn create(
         created_at: now,
         current: None,
         autoscaling: autoscaling::apply(&autoscale::Settings::default(), &settings.autoscaling, cap)?,
+        backpressure: settings.backpressure.flatten(),
         promotion_settings: promotion_settings::write(&promotion),
         generation: 1,
     };
@@ -113,6 +119,7 @@ async fn try_update(
             &update.autoscaling,
             control_plane.settings().replica_cap,
         )?,
+        backpressure: update.backpressure.unwrap_or(before.backpressure),
         promotion_settings: promotion_settings::write(&promotion),
         ..before.clone()
     };
@@ -255,7 +262,7 @@ fn settings_event(environment: &Environment) -> Value {
         event[field] = promotion["rolling_deploy_config"][field].clone();
     }
     event["ramp_up_step_size"] = Value::Null;
-    event["request_backpressure_policy"] = Value::Null;
+    event["request_backpressure_policy"] = json!(environment.backpressure);
     event["deployment_type"] = Value::Null;
     event
 }

@@ -1,6 +1,9 @@
 //! What a push may say of a deployment, checked the same way when an upload is prepared and when the deployment is made.
 
-use api::truss_config::{self, TransportKind, TrussConfig};
+use api::{
+    truss_config::{self, TransportKind, TrussConfig},
+    v1::backpressure::RequestBackpressurePolicy,
+};
 use serde_json::{Map, Value};
 use store::domain::DeploymentKind;
 
@@ -40,6 +43,8 @@ pub struct Payload {
     pub is_development: bool,
     /// How it scales, where that differs from its environment or the defaults.
     pub autoscaling: autoscaling::Update,
+    /// What happens to requests when every replica is busy, where that differs from its environment.
+    pub backpressure: Option<Option<RequestBackpressurePolicy>>,
     /// An instance type in place of the one that fits the config's resources.
     pub instance_type_id: Option<String>,
 }
@@ -60,6 +65,7 @@ impl Payload {
             labels: None,
             is_development: false,
             autoscaling: autoscaling::Update::default(),
+            backpressure: None,
             instance_type_id: None,
         }
     }

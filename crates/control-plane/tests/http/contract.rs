@@ -291,6 +291,8 @@ async fn deployments(walk: &mut Walk, first: &Pushed) {
             walk.post(&format!("{template}/{verb}"), &format!("{path}/{verb}"), None).await;
         }
     }
+    let (policy, settings) = (json!({ "policy": "REJECT_ON_FULL" }), "request_backpressure_settings");
+    walk.patch(&format!("{ONE}/{settings}"), &first.path(&format!("/{settings}")), policy).await;
     walk.get(&format!("{ONE}/autoscaling_decisions"), &first.path("/autoscaling_decisions?limit=5")).await;
     walk.delete(&format!("{ONE}/replicas/{{replica_id}}"), &first.path(&format!("/replicas/{replica}"))).await;
     walk.delete(ONE, &second.path("")).await;

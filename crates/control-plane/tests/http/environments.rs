@@ -57,7 +57,7 @@ async fn settings_that_make_no_sense_are_refused_and_nothing_is_made() {
         (json!({ "promotion_settings": { "ramp_up_duration_seconds": 0 } }), "ramp_up_duration_seconds"),
         (json!({ "promotion_settings": { "rolling_deploy_config": { "max_surge_percent": 0 } } }), "exactly one"),
         (json!({ "promotion_settings": { "promotion_cleanup_strategy": "BURN" } }), "promotion_cleanup_strategy"),
-        (json!({ "request_backpressure_settings": { "policy": "REJECT_ON_FULL" } }), "REJECT_ON_FULL"),
+        (json!({ "request_backpressure_settings": { "policy": "SHRUG" } }), "unknown variant `SHRUG`"),
     ] {
         let mut request = settings;
         request["name"] = "staging".into();
@@ -93,6 +93,59 @@ async fn a_change_of_settings_reaches_what_is_served() {
         .await
         .is_invalid("exactly one of them must be 0");
     app.patch(&production, json!({ "autoscaling_settings": { "min_replica": 6 } })).await.is_invalid("min_replica 6");
+}
+
+#[tokio::test]
+async fn what_becomes_of_requests_while_all_is_busy_is_set_on_the_environment_and_on_what_it_serves() {
+    let app = TestApp::start().await;
+    let one = app.push_model("iris").await;
+    app.make_active(&one).await;
+    let production = one.model_path("/environments/production");
+    let policies = async || {
+        let of = async |path: &str| app.get(path).await.ok()["request_backpressure_settings"]["policy"].clone();
+        (of(&production).await, of(&one.path("")).await)
+    };
+    let reject = json!({ "request_backpressure_settings": { "policy": "REJECT_ON_FULL" } });
+    assert_eq!(app.patch(&production, reject.clone()).await.ok()["status"], "ACCEPTED");
+    assert_eq!(policies().await, (json!("REJECT_ON_FULL"), json!("REJECT_ON_FULL")));
+    assert_eq!(app.patch(&production, reject).await.ok()["status"], "UNCHANGED");
+    app.patch(&production, json!({ "request_backpressure_settings": {} })).await.ok();
+    assert_eq!(policies().await, (json!("REJECT_ON_FULL"), json!("REJECT_ON_FULL")));
+
+    let settings = one.path("/request_backpressure_settings");
+    let answer = app.patch(&settings, json!({ "policy": "QUEUE_ON_FULL" })).await.ok();
+    assert_eq!(answer, json!({ "policy": "QUEUE_ON_FULL" }));
+    assert_eq!(policies().await, (json!("QUEUE_ON_FULL"), json!("QUEUE_ON_FULL")));
+    app.patch(&settings, json!({ "policy": "SHRUG" })).await.is_invalid("unknown variant `SHRUG`");
+    app.patch(&settings, json!({ "policy": null })).await.ok();
+    assert_eq!(policies().await, (Value::Null, Value::Null));
+    let nonesuch = one.model_path("/deployments/nonesuch/request_backpressure_settings");
+    app.patch(&nonesuch, json!({ "policy": null })).await.refuses(404, "NOT_FOUND", "nonesuch");
+
+    let audit = app.get(&one.model_path("/audit_logs")).await.ok();
+    let changed = audit["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|item| item["event_type"] == "MODEL_DEPLOYMENT_REQUEST_BACKPRESSURE_SETTINGS_CHANGED");
+    assert_eq!(changed.count(), 2);
+}
+
+#[tokio::test]
+async fn what_is_promoted_rejects_as_its_environment_does() {
+    let app = TestApp::start().await;
+    let one = app.push_model("iris").await;
+    app.make_active(&one).await;
+    let reject = json!({ "policy": "REJECT_ON_FULL" });
+    let staging = json!({ "name": "staging", "request_backpressure_settings": reject });
+    app.post(&one.model_path("/environments"), staging).await.ok();
+    let two = pushed(app.push(&one.model, json!({ "config": {}, "environment_name": "staging" })).await.ok());
+    app.make_active(&two).await;
+    assert_eq!(app.get(&two.path("")).await.ok()["request_backpressure_settings"], reject);
+    assert_eq!(app.get(&one.path("")).await.ok()["request_backpressure_settings"], json!({ "policy": null }));
+    let sent = json!({ "config": {}, "request_backpressure_settings": reject });
+    let alone = pushed(app.push(&one.model, sent).await.ok());
+    assert_eq!(app.get(&alone.path("")).await.ok()["request_backpressure_settings"], reject);
 }
 
 #[tokio::test]

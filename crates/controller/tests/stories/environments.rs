@@ -160,6 +160,7 @@ async fn an_environment_with_its_own_settings_lends_them_to_what_it_serves() {
         created_at: world.now(),
         current: None,
         autoscaling: autoscale::Settings { min_replica: 2, max_replica: 3, ..autoscale::Settings::default() },
+        backpressure: None,
         promotion_settings: serde_json::json!({}),
         generation: 0,
     };
@@ -303,6 +304,7 @@ async fn an_environment_that_is_deleted_takes_its_promotion_along() {
         created_at: world.now(),
         current: None,
         autoscaling: planner::autoscale::Settings::default(),
+        backpressure: None,
         promotion_settings: serde_json::json!({}),
         generation: 0,
     };

@@ -152,6 +152,7 @@ impl World {
             created_at: self.now(),
             current: None,
             autoscaling: autoscale::Settings::default(),
+            backpressure: None,
             promotion_settings: json!({}),
             generation: 0,
         };
@@ -191,6 +192,7 @@ impl World {
             deploy_timeout_ms: 600_000,
             instance_type: "1x2".into(),
             autoscaling: autoscale::Settings::default(),
+            backpressure: None,
             target_environment: None,
             keep_previous: false,
             missing_environment: None,

@@ -26,7 +26,15 @@ fn route(replicas: &[u128], slots_per_replica: u32, availability: Availability) 
         availability,
         replicas: replicas.iter().map(endpoint).collect(),
         slots_per_replica,
-        limits: RequestLimits { queue_ms: 1, first_byte_ms: 1, idle_ms: 1, max_body_bytes: 1, max_queued: MOST_QUEUED },
+        limits: RequestLimits {
+            queue_ms: 1,
+            first_byte_ms: 1,
+            idle_ms: 1,
+            max_body_bytes: 1,
+            max_queued: MOST_QUEUED,
+            max_queued_bytes: u64::MAX,
+            waits_when_full: true,
+        },
     })
 }
 
@@ -39,7 +47,7 @@ fn deployment(replicas: &[u128]) -> Arc<Deployment> {
 }
 
 fn applicant(turn: Turn) -> Applicant<'static> {
-    Applicant { turn, deadline: Instant::now() + PATIENCE, is_meant: None }
+    Applicant { turn, deadline: Instant::now() + PATIENCE, bytes: 0, is_meant: None }
 }
 
 type Admission = BoxFuture<'static, Result<Permit, NotAdmitted>>;
@@ -151,10 +159,61 @@ async fn a_full_queue_refuses_and_says_how_full() {
     let _held = fill(&deployment);
     let mut waiting: Vec<_> = (0..MOST_QUEUED).map(|_| ask(&deployment)).collect();
     assert!(waiting.iter_mut().all(|admission| now(admission).is_none()));
-    let expected = NotAdmitted::Full { waiting: MOST_QUEUED, limit: MOST_QUEUED, in_flight: SLOTS };
+    let expected = NotAdmitted::Full {
+        fullness: Fullness::Requests { waiting: MOST_QUEUED, limit: MOST_QUEUED },
+        in_flight: SLOTS,
+    };
     assert_eq!(ask(&deployment).await.unwrap_err(), expected);
     let mut again = deployment.admit(applicant(Turn::Again)).boxed();
     assert!(Pin::new(&mut again).now_or_never().is_none(), "who had a slot always finds a place");
+}
+
+#[tokio::test]
+async fn bodies_that_wait_have_a_limit_together_and_alone_may_be_as_large_as_is_allowed() {
+    let mut route = DeploymentRoute::clone(&serving(&[]));
+    route.limits.max_queued_bytes = 100;
+    let deployment = Arc::new(Deployment::new(Arc::new(route), Arc::default()));
+    let ask = |bytes: u64| deployment.admit(Applicant { bytes, ..applicant(Turn::New) }).boxed();
+    let mut alone = ask(1_000);
+    assert!((&mut alone).now_or_never().is_none());
+    let full = NotAdmitted::Full { fullness: Fullness::Bytes { waiting: 1_000, limit: 100 }, in_flight: 0 };
+    assert_eq!(ask(0).await.unwrap_err(), full);
+    drop(alone);
+    let (mut one, mut other) = (ask(60), ask(40));
+    assert!((&mut one).now_or_never().is_none() && (&mut other).now_or_never().is_none());
+    let full = NotAdmitted::Full { fullness: Fullness::Bytes { waiting: 100, limit: 100 }, in_flight: 0 };
+    assert_eq!(ask(1).await.unwrap_err(), full);
+    drop(one);
+    assert!(ask(60).now_or_never().is_none());
+}
+
+#[tokio::test]
+async fn where_nobody_waits_for_a_busy_replica_they_still_wait_for_the_first() {
+    let rejecting = |replicas: &[u128]| {
+        let mut route = DeploymentRoute::clone(&serving(replicas));
+        route.limits.waits_when_full = false;
+        Arc::new(route)
+    };
+    let deployment = Arc::new(Deployment::new(rejecting(&[]), Arc::default()));
+    let mut first = ask(&deployment);
+    assert!(now(&mut first).is_none(), "it rests: the request wakes it");
+    deployment.update(&rejecting(&[1]));
+    let mut held = vec![now(&mut first).unwrap()];
+    held.extend(fill(&deployment));
+    assert_eq!(ask(&deployment).await.unwrap_err(), NotAdmitted::Busy { in_flight: SLOTS, slots: SLOTS });
+    held.pop();
+    assert!(now(&mut ask(&deployment)).is_some());
+}
+
+#[tokio::test]
+async fn the_first_who_waits_calls_attention_and_the_next_do_not() {
+    let deployment = deployment(&[1]);
+    let _held = fill(&deployment);
+    let mut first = ask(&deployment);
+    assert!(now(&mut first).is_none());
+    assert_eq!(deployment.demand.notified().now_or_never(), Some(()));
+    assert!(now(&mut ask(&deployment)).is_none());
+    assert_eq!(deployment.demand.notified().now_or_never(), None);
 }
 
 #[tokio::test]

@@ -211,7 +211,15 @@ impl Scripted {
 
 pub fn limits() -> RequestLimits {
     let long = PATIENCE.as_millis() as u64 * 2;
-    RequestLimits { queue_ms: long, first_byte_ms: long, idle_ms: long, max_body_bytes: 64 << 20, max_queued: 100 }
+    RequestLimits {
+        queue_ms: long,
+        first_byte_ms: long,
+        idle_ms: long,
+        max_body_bytes: 64 << 20,
+        max_queued: 100,
+        max_queued_bytes: u64::MAX,
+        waits_when_full: true,
+    }
 }
 
 pub fn route(replicas: &[&Replica]) -> DeploymentRoute {

@@ -107,6 +107,7 @@ mod tests {
             name: "production".into(),
             created_at: Timestamp(1),
             current: None,
+            backpressure: None,
             autoscaling: planner::autoscale::Settings::default(),
             promotion_settings,
             generation: 1,

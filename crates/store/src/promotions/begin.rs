@@ -169,6 +169,7 @@ async fn make_copy(write: &mut Write, model: &ModelId, copy: &CopyOf) -> Result<
         kind: DeploymentKind::Published,
         instance_type: copy.instance_type.clone(),
         target_environment: None,
+        keep_previous: false,
         lifecycle: Lifecycle { build, ..Lifecycle::pushed(copy.created_at) },
         target_replicas: 0,
         replica_memory: replica_set::Memory::default(),

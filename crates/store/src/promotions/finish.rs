@@ -13,7 +13,7 @@ use planner::{
 use super::{active, save};
 use crate::{
     Error, Store, Topic, audit,
-    columns::{Columns, json},
+    columns::{Columns, json, maybe_json},
     database::Write,
     deployments,
     domain::{AuditEvent, Component, LogRecord, Promotion},
@@ -70,11 +70,14 @@ async fn succeed(write: &mut Write, promotion: &Promotion, now: Timestamp) -> Re
     .bind(&promotion.environment)
     .execute(write.on())
     .await?;
-    sqlx::query("UPDATE deployments SET autoscaling = $1, generation = generation + 1 WHERE id = $2")
-        .bind(json(&environment.autoscaling))
-        .bind(candidate.id.as_str())
-        .execute(write.on())
-        .await?;
+    sqlx::query(
+        "UPDATE deployments SET autoscaling = $1, backpressure = $2, generation = generation + 1 WHERE id = $3",
+    )
+    .bind(json(&environment.autoscaling))
+    .bind(maybe_json(&environment.backpressure))
+    .bind(candidate.id.as_str())
+    .execute(write.on())
+    .await?;
     let Settings { cleanup, room, .. } = promotion.settings;
     let reason = format!("environment {} is served by deployment {} since then", promotion.environment, candidate.id);
     match (environment.current, cleanup, room) {

@@ -63,6 +63,7 @@ pub fn environment(model: &Model, name: &str) -> Environment {
         created_at: NOW,
         current: None,
         autoscaling: autoscale::Settings::default(),
+        backpressure: None,
         promotion_settings: json!({"redeploy_on_promotion": false}),
         generation: 1,
     }
@@ -83,6 +84,7 @@ pub fn push(model: &Model, number: u128) -> NewDeployment {
         deploy_timeout_ms: 3_600_000,
         instance_type: "1x2".into(),
         autoscaling: autoscale::Settings::default(),
+        backpressure: None,
         target_environment: None,
         keep_previous: false,
         missing_environment: None,

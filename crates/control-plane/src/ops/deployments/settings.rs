@@ -1,6 +1,6 @@
 //! How a deployment scales.
 
-use api::id::ModelId;
+use api::{id::ModelId, v1::backpressure::RequestBackpressurePolicy};
 use planner::{autoscale, lifecycle::Wanted};
 use serde_json::{Value, json};
 use store::domain::{Deployment, DeploymentKind, Environment, Promotion};
@@ -62,6 +62,42 @@ pub async fn update_autoscaling(
         store.save_environment(&mut environment, (number == 0).then_some(&event)).await?;
     }
     Ok(if before.lifecycle.first_ready.is_some() { SettingsChange::Accepted } else { SettingsChange::Queued })
+}
+
+/// Changes what happens to requests when every replica is busy, which is its environment's affair as scaling is. None leaves it as it
+/// is. What holds then.
+pub async fn update_backpressure(
+    control_plane: &ControlPlane,
+    caller: &Caller,
+    model: &ModelId,
+    target: &Target,
+    update: Option<Option<RequestBackpressurePolicy>>,
+) -> Result<Option<RequestBackpressurePolicy>, Error> {
+    let (model, before) = find_to_change(control_plane, caller, model, target).await?;
+    let store = control_plane.store();
+    let environments = store.environments(Some(&model.id)).await?;
+    let promotions = promotions::in_progress(control_plane, &model.id).await?;
+    let lenders = lenders(&before, environments, &promotions)?;
+    let current = lenders.first().map_or(before.backpressure, |environment| environment.backpressure);
+    let next = update.unwrap_or(current);
+    if next == current && lenders.iter().all(|environment| environment.backpressure == next) {
+        return Ok(next);
+    }
+    let more = json!({ "policy": next, "previous_policy": current });
+    let event_type = "MODEL_DEPLOYMENT_REQUEST_BACKPRESSURE_SETTINGS_CHANGED";
+    let event = event(caller, control_plane, event_type, (&model, &before), more);
+    if lenders.is_empty() {
+        let change = |deployment: &mut Deployment| {
+            deployment.backpressure = next;
+            Ok::<_, Error>(())
+        };
+        store.change_deployment(&before.id, Some(&event), change).await?;
+    }
+    for (number, mut environment) in lenders.into_iter().enumerate() {
+        environment.backpressure = next;
+        store.save_environment(&mut environment, (number == 0).then_some(&event)).await?;
+    }
+    Ok(next)
 }
 
 /// The environments whose settings the deployment has: those that serve it, and one without anything to serve that it is on its way

@@ -215,6 +215,7 @@ mod tests {
             deploy_timeout_ms: 1,
             instance_type: instance_type.into(),
             autoscaling: autoscale::Settings::default(),
+            backpressure: None,
             target_environment: None,
             keep_previous: false,
             lifecycle: Lifecycle::pushed(Timestamp(0)),
@@ -251,6 +252,7 @@ mod tests {
             created_at: Timestamp(0),
             current: Some(DeploymentId::from_entropy(current)),
             autoscaling: autoscale::Settings::default(),
+            backpressure: None,
             promotion_settings: json!({}),
             generation: 1,
         }

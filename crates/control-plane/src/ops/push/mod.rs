@@ -75,6 +75,7 @@ pub async fn push(
         let mut production = environment(&plan.model, PRODUCTION, now);
         if plan.target_environment.as_deref() == Some(PRODUCTION) {
             production.autoscaling = plan.autoscaling.clone();
+            production.backpressure = plan.backpressure;
         }
         store.create_model(&plan.model, &production, &new, Some(&event)).await?
     } else {
@@ -96,7 +97,11 @@ fn new_deployment(caller: &Caller, plan: &Plan, archive: Archive, now: Timestamp
         None => "pushed".to_owned(),
     };
     let missing_environment = plan.missing_environment.as_ref().map(|name| {
-        let missing = Environment { autoscaling: plan.autoscaling.clone(), ..environment(&plan.model, name, now) };
+        let missing = Environment {
+            autoscaling: plan.autoscaling.clone(),
+            backpressure: plan.backpressure,
+            ..environment(&plan.model, name, now)
+        };
         let event = environments::created(caller, now, &plan.model, &missing);
         (missing, event)
     });
@@ -114,6 +119,7 @@ fn new_deployment(caller: &Caller, plan: &Plan, archive: Archive, now: Timestamp
         deploy_timeout_ms: plan.checked.deploy_timeout_ms,
         instance_type: plan.instance_type.clone(),
         autoscaling: plan.autoscaling.clone(),
+        backpressure: plan.backpressure,
         target_environment: plan.target_environment.clone(),
         keep_previous: payload.keep_previous,
         missing_environment,

@@ -2,7 +2,7 @@
 
 use api::{
     id::{ModelId, TeamId},
-    v1::promotion::PromotionSettings,
+    v1::{backpressure::RequestBackpressurePolicy, promotion::PromotionSettings},
 };
 use planner::{Timestamp, autoscale, lifecycle::Wanted, placement};
 use store::domain::{Deployment, DeploymentKind, Environment, Model, PRODUCTION, Promotion};
@@ -25,6 +25,7 @@ pub struct Plan {
     pub(super) missing_environment: Option<String>,
     pub(super) instance_type: String,
     pub(super) autoscaling: autoscale::Settings,
+    pub(super) backpressure: Option<RequestBackpressurePolicy>,
 }
 
 impl Plan {
@@ -80,6 +81,8 @@ pub async fn plan(
     let settings = environment.map(|one| one.autoscaling.clone()).unwrap_or_default();
     let settings = autoscaling::apply(&settings, &checked.payload.autoscaling, control_plane.settings().replica_cap)?;
     autoscaling::check_kind(checked.kind, &settings)?;
+    let backpressure = checked.payload.backpressure;
+    let backpressure = backpressure.unwrap_or_else(|| environment.and_then(|one| one.backpressure));
     Ok(Plan {
         checked,
         model,
@@ -88,6 +91,7 @@ pub async fn plan(
         missing_environment,
         instance_type,
         autoscaling: settings,
+        backpressure,
     })
 }
 
@@ -185,6 +189,7 @@ pub(super) fn environment(model: &Model, name: &str, now: Timestamp) -> Environm
         created_at: now,
         current: None,
         autoscaling: autoscale::Settings::default(),
+        backpressure: None,
         promotion_settings: promotion_settings::write(&PromotionSettings::default()),
         generation: 1,
     }
@@ -232,6 +237,7 @@ mod tests {
             deploy_timeout_ms: 1,
             instance_type: "1x2".into(),
             autoscaling: autoscale::Settings::default(),
+            backpressure: None,
             target_environment: Some(PRODUCTION.into()),
             keep_previous: false,
             lifecycle,
