@@ -33,6 +33,20 @@ pub fn content_hashes(archive: impl Read, limits: &Limits) -> Result<ContentHash
     Ok(hashes)
 }
 
+/// The content of one file; none where there is no such file. One of more than `most_bytes` is none either.
+pub fn content(archive: impl Read, file: &str, most_bytes: u64, limits: &Limits) -> Result<Option<Vec<u8>>, Error> {
+    let mut found = None;
+    stream::walk(archive, limits, |entry, data| {
+        if entry.path == file && entry.size <= most_bytes && matches!(entry.kind, Kind::File { .. }) {
+            let mut content = Vec::new();
+            data.read_to_end(&mut content).map_err(Error::Read)?;
+            found = Some(content);
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
 /// One hash for all of it: that of each path and each content, ordered by the parts of the paths.
 pub fn hash_of_all(hashes: &ContentHashes) -> String {
     let mut whole = blake3::Hasher::new();
@@ -48,10 +62,10 @@ pub fn hash_of_all(hashes: &ContentHashes) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
+    pub(crate) fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
         let mut builder = tar::Builder::new(Vec::new());
         for (path, content) in files {
             let mut header = tar::Header::new_gnu();

@@ -87,6 +87,9 @@ pub enum Refusal {
     /// Not text.
     #[error("has a name that is not UTF-8 or holds control characters")]
     Unprintable,
+    /// With parts that mean nothing.
+    #[error("has a path that is not in its shortest form")]
+    Unclean,
     /// A part of the path is over 255 bytes.
     #[error("has a name of more than 255 bytes")]
     LongName,

@@ -7,13 +7,15 @@ mod contents;
 mod error;
 mod pack;
 mod path;
+mod rewrite;
 mod stream;
 mod unpack;
 
 pub use compression::Compression;
-pub use contents::{ContentHashes, content_hashes, hash_of_all};
+pub use contents::{ContentHashes, content, content_hashes, hash_of_all};
 pub use error::{Error, Limit, Refusal};
 pub use pack::{Pack, PackError, Packed, Progress, pack};
+pub use rewrite::{Changes, rewrite};
 pub use unpack::{inspect, unpack};
 
 /// What an archive may ask of us. An archive over a limit is refused by the name of the entry that goes over.

@@ -26,9 +26,25 @@ pub(crate) struct Builds {
     running: BTreeMap<DeploymentId, Running>,
 }
 
-/// A build under way, and which push or retry it is for.
+/// What is to be built of a deployment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Subject {
+    /// What was pushed.
+    Push,
+    /// What is staged.
+    Patch,
+}
+
+/// What should be built of a deployment, and since when.
+fn pending(entry: &Entry) -> Option<(Timestamp, Subject)> {
+    let deployment = &entry.deployment;
+    let push = deployment.lifecycle.pending_build().map(|since| (since, Subject::Push));
+    push.or_else(|| Some((deployment.reload()?.pending_build()?, Subject::Patch)))
+}
+
+/// A build under way, and which push, retry or patch it is for.
 struct Running {
-    since: Timestamp,
+    asked: (Timestamp, Subject),
     task: AbortHandle,
 }
 
@@ -43,10 +59,14 @@ impl Builds {
         Self { shared, running: BTreeMap::new() }
     }
 
-    fn begin(&mut self, entry: &Arc<Entry>, since: Timestamp) {
-        let build = tokio::spawn(build(self.shared.clone(), entry.clone(), since));
+    fn begin(&mut self, entry: &Arc<Entry>, asked: (Timestamp, Subject)) {
+        let subject = match asked.1 {
+            Subject::Push => entry.clone(),
+            Subject::Patch => entry.staged().map_or_else(|| entry.clone(), Arc::new),
+        };
+        let build = tokio::spawn(build(self.shared.clone(), subject, asked));
         let id = entry.deployment.id.clone();
-        self.running.insert(id, Running { since, task: build.abort_handle() });
+        self.running.insert(id, Running { asked, task: build.abort_handle() });
         let bell = self.shared.bells.builds.clone();
         tokio::spawn(async move {
             // However it ended, its place is free now.
@@ -63,25 +83,23 @@ impl Task for Builds {
         // Before reading: what ends while this reads still looks pending below, and keeps its place until the next pass.
         self.running.retain(|_, running| !running.task.is_finished());
         let entries = self.shared.mirror.look().await?.entries;
-        self.running.retain(|id, running| {
-            entries.get(id).and_then(|entry| entry.deployment.lifecycle.pending_build()) == Some(running.since)
-        });
-        let mut waiting: Vec<(Timestamp, &Arc<Entry>)> = entries
+        self.running.retain(|id, running| entries.get(id).and_then(|entry| pending(entry)) == Some(running.asked));
+        let mut waiting: Vec<((Timestamp, Subject), &Arc<Entry>)> = entries
             .values()
             .filter(|entry| !self.running.contains_key(&entry.deployment.id))
-            .filter_map(|entry| Some((entry.deployment.lifecycle.pending_build()?, entry)))
+            .filter_map(|entry| Some((pending(entry)?, entry)))
             .collect();
-        waiting.sort_by_key(|(since, entry)| (*since, entry.deployment.id.clone()));
+        waiting.sort_by_key(|((since, _), entry)| (*since, entry.deployment.id.clone()));
         let free = self.shared.settings.builds_at_once.max(1).saturating_sub(self.running.len());
-        for (since, entry) in waiting.into_iter().take(free) {
-            self.begin(entry, since);
+        for (asked, entry) in waiting.into_iter().take(free) {
+            self.begin(entry, asked);
         }
         Ok(Next::IDLE)
     }
 }
 
 /// One build, from the archive to the recorded outcome.
-async fn build(shared: Shared, entry: Arc<Entry>, since: Timestamp) {
+async fn build(shared: Shared, entry: Arc<Entry>, (since, subject): (Timestamp, Subject)) {
     let _keeps_garbage = shared.building.read().await;
     let id = &entry.deployment.id;
     let outcome = AssertUnwindSafe(make(&shared, &entry)).catch_unwind().await.unwrap_or_else(|_| {
@@ -95,7 +113,12 @@ async fn build(shared: Shared, entry: Arc<Entry>, since: Timestamp) {
     let at = (shared.parts.clock)();
     let recorded = shared.parts.store.change_deployment(id, None, |deployment| {
         let result = outcome.clone().map(|artifact| artifact.0);
-        deployment.lifecycle = deployment.lifecycle.clone().build_finished(since, at, result);
+        match subject {
+            Subject::Push => {
+                deployment.lifecycle = deployment.lifecycle.clone().build_finished(since, at, result);
+            }
+            Subject::Patch => deployment.change_reload(|reload| reload.build_finished(since, at, result)),
+        }
         Ok::<(), store::Error>(())
     });
     match recorded.await {

@@ -20,6 +20,7 @@ use crate::{
     observe::Observe,
     promotions::Promotions,
     publish::Publish,
+    reloads::Reloads,
     shared::Shared,
     standby::StandBy,
     tell::Tell,
@@ -164,6 +165,7 @@ fn start_tasks(shared: &Shared, board: &Board, stop: &watch::Receiver<bool>) -> 
     tasks.spawn(driver.clone().run(Deployments::new(shared.clone()), bells.deployments.clone()));
     tasks.spawn(driver.clone().run(Publish { shared: shared.clone() }, bells.routes.clone()));
     tasks.spawn(driver.clone().run(Promotions::new(shared.clone()), bells.promotions.clone()));
+    tasks.spawn(driver.clone().run(Reloads { shared: shared.clone() }, bells.reloads.clone()));
     tasks.spawn(driver.clone().run(Tell::new(shared.clone()), bells.tell.clone()));
     tasks.spawn(driver.clone().run(StandBy::new(shared.clone()), bells.standby.clone()));
     tasks.spawn(driver.run(Logs::new(shared.clone()), bells.logs.clone()));
@@ -177,11 +179,22 @@ fn start_wakers(shared: &Shared) -> JoinSet<()> {
     let by_topic: [(Topic, &[&Bell]); 5] = [
         (
             Topic::Deployments,
-            &[&bells.builds, &bells.deployments, &bells.promotions, &bells.routes, &bells.tell, &bells.standby],
+            &[
+                &bells.builds,
+                &bells.deployments,
+                &bells.promotions,
+                &bells.routes,
+                &bells.reloads,
+                &bells.tell,
+                &bells.standby,
+            ],
         ),
         (Topic::Environments, &[&bells.promotions, &bells.routes, &bells.tell, &bells.standby]),
         (Topic::Promotions, &[&bells.promotions, &bells.deployments, &bells.routes, &bells.tell]),
-        (Topic::Replicas, &[&bells.deployments, &bells.promotions, &bells.routes, &bells.observe, &bells.tell]),
+        (
+            Topic::Replicas,
+            &[&bells.deployments, &bells.promotions, &bells.routes, &bells.reloads, &bells.observe, &bells.tell],
+        ),
         (Topic::Keys, &[&bells.routes]),
     ];
     let mut wakers = JoinSet::new();

@@ -25,7 +25,7 @@ use crate::{
     holds::{Holds, InForce},
     loads,
     mirror::{Entries, Entry},
-    orders::Orders,
+    orders::{self, Orders},
     settings::millis,
     shared::{Shared, line, record},
 };
@@ -277,19 +277,8 @@ impl Deployments {
         match action {
             Action::Start(count) => {
                 for _ in 0..count {
-                    let replica = Replica {
-                        id: ReplicaId::from_entropy((self.shared.parts.entropy)()),
-                        deployment_id: deployment.id.clone(),
-                        created_at: now,
-                        stopping_since: None,
-                        status: None,
-                        seen_at: None,
-                        log_cursor: 0,
-                        environment: environment.map(str::to_owned),
-                        instance_type: deployment.instance_type.clone(),
-                        waits_for: None,
-                    };
-                    store.add_replica(&replica).await?;
+                    let id = ReplicaId::from_entropy((self.shared.parts.entropy)());
+                    store.add_replica(&orders::ordered(id, deployment, environment, now)).await?;
                 }
             }
             Action::Stop(id) => store.mark_replica_stopping(&id, now).await?,

@@ -4,15 +4,19 @@ use api::internal::replica::{ExitCause, Phase as Told};
 use planner::replica_set::{Cause, End, Phase};
 use store::domain::Replica;
 
-/// Replicas as decisions see them.
+/// Replicas as decisions see them. One that only tries a patch is none of theirs.
 pub(crate) fn for_planner(replicas: &[Replica]) -> Vec<planner::replica_set::Replica> {
-    let for_planner = |replica: &Replica| planner::replica_set::Replica {
+    replicas.iter().filter(|replica| !replica.tries_patch).map(self::replica).collect()
+}
+
+/// One of them.
+pub(crate) fn replica(replica: &Replica) -> planner::replica_set::Replica {
+    planner::replica_set::Replica {
         id: replica.id.clone(),
         ordered_at: replica.created_at,
         stopping: replica.stopping_since.is_some(),
         phase: phase(replica),
-    };
-    replicas.iter().map(for_planner).collect()
+    }
 }
 
 fn phase(replica: &Replica) -> Phase {

@@ -42,6 +42,7 @@ pub fn deployment(n: u64, kind: DeploymentKind, target: Option<&str>) -> Deploym
         instance_type: "1x2".into(),
         autoscaling: autoscale::Settings::default(),
         backpressure: None,
+        patches: None,
         target_environment: target.map(Into::into),
         keep_previous: false,
         lifecycle: Lifecycle::pushed(Timestamp(n)),
@@ -64,6 +65,7 @@ pub fn replica(n: u128, of: u128) -> Replica {
         environment: None,
         instance_type: "1x2".into(),
         waits_for: None,
+        tries_patch: false,
     }
 }
 

@@ -3,7 +3,8 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use backends::Artifact;
-use planner::{Timestamp, lifecycle::Build};
+use planner::{Timestamp, lifecycle::Build, reload::Reload};
+use store::domain::Deployment;
 
 use crate::{
     Error,
@@ -44,6 +45,19 @@ impl Task for Garbage {
     }
 }
 
+/// The builds that a deployment needs: the one that it runs, and that of a patch.
+fn artifacts(deployment: &Deployment) -> impl Iterator<Item = Artifact> {
+    let own = match &deployment.lifecycle.build {
+        Build::Succeeded { artifact, .. } => Some(artifact),
+        Build::Pending { .. } | Build::Failed { .. } | Build::Stopped { .. } => None,
+    };
+    let staged = match deployment.reload() {
+        Some(Reload::Starting { artifact, .. }) => Some(artifact),
+        None | Some(Reload::Staged | Reload::Building { .. } | Reload::Failed { .. }) => None,
+    };
+    own.into_iter().chain(staged).map(|artifact| Artifact(artifact.clone()))
+}
+
 impl Garbage {
     /// Whether it could: not while a build runs, whose artifact is not recorded yet, nor while a replica stops, whose deployment
     /// may be gone or have another artifact by now.
@@ -59,11 +73,7 @@ impl Garbage {
         if !is_settled {
             return Ok(false);
         }
-        let artifact = |build: &Build| match build {
-            Build::Succeeded { artifact, .. } => Some(Artifact(artifact.clone())),
-            Build::Pending { .. } | Build::Failed { .. } | Build::Stopped { .. } => None,
-        };
-        let keep = view.entries.values().filter_map(|entry| artifact(&entry.deployment.lifecycle.build)).collect();
+        let keep = view.entries.values().flat_map(|entry| artifacts(&entry.deployment)).collect();
         parts.backend.collect_garbage(&keep).await?;
         Ok(true)
     }

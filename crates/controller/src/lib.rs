@@ -26,6 +26,7 @@ mod orders;
 mod promotions;
 mod publish;
 mod pushes;
+mod reloads;
 mod routes;
 mod settings;
 mod shared;

@@ -10,6 +10,7 @@ use api::{
     id::{DeploymentId, ReplicaId},
     truss_config::{self, TrussConfig},
 };
+use planner::reload::{self, Reload};
 use store::{
     Delta, Rows, Store,
     domain::{ApiKey, Deployment, Environment, Model, Promotion, Replica},
@@ -28,6 +29,19 @@ pub(crate) type Entries = BTreeMap<DeploymentId, Arc<Entry>>;
 pub(crate) struct Entry {
     pub deployment: Deployment,
     pub config: Arc<TrussConfig>,
+}
+
+impl Entry {
+    /// The same deployment as it will be when what is staged has taken over; none while nothing is.
+    pub fn staged(&self) -> Option<Entry> {
+        let pending = self.deployment.patches.as_ref()?.pending.as_ref()?;
+        let mut deployment = self.deployment.clone();
+        deployment.take_over(pending);
+        if let Reload::Starting { since, artifact } = &pending.reload {
+            (deployment.lifecycle, _) = reload::taken_over(deployment.lifecycle, *since, artifact.clone());
+        }
+        Some(Entry { config: Arc::new(parse(&deployment)), deployment })
+    }
 }
 
 /// All that is stored of what tasks decide on, in one moment. Cheap to clone.

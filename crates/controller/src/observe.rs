@@ -166,6 +166,7 @@ impl Observe {
             bells.deployments.ring();
             bells.promotions.ring();
             bells.routes.ring();
+            bells.reloads.ring();
             bells.tell.ring();
         }
     }

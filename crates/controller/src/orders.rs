@@ -19,7 +19,7 @@ use planner::{
     lifecycle::Build,
     promotion::Room,
 };
-use store::domain::Replica;
+use store::domain::{Deployment, Replica};
 
 use crate::{
     Error,
@@ -54,6 +54,8 @@ struct Order {
     ordered_at: Timestamp,
     /// What it was last found to wait for.
     waits_for: Option<String>,
+    /// Whether it tries a patch: then the entry is what that makes of the deployment.
+    tries_patch: bool,
     entry: Arc<Entry>,
 }
 
@@ -86,15 +88,7 @@ impl Orders {
                 (_, true) if !is_listed(published.as_deref(), &row.id) => self.tell_to_stop(now, &row.id).await,
                 // Still in the table: publishing one without it wakes this task.
                 (_, true) => {}
-                (Some(entry), false) if is_unseen => {
-                    orders.push(Order {
-                        ordered_at: row.created_at,
-                        replica: row.id.clone(),
-                        environment: row.environment.clone(),
-                        waits_for: row.waits_for.clone(),
-                        entry: entry.clone(),
-                    });
-                }
+                (Some(entry), false) if is_unseen => orders.extend(order(row, entry)),
                 (Some(_) | None, false) => {}
             }
         }
@@ -190,7 +184,7 @@ impl Orders {
 
     /// Whether the backend has begun to run it.
     async fn start_one(&self, now: Timestamp, order: Order) -> Result<bool, Error> {
-        let Order { replica, environment, ordered_at, entry, .. } = order;
+        let Order { replica, environment, ordered_at, tries_patch, entry, .. } = order;
         let parts = &self.shared.parts;
         let deployment = &entry.deployment;
         let Build::Succeeded { artifact, .. } = &deployment.lifecycle.build else {
@@ -206,7 +200,7 @@ impl Orders {
             Ok(secrets) => secrets,
             Err(store::Error::Damaged { .. }) => {
                 let error = StartError::Impossible(FOREIGN_SECRETS.into());
-                self.start_failed(now, &replica, &entry, error).await?;
+                self.start_failed(now, &replica, &entry, tries_patch, error).await?;
                 return Ok(false);
             }
             Err(error) => return Err(error.into()),
@@ -226,7 +220,7 @@ impl Orders {
         };
         match parts.backend.start(start).await {
             Ok(()) => Ok(true),
-            Err(error) => self.start_failed(now, &replica, &entry, error).await.map(|()| false),
+            Err(error) => self.start_failed(now, &replica, &entry, tries_patch, error).await.map(|()| false),
         }
     }
 
@@ -245,6 +239,7 @@ impl Orders {
         now: Timestamp,
         replica: &ReplicaId,
         entry: &Entry,
+        tries_patch: bool,
         error: StartError,
     ) -> Result<(), Error> {
         let store = &self.shared.parts.store;
@@ -255,7 +250,11 @@ impl Orders {
                 store.append_logs(&[record(id, None, line(now, Level::Warning, text))]).await?;
                 store
                     .change_deployment(id, None, |deployment| {
-                        deployment.lifecycle = deployment.lifecycle.clone().artifact_lost(now);
+                        if tries_patch {
+                            deployment.change_reload(|reload| reload.artifact_lost(now));
+                        } else {
+                            deployment.lifecycle = deployment.lifecycle.clone().artifact_lost(now);
+                        }
                         Ok::<(), store::Error>(())
                     })
                     .await?;
@@ -270,6 +269,35 @@ impl Orders {
         let status =
             Status { sequence: 0, phase: Phase::Exited(exit), in_flight: 0, start: StartTimes::default(), pid: 0 };
         Ok(store.see_replica(replica, &status, now).await?)
+    }
+}
+
+/// The order that a row stands for. One to try a patch that has been replaced or withdrawn is none: it is about to be told to stop.
+fn order(row: &Replica, entry: &Arc<Entry>) -> Option<Order> {
+    Some(Order {
+        ordered_at: row.created_at,
+        replica: row.id.clone(),
+        environment: row.environment.clone(),
+        waits_for: row.waits_for.clone(),
+        tries_patch: row.tries_patch,
+        entry: if row.tries_patch { Arc::new(entry.staged()?) } else { entry.clone() },
+    })
+}
+
+/// A replica of a deployment, as it is ordered.
+pub(crate) fn ordered(id: ReplicaId, deployment: &Deployment, environment: Option<&str>, now: Timestamp) -> Replica {
+    Replica {
+        id,
+        deployment_id: deployment.id.clone(),
+        created_at: now,
+        stopping_since: None,
+        status: None,
+        seen_at: None,
+        log_cursor: 0,
+        environment: environment.map(str::to_owned),
+        instance_type: deployment.instance_type.clone(),
+        waits_for: None,
+        tries_patch: false,
     }
 }
 

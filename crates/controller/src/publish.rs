@@ -72,7 +72,7 @@ impl Publish {
         let counts = lifecycle::Observed::of(&facts::for_planner(replicas));
         let endpoint = |replica: &Replica| -> Option<Endpoint> {
             let seen = observation.get(&replica.id)?;
-            let takes_requests = seen.phase == Phase::Ready && replica.stopping_since.is_none();
+            let takes_requests = seen.phase == Phase::Ready && replica.stopping_since.is_none() && !replica.tries_patch;
             takes_requests.then(|| Endpoint {
                 replica_id: replica.id.clone(),
                 address: seen.address.clone(),

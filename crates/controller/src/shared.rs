@@ -76,6 +76,7 @@ pub(crate) struct Bells {
     pub promotions: Bell,
     pub tell: Bell,
     pub routes: Bell,
+    pub reloads: Bell,
     pub standby: Bell,
 }
 

@@ -9,6 +9,7 @@ pub mod invariants;
 pub mod lifecycle;
 pub mod placement;
 pub mod promotion;
+pub mod reload;
 pub mod replica_set;
 #[cfg(feature = "sim")]
 pub mod sim;

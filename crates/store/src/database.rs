@@ -228,7 +228,7 @@ fn lock_beside(path: &str) -> Result<std::fs::File, Error> {
 }
 
 /// Every version of the tables, oldest first. Released ones never change.
-const MIGRATIONS: [(i64, &str, Sql); 8] = [
+const MIGRATIONS: [(i64, &str, Sql); 9] = [
     (1, "start", Sql::Common(include_str!("../migrations/0001_start.sql"))),
     (2, "promotions", Sql::Common(include_str!("../migrations/0002_promotions.sql"))),
     (3, "environment_groups", Sql::Common(include_str!("../migrations/0003_environment_groups.sql"))),
@@ -251,6 +251,14 @@ const MIGRATIONS: [(i64, &str, Sql); 8] = [
     ),
     (7, "keep_previous", Sql::Common(include_str!("../migrations/0007_keep_previous.sql"))),
     (8, "backpressure", Sql::Common(include_str!("../migrations/0008_backpressure.sql"))),
+    (
+        9,
+        "patches",
+        Sql::Each {
+            sqlite: include_str!("../migrations/0009_patches.sqlite.sql"),
+            postgres: include_str!("../migrations/0009_patches.postgres.sql"),
+        },
+    ),
 ];
 
 /// The text of a migration.

@@ -13,7 +13,7 @@ use crate::{
     Error, Store, Topic, audit,
     columns::{Columns, bigint, json, maybe_json, maybe_storable, or_in_use, or_name_taken, word},
     database::Write,
-    domain::{Archive, AuditEvent, Component, Deployment, DeploymentKind, Environment, LogRecord},
+    domain::{Archive, AuditEvent, Component, Deployment, DeploymentKind, Environment, LogRecord, Patches},
     environments, logs, replicas,
 };
 
@@ -107,8 +107,8 @@ impl Store {
         let mut write = self.write(TOPICS).await?;
         let saved = sqlx::query(
             "UPDATE deployments SET name = $1, autoscaling = $2, target_environment = $3, lifecycle = $4, target_replicas = $5,
-                 replica_memory = $6, instance_type = $7, backpressure = $8, generation = generation + 1
-             WHERE id = $9 AND generation = $10",
+                 replica_memory = $6, instance_type = $7, backpressure = $8, patches = $9, generation = generation + 1
+             WHERE id = $10 AND generation = $11",
         )
         .bind(&deployment.name)
         .bind(json(&deployment.autoscaling))
@@ -118,6 +118,7 @@ impl Store {
         .bind(json(&deployment.replica_memory))
         .bind(&deployment.instance_type)
         .bind(maybe_json(&deployment.backpressure))
+        .bind(maybe_json(&deployment.patches))
         .bind(deployment.id.as_str())
         .bind(bigint(deployment.generation))
         .execute(write.on())
@@ -189,8 +190,14 @@ impl Store {
 
     /// The blob keys of every archive that a deployment still needs.
     pub async fn archive_keys(&self) -> Result<Vec<String>, Error> {
-        let rows = sqlx::query("SELECT archive_key FROM deployments").fetch_all(self.readers()).await?;
-        rows.iter().map(|row| row.text("archive_key")).collect()
+        let rows = sqlx::query("SELECT archive_key, patches FROM deployments").fetch_all(self.readers()).await?;
+        let mut keys = Vec::with_capacity(rows.len());
+        for row in rows {
+            let patches: Option<Patches> = row.maybe_json("patches")?;
+            keys.push(row.text("archive_key")?);
+            keys.extend(patches.and_then(|patches| patches.pending).map(|pending| pending.archive.key));
+        }
+        Ok(keys)
     }
 }
 
@@ -245,6 +252,7 @@ pub(crate) async fn push(write: &mut Write, new: &NewDeployment) -> Result<Deplo
         instance_type: new.instance_type.clone(),
         autoscaling: new.autoscaling.clone(),
         backpressure: new.backpressure,
+        patches: None,
         target_environment: new.target_environment.clone(),
         keep_previous: new.keep_previous,
         lifecycle: Lifecycle::pushed(new.created_at),
@@ -323,14 +331,14 @@ async fn name_exists(write: &mut Write, model: &ModelId, name: &str) -> Result<b
 const INSERT: &str =
     "INSERT INTO deployments (id, model_id, name, created_at, kind, labels, config, raw_config, user_env, archive_key,
          archive_bytes, deploy_timeout_ms, instance_type, autoscaling, target_environment, lifecycle, target_replicas,
-         replica_memory, generation, keep_previous, backpressure)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)";
+         replica_memory, generation, keep_previous, backpressure, patches)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)";
 
 const OVERWRITE: &str =
     "UPDATE deployments SET name = $3, created_at = $4, kind = $5, labels = $6, config = $7, raw_config = $8, user_env = $9,
          archive_key = $10, archive_bytes = $11, deploy_timeout_ms = $12, instance_type = $13, autoscaling = $14,
          target_environment = $15, lifecycle = $16, target_replicas = $17, replica_memory = $18, generation = $19, keep_previous = $20,
-         backpressure = $21
+         backpressure = $21, patches = $22
      WHERE id = $1 AND model_id = $2";
 
 async fn put(write: &mut Write, sql: &'static str, deployment: &Deployment) -> Result<(), Error> {
@@ -356,6 +364,7 @@ async fn put(write: &mut Write, sql: &'static str, deployment: &Deployment) -> R
         .bind(bigint(deployment.generation))
         .bind(i64::from(deployment.keep_previous))
         .bind(maybe_json(&deployment.backpressure))
+        .bind(maybe_json(&deployment.patches))
         .execute(write.on())
         .await
         .map_err(|error| match error.as_database_error() {
@@ -382,6 +391,7 @@ pub(crate) fn deployment(row: &AnyRow) -> Result<Deployment, Error> {
         instance_type: row.text("instance_type")?,
         autoscaling: row.json("autoscaling")?,
         backpressure: row.maybe_json("backpressure")?,
+        patches: row.maybe_json("patches")?,
         target_environment: row.maybe_text("target_environment")?,
         keep_previous: row.flag("keep_previous")?,
         lifecycle: row.json("lifecycle")?,

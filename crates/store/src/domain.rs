@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use api::{
     id::{DeploymentId, ModelId, ReplicaId, SecretId, TeamId, UserId},
     internal::replica::{LogLine, Phase, Status as ReplicaStatus},
-    v1::backpressure::RequestBackpressurePolicy,
+    v1::{backpressure::RequestBackpressurePolicy, patches::DeploymentPatchPoint},
 };
-use planner::{Timestamp, autoscale, capacity::Claim, lifecycle::Lifecycle, replica_set};
+use planner::{Timestamp, autoscale, capacity::Claim, lifecycle::Lifecycle, reload::Reload, replica_set};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -162,6 +162,8 @@ pub struct Deployment {
     pub target_environment: Option<String>,
     /// Whether what that environment serves goes on running when this has taken its place, whatever its settings say.
     pub keep_previous: bool,
+    /// What has been patched into it since it was pushed; none of a published one.
+    pub patches: Option<Patches>,
     /// What has happened to it.
     pub lifecycle: Lifecycle,
     /// How many replicas should run, as last decided.
@@ -170,6 +172,52 @@ pub struct Deployment {
     pub replica_memory: replica_set::Memory,
     /// Grows with every change; a save with an older one is refused.
     pub generation: u64,
+}
+
+impl Deployment {
+    /// What has been staged runs from now on.
+    pub fn take_over(&mut self, staged: &PendingPatch) {
+        self.archive = staged.archive.clone();
+        self.config = staged.config.clone();
+        self.raw_config = staged.raw_config.clone();
+        self.patches = Some(Patches { running: Some(staged.point.clone()), pending: None });
+    }
+
+    /// How far what is staged is.
+    pub fn reload(&self) -> Option<&Reload> {
+        Some(&self.patches.as_ref()?.pending.as_ref()?.reload)
+    }
+
+    /// Changes how far what is staged is, where anything is.
+    pub fn change_reload(&mut self, change: impl FnOnce(Reload) -> Reload) {
+        if let Some(pending) = self.patches.as_mut().and_then(|patches| patches.pending.as_mut()) {
+            pending.reload = change(pending.reload.clone());
+        }
+    }
+}
+
+/// Patches of a development deployment since it was pushed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Patches {
+    /// What runs, as its client sees it; none while that is what was pushed.
+    pub running: Option<DeploymentPatchPoint>,
+    /// What is to run; none while that does.
+    pub pending: Option<PendingPatch>,
+}
+
+/// A source that is staged to run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PendingPatch {
+    /// As its client sees it.
+    pub point: DeploymentPatchPoint,
+    /// All of it.
+    pub archive: Archive,
+    /// Its config.
+    pub config: Value,
+    /// The same as the user wrote it, where it is known.
+    pub raw_config: Option<String>,
+    /// How far it is.
+    pub reload: Reload,
 }
 
 /// Published deployments are immutable; a model has at most one development deployment, overwritten in place.
@@ -248,6 +296,8 @@ pub struct Replica {
     pub instance_type: String,
     /// What keeps it from being started, in a sentence; none once it may be, or has been.
     pub waits_for: Option<String>,
+    /// Whether it runs what is staged, to try it. It answers nothing and counts for nothing until that takes over.
+    pub tries_patch: bool,
 }
 
 impl Replica {

@@ -22,6 +22,7 @@ mod leadership;
 mod logs;
 mod models;
 mod organization;
+mod patches;
 mod promotions;
 mod replicas;
 mod scaling;

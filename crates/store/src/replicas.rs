@@ -23,8 +23,8 @@ impl Store {
         let mut write = self.write(TOPICS).await?;
         let added = sqlx::query(
             "INSERT INTO replicas (id, deployment_id, created_at, stopping_since, status, seen_at, log_cursor, environment,
-                 instance_type, waits_for)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING",
+                 instance_type, waits_for, tries_patch)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING",
         )
         .bind(replica.id.as_str())
         .bind(replica.deployment_id.as_str())
@@ -36,6 +36,7 @@ impl Store {
         .bind(&replica.environment)
         .bind(&replica.instance_type)
         .bind(&replica.waits_for)
+        .bind(i64::from(replica.tries_patch))
         .execute(write.on())
         .await?;
         if added.rows_affected() == 0 {
@@ -144,5 +145,6 @@ pub(crate) fn replica(row: &AnyRow) -> Result<Replica, Error> {
         environment: row.maybe_text("environment")?,
         instance_type: row.text("instance_type")?,
         waits_for: row.maybe_text("waits_for")?,
+        tries_patch: row.flag("tries_patch")?,
     })
 }

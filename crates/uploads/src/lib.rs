@@ -32,6 +32,12 @@ pub fn object_key(team: &api::id::TeamId, entropy: u128) -> String {
     format!("{UPLOADS}/{team}/{entropy:032x}/model.tgz")
 }
 
+/// The key for an archive that is made from another, whose key is `like`.
+pub fn archive_key_like(like: &str, entropy: u128) -> String {
+    let team = like.split('/').nth(1).unwrap_or_default();
+    format!("{ARCHIVES}/{team}/{entropy:032x}/model.tgz")
+}
+
 /// The team that a key was made for; none when it is not one for an upload.
 pub fn team_of(key: &str) -> Option<api::id::TeamId> {
     key.strip_prefix(UPLOADS)?.strip_prefix('/')?.split_once('/')?.0.parse().ok()

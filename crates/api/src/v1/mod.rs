@@ -16,6 +16,7 @@ pub mod logs;
 pub mod models;
 pub mod organizations;
 pub mod pagination;
+pub mod patches;
 pub mod promotion;
 pub mod promotions;
 pub mod regions;

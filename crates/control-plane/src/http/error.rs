@@ -51,7 +51,8 @@ impl From<ops::Error> for Error {
             ops::Error::NotFound { .. } => Code::NotFound,
             ops::Error::Unauthenticated => Code::Unauthenticated,
             ops::Error::Forbidden(_) => Code::PermissionDenied,
-            ops::Error::Busy => Code::Unavailable,
+            ops::Error::Stale(_) => Code::Conflict,
+            ops::Error::Busy | ops::Error::NotYet(_) => Code::Unavailable,
             ops::Error::Internal { .. } => {
                 tracing::error!(error = &error as &dyn std::error::Error, "a request failed");
                 return Self::internal();

@@ -17,6 +17,7 @@ mod instance_types;
 mod logs;
 mod models;
 mod organizations;
+mod patches;
 mod paths;
 mod promotions;
 mod rate_limit;
@@ -79,6 +80,7 @@ fn routes() -> OpenApiRouter<ControlPlane> {
     OpenApiRouter::with_openapi(spec::skeleton())
         .merge(models::routes())
         .merge(deployments::routes())
+        .merge(patches::routes())
         .merge(logs::routes())
         .merge(environments::routes())
         .merge(promotions::routes())

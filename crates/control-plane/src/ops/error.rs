@@ -20,6 +20,12 @@ pub enum Error {
     /// Bring another key.
     #[error("{0}")]
     Forbidden(String),
+    /// Read again what it builds on.
+    #[error("{0}")]
+    Stale(String),
+    /// Ask again: it is on its way.
+    #[error("{0}: ask again")]
+    NotYet(String),
     /// Try again.
     #[error("the server is busy with another change to the same thing: try again")]
     Busy,

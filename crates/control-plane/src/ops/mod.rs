@@ -16,6 +16,7 @@ pub mod logs;
 pub mod models;
 mod names;
 mod observed;
+pub mod patches;
 pub mod payload;
 pub mod promotion_settings;
 pub mod promotions;

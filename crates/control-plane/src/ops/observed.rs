@@ -19,7 +19,7 @@ pub fn ready(replicas: &[Replica]) -> u32 {
 
 /// Why a deployment stands where it does, in a sentence; none when it serves as it should.
 pub fn reason(deployment: &Deployment, replicas: &[Replica]) -> Option<String> {
-    let orders = replicas.iter().filter(|replica| replica.stopping_since.is_none());
+    let orders = replicas.iter().filter(|replica| replica.stopping_since.is_none() && !replica.tries_patch);
     let waits_for = orders.filter_map(|replica| replica.waits_for.clone()).next();
     waits_for
         .or_else(|| planner::deployment::explain(&deployment.lifecycle, &observe(replicas), &deployment.replica_memory))
@@ -27,7 +27,8 @@ pub fn reason(deployment: &Deployment, replicas: &[Replica]) -> Option<String> {
 
 /// How many replicas there are, by where they stand.
 pub fn observe(replicas: &[Replica]) -> Observed {
-    let alive = replicas.iter().filter_map(|replica| {
+    let own = replicas.iter().filter(|replica| !replica.tries_patch);
+    let alive = own.filter_map(|replica| {
         Some(replica_set::Replica {
             id: replica.id.clone(),
             ordered_at: replica.created_at,

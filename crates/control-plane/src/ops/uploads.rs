@@ -22,6 +22,8 @@ use super::{
 
 /// Long enough for a large archive over a slow line.
 const CREDENTIALS_TTL_MS: u64 = 60 * 60 * 1000;
+/// The largest file of an archive that is read into memory.
+const LARGEST_READ: u64 = 1 << 20;
 const DOWNLOAD_TTL_MS: u64 = 60 * 60 * 1000;
 
 /// Checks a push and, unless that is all that was asked for, gives credentials for its archive.
@@ -53,6 +55,18 @@ pub async fn content_hashes(control_plane: &ControlPlane, deployment: &Deploymen
     let hashes =
         read(control_plane, &deployment.archive.key, move |bytes| archive::content_hashes(bytes, &limits)).await?;
     hashes.map_err(|error| Error::internal("read an archive", error))
+}
+
+/// What one file of a deployment's archive contains; none where there is no such file, or a large one.
+pub(super) async fn content(
+    control_plane: &ControlPlane,
+    deployment: &Deployment,
+    file: &str,
+) -> Result<Option<Vec<u8>>, Error> {
+    let (limits, file) = (control_plane.settings().archive_limits, file.to_owned());
+    let work = move |bytes: &mut dyn Read| archive::content(bytes, &file, LARGEST_READ, &limits);
+    let content = read(control_plane, &deployment.archive.key, work).await?;
+    content.map_err(|error| Error::internal("read an archive", error))
 }
 
 /// A link to a deployment's archive that works without a key, for a while. `base_url` is this server's address for the caller.
@@ -111,7 +125,7 @@ pub(super) async fn accept(
 }
 
 /// Looks into an archive: nothing in it may do harm, and what the config promises must be there.
-async fn inspect(control_plane: &ControlPlane, key: &str, config: &TrussConfig) -> Result<(), Error> {
+pub(super) async fn inspect(control_plane: &ControlPlane, key: &str, config: &TrussConfig) -> Result<(), Error> {
     let limits = control_plane.settings().archive_limits;
     let listing = read(control_plane, key, move |bytes| archive::inspect(bytes, &limits)).await?;
     let listing = listing.map_err(|error| match error {
@@ -122,7 +136,7 @@ async fn inspect(control_plane: &ControlPlane, key: &str, config: &TrussConfig) 
 }
 
 /// Reads a whole archive on a thread that may wait for it.
-async fn read<T: Send + 'static>(
+pub(super) async fn read<T: Send + 'static>(
     control_plane: &ControlPlane,
     key: &str,
     work: impl FnOnce(&mut dyn Read) -> T + Send + 'static,

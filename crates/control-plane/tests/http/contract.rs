@@ -291,11 +291,24 @@ async fn deployments(walk: &mut Walk, first: &Pushed) {
             walk.post(&format!("{template}/{verb}"), &format!("{path}/{verb}"), None).await;
         }
     }
+    patches(walk, &development).await;
     let (policy, settings) = (json!({ "policy": "REJECT_ON_FULL" }), "request_backpressure_settings");
     walk.patch(&format!("{ONE}/{settings}"), &first.path(&format!("/{settings}")), policy).await;
     walk.get(&format!("{ONE}/autoscaling_decisions"), &first.path("/autoscaling_decisions?limit=5")).await;
     walk.delete(&format!("{ONE}/replicas/{{replica_id}}"), &first.path(&format!("/replicas/{replica}"))).await;
     walk.delete(ONE, &second.path("")).await;
+}
+
+async fn patches(walk: &mut Walk, development: &Pushed) {
+    const ALL: &str = "/v1/models/{model_id}/deployments/{deployment_id}/patches";
+    let all = development.path("/patches");
+    let point = walk.get(&format!("{ALL}/state"), &format!("{all}/state")).await["running_patch_point"].take();
+    walk.post(&format!("{ALL}/sync"), &format!("{all}/sync"), Some(json!({}))).await;
+    let next = json!({ "content_hashes": point["content_hashes"], "config": point["config"] });
+    let op = json!({ "type": "model_code", "action": "ADD", "path": "more.py", "content": "" });
+    let patch = json!({ "prev_patch_hash": point["hash"], "next_patch_point": next, "patch_ops": [op] });
+    walk.post(ALL, &all, Some(patch)).await;
+    walk.get(&format!("{ALL}/state"), &format!("{all}/state")).await;
 }
 
 async fn environments(walk: &mut Walk, first: &Pushed) {

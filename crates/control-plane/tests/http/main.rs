@@ -11,6 +11,7 @@ mod errors;
 mod graphql;
 mod logs;
 mod models;
+mod patches;
 mod promotion_control;
 mod promotion_history;
 mod promotions;

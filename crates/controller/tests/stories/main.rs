@@ -8,6 +8,7 @@ mod journeys;
 mod kills;
 mod promoting;
 mod promotions;
+mod reloads;
 mod setbacks;
 mod spy;
 mod trouble;

@@ -167,6 +167,7 @@ async fn make_copy(write: &mut Write, model: &ModelId, copy: &CopyOf) -> Result<
         name: copy.name.clone(),
         created_at: copy.created_at,
         kind: DeploymentKind::Published,
+        patches: None,
         instance_type: copy.instance_type.clone(),
         target_environment: None,
         keep_previous: false,

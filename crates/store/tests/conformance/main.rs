@@ -11,6 +11,7 @@ mod logs;
 mod models;
 mod opening;
 mod organization;
+mod patches;
 mod promotions;
 mod replicas;
 mod scaling;
@@ -84,6 +85,10 @@ on_every_store! {
         what_was_written_is_there_after_opening_again,
         writers_wake_those_who_wait;
     organization: the_first_start_makes_it_and_later_ones_do_not;
+    patches:
+        what_takes_over_runs_and_everything_else_stops,
+        what_has_changed_meanwhile_is_not_taken_over,
+        a_push_forgets_what_was_staged;
     promotions:
         one_that_is_begun_reads_back_until_it_ends,
         of_several_that_begin_at_once_one_does,

@@ -39,6 +39,8 @@ pub async fn an_older_database_is_brought_up_to_date(database: Database) {
         "ALTER TABLE deployments DROP COLUMN keep_previous",
         "ALTER TABLE deployments DROP COLUMN backpressure",
         "ALTER TABLE environments DROP COLUMN backpressure",
+        "ALTER TABLE deployments DROP COLUMN patches",
+        "ALTER TABLE replicas DROP COLUMN tries_patch",
         "DROP TABLE environment_groups",
         "DROP TABLE scaling_decisions",
         "DELETE FROM _sqlx_migrations WHERE version > 1",

@@ -141,6 +141,7 @@ pub fn replica(number: u128, deployment: &Deployment) -> Replica {
         environment: None,
         instance_type: deployment.instance_type.clone(),
         waits_for: None,
+        tries_patch: false,
     }
 }
 

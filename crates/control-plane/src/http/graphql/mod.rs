@@ -3,6 +3,7 @@
 
 mod mutation;
 mod objects;
+mod patches;
 mod query;
 mod scalars;
 

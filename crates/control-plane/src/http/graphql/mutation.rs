@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::{
     objects::Version,
+    patches::{self, Patched},
     query, refused,
     scalars::{self, JsonString},
     scene,
@@ -117,6 +118,24 @@ impl Mutation {
         };
         let payload = Payload { is_development: true, ..push.payload()? };
         push.carry_out(context, destination, payload).await
+    }
+
+    /// Keeps a patch of a model's development deployment.
+    async fn stage_patch_for_draft_truss(
+        &self,
+        context: &Context<'_>,
+        id: ID,
+        truss_user_env: Option<String>,
+        patch: String,
+    ) -> Result<Patched> {
+        let _ = truss_user_env; // what the push said of it stays
+        patches::stage(context, &id, &patch).await
+    }
+
+    /// Lets what is staged run.
+    async fn sync_draft_truss(&self, context: &Context<'_>, id: ID, truss_user_env: Option<String>) -> Result<Patched> {
+        let _ = truss_user_env;
+        patches::sync(context, &id).await
     }
 }
 

@@ -2,10 +2,9 @@
 
 use async_graphql::{Context, ID, Object, Result, SimpleObject};
 use planner::lifecycle::Status;
-use serde_json::json;
 use store::domain::DeploymentKind;
 
-use super::{refused, scene};
+use super::{patches, refused, scene};
 use crate::ops::{self, deployments, deployments::Target, models};
 
 /// The installation.
@@ -129,14 +128,8 @@ impl Version {
 
     /// What was pushed, for the client to find out what has changed since.
     async fn truss_signature(&self, context: &Context<'_>) -> Result<String> {
-        let deployment = &self.view.deployment;
-        let hashes = ops::uploads::content_hashes(&scene(context).control_plane, deployment).await;
-        let signature = json!({
-            "content_hashes_by_path": hashes.map_err(refused)?,
-            "config": deployment.raw_config.clone().unwrap_or_default(),
-            "requirements_file_requirements": [],
-        });
-        Ok(signature.to_string())
+        let point = ops::patches::pushed(&scene(context).control_plane, &self.view.deployment).await;
+        Ok(patches::signature(&point.map_err(refused)?))
     }
 
     async fn current_model_deployment_status(&self) -> DeploymentStatus {

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::{
     objects::{Model, Organization, Team, User, Version},
+    patches::{self, WatchState},
     refused, scalars, scene, unreadable,
 };
 use crate::ops::{self, deployments, models, payload::Payload, push, teams, uploads, users};
@@ -98,6 +99,11 @@ impl Query {
             Err(other) => return Err(refused(other)),
         };
         Ok(TrussValidation { success, details: details.to_string() })
+    }
+
+    /// Where the patches of a model's development deployment stand.
+    async fn truss_watch_state(&self, context: &Context<'_>, id: ID) -> Result<WatchState> {
+        patches::watch_state(context, &id).await
     }
 
     /// Credentials that are good for one upload.

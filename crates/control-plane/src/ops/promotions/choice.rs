@@ -216,6 +216,7 @@ mod tests {
             instance_type: instance_type.into(),
             autoscaling: autoscale::Settings::default(),
             backpressure: None,
+            patches: None,
             target_environment: None,
             keep_previous: false,
             lifecycle: Lifecycle::pushed(Timestamp(0)),

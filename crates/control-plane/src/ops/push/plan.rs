@@ -238,6 +238,7 @@ mod tests {
             instance_type: "1x2".into(),
             autoscaling: autoscale::Settings::default(),
             backpressure: None,
+            patches: None,
             target_environment: Some(PRODUCTION.into()),
             keep_previous: false,
             lifecycle,

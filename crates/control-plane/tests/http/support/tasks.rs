@@ -1,16 +1,20 @@
 //! What tasks would do, in a server that has none: build, start replicas, carry out promotions.
 
+use std::{collections::BTreeMap, io::Read as _};
+
 use api::{
     id::ReplicaId,
     internal::replica::{Phase, StartTimes, Status},
 };
+use futures::TryStreamExt as _;
 use planner::{
     autoscale,
     lifecycle::{Build, Lifecycle, Reason, Run},
     promotion::{self, Ending, Memory, Room, Seen, Side, State},
+    reload::{Reload, taken_over},
 };
 use store::{
-    Candidate, NewPromotion,
+    Candidate, NewPromotion, Topic,
     domain::{Deployment, Origin, Promotion, Replica},
 };
 
@@ -114,6 +118,7 @@ impl TestApp {
             environment: None,
             instance_type: self.store.deployment(&pushed.deployment_id()).await.unwrap().instance_type,
             waits_for: None,
+            tries_patch: false,
         };
         self.store.add_replica(&replica).await.unwrap();
         id
@@ -129,6 +134,55 @@ impl TestApp {
         };
         self.change(pushed, |lifecycle| Lifecycle { build: Build::Failed { at, reason: reason.clone() }, ..lifecycle })
             .await;
+    }
+
+    /// Waits until somebody asks for what is staged to run, and lets it.
+    pub async fn let_patch_take_over(&self, pushed: &Pushed) {
+        let deployment = self.until_sync(pushed).await;
+        let pending = deployment.patches.clone().and_then(|patches| patches.pending).expect("something is staged");
+        let mut after = deployment;
+        (after.lifecycle, after.replica_memory) = taken_over(after.lifecycle, self.now(), "patched".into());
+        after.take_over(&pending);
+        self.store.take_over(&mut after, None, self.now()).await.unwrap();
+    }
+
+    /// Waits until somebody asks for what is staged to run, and lets it fail.
+    pub async fn let_patch_fail(&self, pushed: &Pushed) {
+        let mut deployment = self.until_sync(pushed).await;
+        let reason = Reason {
+            message: "`load` raised ValueError: boom".into(),
+            hint: None,
+            detail: Some("Traceback (most recent call last)".into()),
+        };
+        deployment.change_reload(|_| Reload::Failed { at: self.now(), reason });
+        self.store.save_deployment(&mut deployment, None).await.unwrap();
+    }
+
+    async fn until_sync(&self, pushed: &Pushed) -> Deployment {
+        let mut changes = self.store.changes(&[Topic::Deployments]);
+        loop {
+            let deployment = self.store.deployment(&pushed.deployment_id()).await.unwrap();
+            if matches!(deployment.reload(), Some(Reload::Building { .. })) {
+                return deployment;
+            }
+            changes.wait().await;
+        }
+    }
+
+    /// What is staged, by path.
+    pub async fn patched_files(&self, pushed: &Pushed) -> BTreeMap<String, String> {
+        let deployment = self.store.deployment(&pushed.deployment_id()).await.unwrap();
+        let pending = deployment.patches.and_then(|patches| patches.pending).expect("something is staged");
+        let chunks: Vec<_> =
+            self.blobs.get(&pending.archive.key, None).await.unwrap().chunks.try_collect().await.unwrap();
+        let mut archive = tar::Archive::new(std::io::Cursor::new(chunks.concat()));
+        let entries = archive.entries().unwrap().map(|entry| {
+            let mut entry = entry.unwrap();
+            let mut text = String::new();
+            entry.read_to_string(&mut text).unwrap();
+            (entry.path().unwrap().display().to_string(), text)
+        });
+        entries.collect()
     }
 
     async fn change(&self, pushed: &Pushed, change: impl Fn(Lifecycle) -> Lifecycle) {
