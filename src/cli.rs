@@ -23,6 +23,7 @@ pub struct Cli {
 pub enum Command {
     Serve(serve::Args),
     Push(push::Args),
+    Watch(watch::Args),
     Predict(predict::Args),
     Promote(promote::Args),
     Rollback(rollback::Args),

@@ -15,8 +15,8 @@ use crate::{
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a management call may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long a call may take for which the server reads a whole archive.
-const ARCHIVE_CALL_TIMEOUT: Duration = Duration::from_secs(3600);
+/// How long a call may take for which the server reads a whole archive, or waits for something.
+const PATIENT_CALL_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// A connection to one server.
 #[derive(Clone)]
@@ -69,9 +69,9 @@ impl Client {
         self.call(Method::POST, self.at(path, &[]), Some(body), CALL_TIMEOUT).await
     }
 
-    /// Creates something from an uploaded archive, which takes as long as the archive is large.
-    pub async fn post_archive<B: Serialize, T: DeserializeOwned>(&self, path: &[&str], body: &B) -> Result<T> {
-        self.call(Method::POST, self.at(path, &[]), Some(body), ARCHIVE_CALL_TIMEOUT).await
+    /// Creates or acts, where the server reads a whole archive or waits for something before it answers.
+    pub async fn post_patiently<B: Serialize, T: DeserializeOwned>(&self, path: &[&str], body: &B) -> Result<T> {
+        self.call(Method::POST, self.at(path, &[]), Some(body), PATIENT_CALL_TIMEOUT).await
     }
 
     /// Changes a resource.

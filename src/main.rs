@@ -67,6 +67,7 @@ async fn run(command: Command, context: &Context) -> Result {
     match command {
         Command::Serve(args) => serve::run(args, context).await,
         Command::Push(args) => push::run(args, context).await,
+        Command::Watch(args) => watch::run(args, context).await,
         Command::Predict(args) => predict::run(args, context).await,
         Command::Promote(args) => promote::run(args, context).await,
         Command::Rollback(args) => rollback::run(args, context).await,

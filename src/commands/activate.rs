@@ -6,7 +6,7 @@ use super::{
     Context,
     tail::Tail,
     target::Target,
-    watch::{self, Watched},
+    wait::{self, Watched},
 };
 use crate::{failure::Result, words};
 
@@ -16,7 +16,7 @@ pub struct Args {
     #[command(flatten)]
     target: Target,
     #[command(flatten)]
-    wait: watch::WaitArgs,
+    wait: wait::WaitArgs,
 }
 
 pub async fn run(args: Args, context: &Context) -> Result {
@@ -25,8 +25,7 @@ pub async fn run(args: Args, context: &Context) -> Result {
     let tail = Tail::from_end(&client, &deployment).await?;
     let path = ["v1", "models", &model.id, "deployments", &deployment.id, "activate"];
     let _: ActivateResponse = client.post(&path, &serde_json::json!({})).await?;
-    let Watched { deployment, .. } =
-        watch::until_active(&client, context.printer, deployment, tail, &args.wait).await?;
+    let Watched { deployment, .. } = wait::until_active(&client, context.printer, deployment, tail, &args.wait).await?;
     context.printer.answer(&deployment, |deployment| {
         format!("{} of {} is {}", deployment.name, model.name, words::name(&deployment.status))
     })

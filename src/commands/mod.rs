@@ -26,11 +26,13 @@ pub mod rollout;
 pub mod secrets;
 pub mod serve;
 mod settings;
+mod source;
 pub mod status;
 mod tail;
 mod target;
 mod upload;
-mod watch;
+mod wait;
+pub mod watch;
 
 use std::cell::RefCell;
 

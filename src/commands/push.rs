@@ -1,21 +1,18 @@
 //! `greenroom push DIR`: packs a model's folder, uploads it, makes a deployment of it, and watches until it serves.
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
-use api::{
-    truss_config::{self, TrussConfig},
-    v1::{
-        deployments::{
-            CreateModelDeploymentRequest, Deployment, DeploymentArchivePayload, DeploymentArchiveSource,
-            DeploymentStatus, SourceKind,
-        },
-        models::{CreateModelRequest, CreatedModelDeployment, Model, ModelArchiveSource},
-        promotions::Promotion,
-        uploads::PrepareModelUploadRequest,
+use api::v1::{
+    deployments::{
+        CreateModelDeploymentRequest, Deployment, DeploymentArchivePayload, DeploymentArchiveSource, DeploymentStatus,
+        SourceKind,
     },
+    models::{CreateModelRequest, CreatedModelDeployment, Model, ModelArchiveSource},
+    promotions::Promotion,
+    uploads::PrepareModelUploadRequest,
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -23,14 +20,15 @@ use serde_json::{Map, Value};
 use super::{
     Context,
     promotion::{self, Place},
+    source::Source,
     tail::Tail,
     target,
     upload::upload,
-    watch,
+    wait, watch,
 };
 use crate::{
     client::Client,
-    failure::{Failure, Kind, Result, while_doing},
+    failure::{Result, while_doing},
     words,
 };
 
@@ -68,6 +66,9 @@ pub struct Args {
     /// Push the development deployment, which is replaced in place
     #[arg(long, conflicts_with_all = ["environment", "deployment_name"])]
     development: bool,
+    /// Push the development deployment, and reload it live while the folder is edited, as `greenroom watch` does
+    #[arg(long, conflicts_with_all = ["environment", "promote", "deployment_name", "no_wait"])]
+    watch: bool,
     /// Give up the start after so many minutes, 10 to 1440 [default: the server's]
     #[arg(long, value_name = "MINUTES")]
     deploy_timeout_minutes: Option<u32>,
@@ -75,7 +76,7 @@ pub struct Args {
     #[arg(long)]
     disable_archive_download: bool,
     #[command(flatten)]
-    wait: watch::WaitArgs,
+    wait: wait::WaitArgs,
 }
 
 #[derive(Serialize)]
@@ -99,11 +100,6 @@ impl Args {
     }
 }
 
-/// The name of the model in a folder.
-pub fn model_name_in(dir: &Path) -> Result<String> {
-    Source::read(dir)?.model_name()
-}
-
 pub async fn run(args: Args, context: &Context) -> Result {
     let source = Source::read(&args.dir)?;
     let client = context.client()?;
@@ -118,7 +114,7 @@ pub async fn run(args: Args, context: &Context) -> Result {
     phases.push(("pack", started.elapsed()));
 
     let uploading = Instant::now();
-    let payload = source.payload(&args)?;
+    let payload = payload(&source, &args);
     let request = PrepareModelUploadRequest {
         deployment: payload.clone(),
         name: model.is_none().then(|| name.clone()),
@@ -135,7 +131,7 @@ pub async fn run(args: Args, context: &Context) -> Result {
     let pushed_at = api::v1::time::parse_rfc3339(&made.deployment.created_at).unwrap_or_default();
     let tail = Tail::new(&made.deployment, pushed_at, Vec::new());
     let waiting = Instant::now();
-    let mut watched = watch::until_active(&client, printer, made.deployment, tail, &args.wait).await?;
+    let mut watched = wait::until_active(&client, printer, made.deployment, tail, &args.wait).await?;
     phases.extend(watched.phases);
     let first = made.model.production_deployment_id.is_none().then_some("production");
     if let Some(environment) = args.environment().or(first).filter(|_| serves_alone(&watched.deployment)) {
@@ -153,7 +149,11 @@ pub async fn run(args: Args, context: &Context) -> Result {
         deployment: &watched.deployment,
         phases: phases.iter().map(|(name, spent)| Phase { name, seconds: spent.as_secs_f64() }).collect(),
     };
-    printer.answer(&pushed, |pushed| summary(pushed, started.elapsed(), source.config.example_input()))
+    printer.answer(&pushed, |pushed| summary(pushed, started.elapsed(), source.config.example_input()))?;
+    if args.watch {
+        watch::follow(&args.dir, &client, &watched.deployment, watch::Sleep::Never, printer).await?;
+    }
+    Ok(())
 }
 
 /// Whether a published deployment serves, and no environment is served by it yet.
@@ -197,12 +197,12 @@ async fn create(
         Some(model) => {
             let source = DeploymentArchiveSource { kind, deployment, s3_key };
             client
-                .post_archive(&["v1", "models", &model.id, "deployments"], &CreateModelDeploymentRequest { source })
+                .post_patiently(&["v1", "models", &model.id, "deployments"], &CreateModelDeploymentRequest { source })
                 .await
         }
         None => {
             let source = ModelArchiveSource { kind, name, deployment, s3_key, disable_archive_download };
-            client.post_archive(&["v1", "models"], &CreateModelRequest { source }).await
+            client.post_patiently(&["v1", "models"], &CreateModelRequest { source }).await
         }
     }
 }
@@ -232,106 +232,22 @@ fn summary(pushed: &Pushed, total: Duration, example: Option<&Value>) -> String 
     )
 }
 
-/// A model's folder, read and found to be one.
-struct Source {
-    dir: PathBuf,
-    config_path: PathBuf,
-    config: TrussConfig,
-    document: Map<String, Value>,
-    text: String,
-    replaced_config: bool,
-}
-
-impl Source {
-    fn model_name(&self) -> Result<String> {
-        self.config.model_name.clone().ok_or_else(|| {
-            Failure::new(Kind::Usage, format!("{} has no model_name", self.config_path.display()))
-                .hint("add `model_name: my-model` to it, or name the model on the command line")
-        })
-    }
-
-    fn read(dir: &Path) -> Result<Self> {
-        let config_path = dir.join("config.yaml");
-        let text = std::fs::read_to_string(&config_path).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => {
-                Failure::new(Kind::Usage, format!("{} is not a model: it has no config.yaml", dir.display()))
-                    .hint("a model is a folder with config.yaml and model/model.py; see examples/hello")
-            }
-            _ => while_doing(format!("cannot read {}", config_path.display()))(error),
-        })?;
-        let invalid = |problem: &dyn std::fmt::Display| {
-            Failure::new(Kind::Invalid, format!("{}: {problem}", config_path.display()))
-        };
-        let config = truss_config::parse_yaml(&text).map_err(|error| invalid(&error))?;
-        if let Some(problem) = config.validate().first() {
-            return Err(invalid(problem));
-        }
-        let document: Option<Map<String, Value>> = serde_saphyr::from_str(&text).map_err(|error| invalid(&error))?;
-        let mut source = Self {
-            dir: dir.to_owned(),
-            config_path,
-            config,
-            document: document.unwrap_or_default(),
-            text,
-            replaced_config: false,
-        };
-        source.check_class()?;
-        source.inline_external_packages();
-        Ok(source)
-    }
-
-    /// A folder without the class's file would only fail later, in the build.
-    fn check_class(&self) -> Result {
-        if self.config.docker_server.is_some() {
-            return Ok(());
-        }
-        let class = self.dir.join(&self.config.model_module_dir).join(&self.config.model_class_filename);
-        if class.is_file() {
-            return Ok(());
-        }
-        Err(Failure::new(Kind::Invalid, format!("{} is missing", class.display()))
-            .hint(format!("it is where class {} is expected; see examples/hello", self.config.model_class_name)))
-    }
-
-    /// What lies outside the folder travels inside the archive, so the config that travels must not name it any more.
-    fn inline_external_packages(&mut self) {
-        if self.config.external_package_dirs.is_empty() {
-            return;
-        }
-        self.document.insert("external_package_dirs".to_owned(), Value::Array(Vec::new()));
-        self.text = serde_json::to_string_pretty(&self.document).expect("JSON, which is YAML too");
-        self.replaced_config = true;
-    }
-
-    fn pack(&self, archive: &tempfile::NamedTempFile) -> Result {
-        let external: Vec<PathBuf> = self.config.external_package_dirs.iter().map(PathBuf::from).collect();
-        let what = archive::Pack {
-            folder: &self.dir,
-            config: self.replaced_config.then_some(self.text.as_bytes()),
-            external_package_dirs: &external,
-            packages_dir: &self.config.bundled_packages_dir,
-        };
-        archive::pack(&what, std::io::BufWriter::new(archive.as_file()), |_| ())
-            .map_err(|error| Failure::new(Kind::Failed, format!("cannot pack {}: {error}", self.dir.display())))?;
-        Ok(())
-    }
-
-    fn payload(&self, args: &Args) -> Result<DeploymentArchivePayload> {
-        let labels: Map<String, Value> =
-            args.labels.iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
-        let user_env = Map::from_iter([("client".to_owned(), concat!("greenroom/", env!("CARGO_PKG_VERSION")).into())]);
-        Ok(DeploymentArchivePayload {
-            config: self.document.clone(),
-            raw_config: (self.text.len() <= MAX_RAW_CONFIG_BYTES).then(|| self.text.clone()),
-            user_env: Some(user_env),
-            environment_name: args.environment().map(str::to_owned),
-            preserve_env_instance_type: true,
-            deploy_timeout_minutes: args.deploy_timeout_minutes,
-            deployment_name: args.deployment_name.clone(),
-            labels: (!labels.is_empty()).then_some(labels),
-            is_development: args.development,
-            ..Default::default()
-        })
+/// What is said of the deployment.
+fn payload(source: &Source, args: &Args) -> DeploymentArchivePayload {
+    let labels: Map<String, Value> =
+        args.labels.iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
+    let user_env = Map::from_iter([("client".to_owned(), concat!("greenroom/", env!("CARGO_PKG_VERSION")).into())]);
+    DeploymentArchivePayload {
+        config: source.document.clone(),
+        raw_config: (source.text.len() <= MAX_RAW_CONFIG_BYTES).then(|| source.text.clone()),
+        user_env: Some(user_env),
+        environment_name: args.environment().map(str::to_owned),
+        preserve_env_instance_type: true,
+        deploy_timeout_minutes: args.deploy_timeout_minutes,
+        deployment_name: args.deployment_name.clone(),
+        labels: (!labels.is_empty()).then_some(labels),
+        is_development: args.development || args.watch,
+        ..Default::default()
     }
 }
 
@@ -357,15 +273,5 @@ mod tests {
         assert_eq!(parse_labels(r#"{"cost": 3}"#).expect("an object")["cost"], 3);
         assert!(parse_labels("nothing").is_err());
         assert!(parse_labels("=x").is_err());
-    }
-
-    #[test]
-    fn a_folder_that_is_no_model_is_named() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let failure = Source::read(folder.path()).err().expect("refused");
-        assert!(failure.message.ends_with("is not a model: it has no config.yaml"), "{}", failure.message);
-        std::fs::write(folder.path().join("config.yaml"), "model_name: x").expect("written");
-        let failure = Source::read(folder.path()).err().expect("refused");
-        assert!(failure.message.ends_with("model/model.py is missing"), "{}", failure.message);
     }
 }

@@ -6,7 +6,7 @@ use super::{
     Context,
     tail::Tail,
     target::Target,
-    watch::{self, Watched},
+    wait::{self, Watched},
 };
 use crate::{
     failure::{Failure, Kind, Result},
@@ -19,7 +19,7 @@ pub struct Args {
     #[command(flatten)]
     target: Target,
     #[command(flatten)]
-    wait: watch::WaitArgs,
+    wait: wait::WaitArgs,
 }
 
 pub async fn run(args: Args, context: &Context) -> Result {
@@ -33,7 +33,7 @@ pub async fn run(args: Args, context: &Context) -> Result {
         return Err(Failure::new(Kind::Invalid, reason));
     }
     let Watched { deployment, .. } =
-        watch::until_active(&client, context.printer, answer.deployment, tail, &args.wait).await?;
+        wait::until_active(&client, context.printer, answer.deployment, tail, &args.wait).await?;
     context.printer.answer(&deployment, |deployment| {
         format!("{} of {} is {}", deployment.name, model.name, words::name(&deployment.status))
     })

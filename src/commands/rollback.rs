@@ -7,7 +7,7 @@ use api::v1::{deployments::Deployment, promotions::RollbackRequest};
 use super::{
     Context,
     promotion::{Place, WaitArgs},
-    push,
+    source::Source,
 };
 use crate::failure::Result;
 
@@ -31,7 +31,7 @@ pub struct Args {
 pub async fn run(args: Args, context: &Context) -> Result {
     let model = match args.model {
         Some(model) => model,
-        None => push::model_name_in(Path::new("."))?,
+        None => Source::read(Path::new("."))?.model_name()?,
     };
     let place = Place::find(context, &model, &args.environment).await?;
     let request = RollbackRequest { immediate: !args.gradual };

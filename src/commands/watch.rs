@@ -1,214 +1,266 @@
-//! Watches a deployment until it serves or has failed, and says meanwhile what it does. A failure ends with the reason, the last
-//! lines of the log, and a hint.
+//! `greenroom watch DIR`: keeps a model's development deployment in line with its folder while that is edited.
+
+mod patch;
 
 use std::{
-    collections::VecDeque,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use api::v1::{
-    deployments::{Deployment, DeploymentStatus},
-    logs::Log,
+    deployments::Deployment,
+    patches::{
+        CreateDeploymentPatchResponse, DeploymentPatchPointWithHash, GetDeploymentPatchesStateResponse,
+        SyncDeploymentPatchesRequest, SyncDeploymentPatchesResponse,
+    },
 };
+use notify::{EventKind, RecursiveMode, Watcher as _};
+use serde::Serialize;
+use tokio::{sync::mpsc, time::timeout};
 
-use super::tail::Tail;
+use self::patch::{Difference, Now};
+use super::{
+    Context,
+    source::Source,
+    tail::Tail,
+    target::{Choice, Target},
+    wait,
+};
 use crate::{
     client::Client,
     failure::{Failure, Kind, Result},
-    printer::{Printer, Progress},
+    printer::Printer,
     words,
 };
 
-/// How many lines a failure ends with.
-const LAST_LINES: usize = 20;
-/// How long the server may be away while we watch.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Editors save in several steps: a change is over when nothing has happened for this long.
+const QUIET: Duration = Duration::from_millis(30);
+/// Between two calls that keep the deployment awake.
+const KEEP_AWAKE: Duration = Duration::from_secs(30);
+/// How often a patch is made anew that somebody else's has overtaken, and a sync that the server could not answer is asked again.
+const TRIES: u32 = 5;
+/// The pause before that.
+const PAUSE: Duration = Duration::from_secs(1);
 
-/// How to wait.
+/// Reload a model's development deployment live while its folder is edited
+///
+/// Each saved change is built and started beside what runs, and answers as soon as it is ready; one that does not work is shown with
+/// its traceback, and what ran before runs on. `greenroom push --watch` makes the deployment first.
 #[derive(Debug, clap::Args)]
-pub struct WaitArgs {
-    /// Return at once; do not wait until the deployment is active
+pub struct Args {
+    /// Folder of the model
+    #[arg(default_value = ".")]
+    dir: PathBuf,
+    /// Name of the model [default: model_name in config.yaml]
+    #[arg(long, visible_alias = "name", value_name = "NAME")]
+    model_name: Option<String>,
+    /// Let the deployment go to zero while nobody calls it
     #[arg(long)]
-    no_wait: bool,
-    /// Give up waiting after this long; the deployment goes on [default: never]
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, conflicts_with = "no_wait")]
-    timeout: Option<Duration>,
-    /// Print the log of the build and the start as it comes
-    #[arg(long, short)]
-    verbose: bool,
+    allow_sleep: bool,
 }
 
-impl WaitArgs {
-    /// How long to wait at most.
-    pub fn limit(&self) -> Option<Duration> {
-        self.timeout
-    }
+/// Whether the deployment may go to zero while it is watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sleep {
+    /// When nobody calls it.
+    Allowed,
+    /// It is kept awake.
+    Never,
 }
 
-/// A deployment as it ended up, and how long each status on the way lasted.
-pub struct Watched {
-    /// As last seen.
-    pub deployment: Deployment,
-    /// What was waited for, and for how long, in order.
-    pub phases: Vec<(&'static str, Duration)>,
+pub async fn run(args: Args, context: &Context) -> Result {
+    let client = context.client()?;
+    let name = match args.model_name {
+        Some(name) => name,
+        None => Source::read(&args.dir)?.model_name()?,
+    };
+    let development = Choice { development: true, ..Choice::default() };
+    let found = Target { model: name, choice: development }.find(&client).await;
+    let (_, deployment) = found.map_err(|failure| match failure.kind {
+        Kind::NotFound => failure.hint("`greenroom push --watch` makes a development deployment and watches it"),
+        _ => failure,
+    })?;
+    let sleep = if args.allow_sleep { Sleep::Allowed } else { Sleep::Never };
+    follow(&args.dir, &client, &deployment, sleep, context.printer).await
 }
 
-/// What a status means to somebody who waits.
-enum Meaning {
-    Pending(&'static str),
-    Serves,
-    Failed,
-    Stopped,
-}
-
-fn meaning(status: DeploymentStatus) -> Meaning {
-    match status {
-        DeploymentStatus::Building => Meaning::Pending("build"),
-        DeploymentStatus::Deploying | DeploymentStatus::Updating | DeploymentStatus::WakingUp => {
-            Meaning::Pending("start")
+/// Carries over each change of a folder, until interrupted.
+pub async fn follow(dir: &Path, client: &Client, deployment: &Deployment, sleep: Sleep, printer: Printer) -> Result {
+    let source = Source::read(dir)?;
+    // Before the first look: what changes after it must not pass unseen.
+    let mut changes = Changes::of(source.folders())?;
+    let watch = Watch { dir, client, deployment, printer };
+    watch.wake().await;
+    let args = wait::WaitArgs::default();
+    let tail = Tail::from_end(client, deployment).await?;
+    wait::until_active(client, printer, deployment.clone(), tail, &args).await?;
+    printer.say(&format!("Watching {} for changes; Ctrl-C ends it", dir.display()));
+    let mut folder = archive::Folder::default();
+    let mut awake = tokio::time::interval(KEEP_AWAKE);
+    loop {
+        watch.carry_over(&mut folder).await?;
+        loop {
+            tokio::select! {
+                () = changes.next() => break,
+                _ = awake.tick(), if sleep == Sleep::Never => watch.wake().await,
+            }
         }
-        DeploymentStatus::LoadingModel => Meaning::Pending("load"),
-        DeploymentStatus::Active | DeploymentStatus::ScaledToZero => Meaning::Serves,
-        DeploymentStatus::BuildFailed
-        | DeploymentStatus::DeployFailed
-        | DeploymentStatus::Failed
-        | DeploymentStatus::Unhealthy => Meaning::Failed,
-        DeploymentStatus::BuildStopped | DeploymentStatus::Deactivating | DeploymentStatus::Inactive => {
-            Meaning::Stopped
-        }
     }
 }
 
-/// Waits as `args` say, with `tail` as the log to show. Without waiting, the deployment comes back as it is.
-pub async fn until_active(
-    client: &Client,
-    printer: Printer,
-    deployment: Deployment,
-    tail: Tail,
-    args: &WaitArgs,
-) -> Result<Watched> {
-    if args.no_wait {
-        return Ok(Watched { deployment, phases: Vec::new() });
-    }
-    let name = deployment.name.clone();
-    let watching = Watch::new(client, printer, deployment, tail, args.verbose).run();
-    match args.timeout {
-        None => watching.await,
-        Some(limit) => tokio::time::timeout(limit, watching).await.unwrap_or_else(|_| {
-            let message = format!("{name} is not active after {}", words::seconds(limit));
-            Err(Failure::new(Kind::TimedOut, message)
-                .hint("it goes on without us; `greenroom status` shows how it is and why"))
-        }),
-    }
-}
-
-/// Where a deployment stands, and why.
-fn label(deployment: &Deployment) -> String {
-    let Deployment { name, status, status_reason, .. } = deployment;
-    let why = status_reason.as_deref().map(|why| format!(", {}", words::short(why))).unwrap_or_default();
-    format!("{name}: {}{why}", words::name(status))
+/// What became of a change.
+#[derive(Serialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+enum Outcome {
+    /// It answers.
+    InForce { seconds: f64 },
+    /// It does not work.
+    Failed { message: String },
+    /// Only a push can carry it over.
+    NeedsPush { message: String },
 }
 
 struct Watch<'a> {
+    dir: &'a Path,
     client: &'a Client,
-    deployment: Deployment,
-    progress: Progress,
-    tail: Tail,
-    last_lines: VecDeque<String>,
-    phases: Vec<(&'static str, Duration)>,
-    verbose: bool,
+    deployment: &'a Deployment,
+    printer: Printer,
 }
 
-impl<'a> Watch<'a> {
-    fn new(client: &'a Client, printer: Printer, deployment: Deployment, tail: Tail, verbose: bool) -> Self {
-        Self {
-            client,
-            progress: printer.spinner(&label(&deployment)),
-            tail,
-            deployment,
-            last_lines: VecDeque::new(),
-            phases: Vec::new(),
-            verbose,
+impl Watch<'_> {
+    /// Carries over what has changed and says what became of it. Only what makes watching pointless is an error.
+    async fn carry_over(&self, folder: &mut archive::Folder) -> Result {
+        let began = Instant::now();
+        let outcome = match self.try_to_carry_over(folder).await {
+            Ok(None) => return Ok(()),
+            Ok(Some(None)) => Outcome::InForce { seconds: began.elapsed().as_secs_f64() },
+            Ok(Some(Some(reason))) => Outcome::NeedsPush { message: reason },
+            Err(failure) => match failure.kind {
+                Kind::Auth | Kind::NotFound | Kind::OutputClosed => return Err(failure),
+                _ => Outcome::Failed { message: failure.message },
+            },
+        };
+        if self.printer.is_json() {
+            return self.printer.json_line(&outcome);
         }
-    }
-
-    async fn run(mut self) -> Result<Watched> {
-        let mut last_contact = Instant::now();
-        let started = Instant::now();
-        loop {
-            match self.look().await {
-                Ok(()) => last_contact = Instant::now(),
-                // A server that restarts is away for a moment; the deployment is not.
-                Err(failure) if failure.kind == Kind::Server && last_contact.elapsed() < PATIENCE => {}
-                Err(failure) => return Err(failure),
-            }
-            match meaning(self.deployment.status) {
-                Meaning::Pending(phase) => {
-                    let pause = if started.elapsed() < Duration::from_secs(5) { 100 } else { 500 };
-                    let before = Instant::now();
-                    tokio::time::sleep(Duration::from_millis(pause)).await;
-                    self.spent(phase, before.elapsed());
-                }
-                Meaning::Serves => {
-                    return Ok(Watched { deployment: self.deployment, phases: self.phases });
-                }
-                Meaning::Failed => return Err(self.failure()),
-                Meaning::Stopped => {
-                    let label = label(&self.deployment);
-                    return Err(Failure::new(Kind::Failed, format!("stopped before it served: {label}")));
-                }
-            }
-        }
-    }
-
-    async fn look(&mut self) -> Result {
-        let Deployment { model_id, id, .. } = &self.deployment;
-        let before = label(&self.deployment);
-        let deployment = self.client.get(&["v1", "models", model_id, "deployments", id]).await?;
-        self.deployment = deployment;
-        let now = label(&self.deployment);
-        if now != before {
-            self.progress.label(&now);
-        }
-        for line in self.tail.read(self.client).await? {
-            self.keep(line);
-        }
+        self.printer.say(&match outcome {
+            Outcome::InForce { .. } => format!("In force after {}", words::seconds(began.elapsed())),
+            Outcome::Failed { message } => format!("Not in force: {message}"),
+            Outcome::NeedsPush { message } => format!("Not in force: {message} (`greenroom push --watch`)"),
+        });
         Ok(())
     }
 
-    fn keep(&mut self, line: Log) {
-        let message = line.message.trim_end();
-        if self.verbose {
-            self.progress.say(&format!("  {message}"));
-        }
-        self.progress.detail(message.lines().last().unwrap_or_default());
-        self.last_lines.extend(message.lines().map(str::to_owned));
-        while self.last_lines.len() > LAST_LINES {
-            self.last_lines.pop_front();
-        }
-    }
-
-    fn spent(&mut self, phase: &'static str, duration: Duration) {
-        match self.phases.iter_mut().find(|(known, _)| *known == phase) {
-            Some((_, total)) => *total += duration,
-            None => self.phases.push((phase, duration)),
-        }
-    }
-
-    /// Shows the end of the log, and says why it failed.
-    fn failure(self) -> Failure {
-        let Deployment { name, status, failure_reason, .. } = self.deployment;
-        if !self.last_lines.is_empty() && !self.verbose {
-            self.progress.say("The last lines of its log:");
-            for line in &self.last_lines {
-                self.progress.say(&format!("  {line}"));
+    /// None when there was nothing to do, else why it needs a push, if it does.
+    async fn try_to_carry_over(&self, folder: &mut archive::Folder) -> Result<Option<Option<String>>> {
+        for _ in 0..TRIES {
+            match self.stage(folder).await? {
+                Staged::Nothing => return Ok(None),
+                Staged::OnlyByPush(reason) => return Ok(Some(Some(reason))),
+                Staged::Something => return self.sync().await.map(Some),
+                // The next patch builds on the other's.
+                Staged::Overtaken => {}
             }
         }
-        let reason = failure_reason.as_ref().map_or_else(|| words::name(&status), |reason| reason.message.clone());
-        let failure = Failure::new(Kind::DeployFailed, format!("{name} failed ({}): {reason}", words::name(&status)));
-        match failure_reason.and_then(|reason| reason.hint) {
-            Some(hint) => failure.hint(hint),
-            None => failure.hint("`greenroom logs` shows the whole log; mend the model and push again"),
+        Err(Failure::new(Kind::Failed, "others keep patching the same deployment"))
+    }
+
+    async fn stage(&self, folder: &mut archive::Folder) -> Result<Staged> {
+        let source = Source::read(self.dir)?;
+        let snapshot = source.look(folder)?;
+        let (base, is_staged) = self.base().await?;
+        let now =
+            Now { hashes: &snapshot.hashes, config: &source.config, document: &source.document, text: &source.text };
+        let read = |path: &str| snapshot.content(path).map_err(|error| Failure::new(Kind::Failed, error));
+        match patch::between(&base, &now, read)? {
+            Difference::OnlyByPush(reason) => Ok(Staged::OnlyByPush(reason)),
+            Difference::Nothing if is_staged => Ok(Staged::Something),
+            Difference::Nothing => Ok(Staged::Nothing),
+            Difference::Patch(patch) => {
+                let staged: Result<CreateDeploymentPatchResponse> =
+                    self.client.post_patiently(&self.path(&["patches"]), &patch).await;
+                match staged {
+                    Ok(_) => Ok(Staged::Something),
+                    Err(_) if self.base().await?.0 != base => Ok(Staged::Overtaken),
+                    Err(failure) => Err(failure),
+                }
+            }
         }
+    }
+
+    /// What the next patch builds on, and whether that is staged and does not run yet.
+    async fn base(&self) -> Result<(DeploymentPatchPointWithHash, bool)> {
+        let state: GetDeploymentPatchesStateResponse = self.client.get(&self.path(&["patches", "state"])).await?;
+        let is_staged = state.pending_patch_point.is_some();
+        Ok((state.pending_patch_point.unwrap_or(state.running_patch_point), is_staged))
+    }
+
+    /// Why it needs a push, if it does.
+    async fn sync(&self) -> Result<Option<String>> {
+        let path = self.path(&["patches", "sync"]);
+        let mut tries = 1;
+        loop {
+            let answer = self.client.post_patiently(&path, &SyncDeploymentPatchesRequest {}).await;
+            match answer {
+                Ok(SyncDeploymentPatchesResponse { needs_full_deploy_reason }) => return Ok(needs_full_deploy_reason),
+                Err(failure) if failure.kind == Kind::Server && tries < TRIES => {
+                    tries += 1;
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
+
+    /// Wakes it, or keeps it awake. What comes of that shows elsewhere.
+    async fn wake(&self) {
+        let path = ["models", &self.deployment.model_id, "deployment", &self.deployment.id, "wake"];
+        let _ = self.client.infer(&path, Vec::new()).await;
+    }
+
+    fn path<'p>(&'p self, rest: &[&'p str]) -> Vec<&'p str> {
+        let Deployment { model_id, id, .. } = self.deployment;
+        [&["v1", "models", model_id.as_str(), "deployments", id.as_str()][..], rest].concat()
+    }
+}
+
+/// What came of looking for changes.
+enum Staged {
+    Nothing,
+    Something,
+    OnlyByPush(String),
+    /// Somebody else has patched it meanwhile.
+    Overtaken,
+}
+
+/// Tells when something in folders has changed.
+struct Changes {
+    _watcher: notify::RecommendedWatcher,
+    events: mpsc::UnboundedReceiver<()>,
+}
+
+impl Changes {
+    fn of(folders: impl Iterator<Item = PathBuf>) -> Result<Self> {
+        let cannot = |error: notify::Error| Failure::new(Kind::Failed, format!("cannot watch the folder: {error}"));
+        let (sender, events) = mpsc::unbounded_channel();
+        let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            // What cannot be told may have been a change.
+            if !event.is_ok_and(|event| matches!(event.kind, EventKind::Access(_))) {
+                let _ = sender.send(());
+            }
+        })
+        .map_err(cannot)?;
+        for folder in folders {
+            watcher.watch(&folder, RecursiveMode::Recursive).map_err(cannot)?;
+        }
+        Ok(Self { _watcher: watcher, events })
+    }
+
+    /// Completes when a change has come and is over.
+    async fn next(&mut self) {
+        if self.events.recv().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+        while let Ok(Some(())) = timeout(QUIET, self.events.recv()).await {}
     }
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
-    harness::{API_KEY, Ran, Server, model, run},
+    harness::{API_KEY, Going, Ran, Server, answer, eventually, model, run},
     packages::{environment, here},
 };
 
@@ -51,6 +51,12 @@ impl<'s> User<'s> {
     /// Runs a program of truss's environment as somebody would who has followed the documentation.
     fn run(&self, program: &str, args: &[&str]) -> Ran {
         let begin = Instant::now();
+        let ran = run(self.command(program, args), b"");
+        say(&format!("{:>6.2} s  {program} {}", begin.elapsed().as_secs_f32(), args.join(" ")));
+        ran
+    }
+
+    fn command(&self, program: &str, args: &[&str]) -> Command {
         let follow = r#"lines=$("$0" client-env --recipe "$1") && eval "$lines" && shift && exec "$@""#;
         let bin = self.python.parent().expect("it lies in bin");
         let mut command = Command::new("sh");
@@ -60,9 +66,7 @@ impl<'s> User<'s> {
         command.env("GREENROOM_URL", &self.server.url).env("GREENROOM_API_KEY", API_KEY);
         command.env("GREENROOM_DATA_DIR", self.server.data_dir());
         command.env("TRUSS_NO_UPDATE_CHECK", "1").env("BASETEN_TRUSS_AUTH_KEYRING_DISABLED", "1").env("COLUMNS", "300");
-        let ran = run(command, b"");
-        say(&format!("{:>6.2} s  {program} {}", begin.elapsed().as_secs_f32(), args.join(" ")));
-        ran
+        command
     }
 
     /// `truss ...`, which has to succeed.
@@ -171,6 +175,63 @@ fn what_truss_is_refused_it_tells_its_user_with_the_reason_and_an_exit_code() {
     let pushed = user.push(echo.path(), &[]);
     let asked = user.truss(&["predict", "--model", &id(&pushed, "model_id"), "-d", "{}"]);
     assert!(asked.contains("--published"), "{asked}");
+}
+
+#[tokio::test]
+async fn truss_reloads_a_model_live_under_the_hosted_services_names() {
+    let server = server();
+    let Some(user) = User::new(&server, "tls") else { return };
+    let folder = model(CONFIG, &versioned(1));
+    let save = |text: &str| fs::write(folder.path().join("model/model.py"), text).expect("written");
+    let begin = |args: &[&str]| {
+        let mut command = user.command("truss", args);
+        command.env("PYTHONUNBUFFERED", "1");
+        Going::start(command)
+    };
+    let predict = async || {
+        let id = server.json(&["status", "walk"])["model"]["id"].as_str().expect("an id").to_owned();
+        let path = format!("/models/{id}/development/predict");
+        answer(server.request(reqwest::Method::POST, &path).json(&serde_json::json!({}))).await
+    };
+    let until = async |version: u32| {
+        let began = Instant::now();
+        eventually("the new answer", || async { (predict().await == (200, version.into())).then_some(()) }).await;
+        say(&format!("{:>6.2} s  from the saved file to the new answer", began.elapsed().as_secs_f32()));
+    };
+    let watching = begin(&["push", text(folder.path()), "--watch", "--non-interactive"]);
+    watching.until_said("Watching for changes", 1).await;
+    assert_eq!(predict().await, (200, 1.into()));
+    save(&versioned(2));
+    until(2).await;
+    watching.until_said("patched successfully", 1).await;
+    save(&format!("{}\n    def load(self):\n        raise ValueError(\"boom\")\n", versioned(9)));
+    watching.until_said("ValueError: boom", 1).await;
+    watching.until_said("Model left in original state", 1).await;
+    assert_eq!(predict().await, (200, 2.into()));
+    drop(watching);
+
+    let config = format!("{CONFIG}environment_variables:\n  MODE: fast\nrequirements:\n- six==1.17.0\n");
+    fs::write(folder.path().join("config.yaml"), config).expect("written");
+    save(
+        "import os, six\n\nclass Model:\n    def predict(self, x):\n        return [os.environ[\"MODE\"], six.__version__]\n",
+    );
+    let watching = begin(&["watch", text(folder.path()), "--non-interactive"]);
+    let expected = serde_json::json!(["fast", "1.17.0"]);
+    eventually("all that has changed meanwhile", || async {
+        (predict().await == (200, expected.clone())).then_some(())
+    })
+    .await;
+    watching.until_said("patched successfully", 1).await;
+    drop(watching);
+
+    let hot = begin(&["watch", text(folder.path()), "--non-interactive", "--hot-reload"]);
+    hot.until_said("Watching for changes", 1).await;
+    save(&versioned(3));
+    until(3).await;
+}
+
+fn versioned(version: u32) -> String {
+    format!("class Model:\n    def predict(self, x):\n        return {version}\n")
 }
 
 #[test]

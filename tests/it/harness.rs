@@ -2,9 +2,10 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Write as _},
+    io::{BufRead as _, BufReader, Read, Write as _},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -96,6 +97,13 @@ impl Server {
         run(command, input)
     }
 
+    /// Starts `greenroom` against this server, to go on until the test ends it.
+    pub fn begin(&self, args: &[&str]) -> Going {
+        let mut command = greenroom(self.folder.path());
+        command.env("GREENROOM_URL", &self.url).env("GREENROOM_API_KEY", API_KEY).args(args);
+        Going::start(command)
+    }
+
     /// `greenroom ... --json`, which has to succeed.
     pub fn json(&self, args: &[&str]) -> Value {
         let ran = self.greenroom(&[args, &["--json"]].concat());
@@ -163,6 +171,57 @@ impl Ran {
     /// One text for a snapshot: what a person would see, and the exit code.
     pub fn shown(&self) -> String {
         format!("{}\n--- stderr\n{}\n--- exit {}", self.stdout.trim_end(), self.stderr.trim_end(), self.code)
+    }
+}
+
+/// A command that goes on, and what it has said so far.
+pub struct Going {
+    child: Child,
+    said: Arc<Mutex<String>>,
+}
+
+impl Going {
+    /// Starts it.
+    pub fn start(mut command: Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("it starts");
+        let said = Arc::new(Mutex::new(String::new()));
+        let outputs: [Box<dyn Read + Send>; 2] =
+            [Box::new(child.stdout.take().expect("piped")), Box::new(child.stderr.take().expect("piped"))];
+        for output in outputs {
+            let said = said.clone();
+            std::thread::spawn(move || {
+                for line in BufReader::new(output).lines().map_while(Result::ok) {
+                    *said.lock().expect("no holder panics") += &format!("{line}\n");
+                }
+            });
+        }
+        Self { child, said }
+    }
+
+    /// All that it has said, in both ways.
+    pub fn said(&self) -> String {
+        self.said.lock().expect("no holder panics").clone()
+    }
+
+    /// Waits until it has said this so often.
+    pub async fn until_said(&self, text: &str, times: usize) {
+        let has_said = || async { (self.said().matches(text).count() >= times).then_some(()) };
+        let seen = tokio::time::timeout(PATIENCE, eventually(text, has_said)).await;
+        assert!(seen.is_ok(), "never said {text:?}: {}", self.said());
+    }
+
+    /// Interrupts it, as Ctrl-C does. Its exit code.
+    pub fn interrupt(mut self) -> Option<i32> {
+        signal("-INT", self.child.id());
+        self.child.wait().expect("it ends").code()
+    }
+}
+
+impl Drop for Going {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -12,6 +12,7 @@ mod bucket;
 mod command_line;
 mod configuration;
 mod inference;
+mod live_reload;
 mod long_answers;
 mod main_job;
 mod promote_command;

@@ -5,6 +5,7 @@
 mod compression;
 mod contents;
 mod error;
+mod folder;
 mod pack;
 mod path;
 mod rewrite;
@@ -14,6 +15,7 @@ mod unpack;
 pub use compression::Compression;
 pub use contents::{ContentHashes, content, content_hashes, hash_of_all};
 pub use error::{Error, Limit, Refusal};
+pub use folder::{Folder, Snapshot};
 pub use pack::{Pack, PackError, Packed, Progress, pack};
 pub use rewrite::{Changes, rewrite};
 pub use unpack::{inspect, unpack};

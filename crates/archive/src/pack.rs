@@ -136,7 +136,7 @@ pub fn pack(what: &Pack<'_>, output: impl Write, mut progress: impl FnMut(Progre
 }
 
 /// Where the content of one path comes from.
-enum Source<'a> {
+pub(crate) enum Source<'a> {
     Bytes(&'a [u8]),
     File { at: PathBuf, size: u64, executable: bool },
 }
@@ -157,9 +157,10 @@ impl Source<'_> {
     }
 }
 
-type Files<'a> = BTreeMap<String, Source<'a>>;
+pub(crate) type Files<'a> = BTreeMap<String, Source<'a>>;
 
-fn collect<'a>(what: &Pack<'a>) -> Result<Files<'a>, PackError> {
+/// All files that are packed, by their paths in the archive.
+pub(crate) fn collect<'a>(what: &Pack<'a>) -> Result<Files<'a>, PackError> {
     let own = what.folder.join(IGNORE_FILE);
     let own_rules = if own.is_file() { read_rules(&own)? } else { rules(DEFAULT_IGNORE)? };
     let mut files = Files::new();
@@ -245,7 +246,7 @@ fn gather(
     Ok(())
 }
 
-fn read_error(path: &Path, source: io::Error) -> PackError {
+pub(crate) fn read_error(path: &Path, source: io::Error) -> PackError {
     PackError::Read { path: path.to_owned(), source }
 }
 

@@ -19,6 +19,14 @@ pub struct DeploymentPatchPoint {
     pub requirements: Vec<String>,
 }
 
+impl DeploymentPatchPoint {
+    /// The requirements that a file of lines names.
+    pub fn requirements_in(file: &str) -> Vec<String> {
+        let lines = file.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        lines.map(str::to_owned).collect()
+    }
+}
+
 /// A patch point with the hash that names it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DeploymentPatchPointWithHash {

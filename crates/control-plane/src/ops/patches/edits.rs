@@ -1,7 +1,5 @@
 //! What a patch makes of a deployment's source: which files change, and the config that follows. Pure.
 
-use std::collections::BTreeSet;
-
 use api::{
     truss_config::TrussConfig,
     v1::patches::{DeploymentPatchAction as Action, DeploymentPatchFile, DeploymentPatchOp, DeploymentPatchPoint},
@@ -159,14 +157,6 @@ fn lines(requirements: &[String]) -> Vec<u8> {
     requirements.iter().flat_map(|line| [line.as_str(), "\n"]).collect::<String>().into_bytes()
 }
 
-/// The requirements that a file of lines names.
-pub fn requirements(file: &[u8]) -> Vec<String> {
-    let text = String::from_utf8_lossy(file);
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let mut seen = BTreeSet::new();
-    lines.filter(|line| seen.insert((*line).to_owned())).map(str::to_owned).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -259,7 +249,6 @@ mod tests {
         assert_eq!(edited.config, before);
         let locked = object(json!({ "requirements_file": "uv.lock" }));
         assert!(apply(&locked, &next, &change).unwrap_err().to_string().contains("push the model again"));
-        assert_eq!(requirements(b"# mine\n six \n\nsix\npyyaml==6\n"), ["six", "pyyaml==6"]);
     }
 
     #[test]

@@ -245,6 +245,8 @@ pub async fn pushed(control_plane: &ControlPlane, deployment: &Deployment) -> Re
     Ok(DeploymentPatchPoint {
         content_hashes,
         config: deployment.raw_config.clone().unwrap_or_default(),
-        requirements: requirements.map(|file| edits::requirements(&file)).unwrap_or_default(),
+        requirements: requirements
+            .map(|file| DeploymentPatchPoint::requirements_in(&String::from_utf8_lossy(&file)))
+            .unwrap_or_default(),
     })
 }
