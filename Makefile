@@ -9,7 +9,7 @@ SHELL := /bin/bash
 # A uv that we install lands here; one in PATH wins.
 export PATH := $(PATH):$(CURDIR)/.cache/tools/bin
 
-.PHONY: help build release check deny fmt lint test test-rust test-python demo bench bench-cold bench-rollout openapi clean tools-demo tools-test
+.PHONY: help build release check deny fmt lint test test-rust test-python demo bench bench-cold bench-control-plane bench-rollout openapi clean tools-demo tools-test
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,12 @@ bench: tools-demo ## Measure against the reference server and FastAPI (many minu
 bench-cold: tools-demo ## Measure the start of a model that was scaled to zero, with and without a standby, beside `python3 -c pass`
 	cargo build --locked --workspace --bins --release
 	python3 bench/cold_start.py
+
+bench-control-plane: ## Measure how long a change takes to reach the gateway among 100, 1,000 and 10,000 deployments, and what doing nothing costs
+	cargo bench --locked --bench control-plane --no-run
+	@echo "| deployments | up, s | change p50, ms | p99 | longest | at rest, % of a core | memory, MiB |"
+	@echo "|---|---|---|---|---|---|---|"
+	@for models in 10 100 1000; do cargo bench --quiet --locked --bench control-plane -- --models $$models; done
 
 SECONDS ?= 60
 bench-rollout: tools-demo ## Promote again and again under load, and print what callers notice (SECONDS=60: for so long)

@@ -36,6 +36,9 @@ pub const KEYS: &[Key] = &[
     key("local.standby", "auto", "whether a process that has imported what its model needs (a zygote) waits for starts that may come: auto (while memory allows) or off"),
     key("local.concurrent_builds", "2", "builds that may run at the same time"),
     key("limits.body", "100 MB", "largest body of an inference request"),
+    key("limits.request_timeout", "20m", "how long each part of a request may take: waiting for a replica, its first byte, silence between two bytes"),
+    key("limits.queued_requests", "10000", "requests of one deployment that may wait for a replica"),
+    key("limits.queued_body", "1 GiB", "bytes that the bodies of those may have together"),
     key("limits.archive", "5 GB", "largest uploaded model archive"),
     key("limits.archive_unpacked", "20 GB", "largest model archive once unpacked"),
     key("limits.archive_entries", "100000", "most files and folders in a model archive"),
@@ -103,6 +106,12 @@ pub struct Server {
     pub concurrent_builds: usize,
     /// Bytes of an inference request's body.
     pub max_body: u64,
+    /// How long each part of a request may take.
+    pub request_timeout: Duration,
+    /// Requests of one deployment that may wait.
+    pub max_queued: u32,
+    /// Bytes of their bodies.
+    pub max_queued_bytes: u64,
     /// Bytes of an uploaded archive.
     pub max_archive: u64,
     /// Bytes of an archive's content.
@@ -224,6 +233,12 @@ impl Server {
             })?,
             concurrent_builds: layers.get::<std::num::NonZeroUsize>("local.concurrent_builds")?.get(),
             max_body: size(layers, "limits.body")?,
+            request_timeout: layers.get_with("limits.request_timeout", |text| match parse_duration(text)? {
+                none if none.is_zero() => Err(format!("`{text}`: no request could be answered")),
+                some => Ok(some),
+            })?,
+            max_queued: layers.get("limits.queued_requests")?,
+            max_queued_bytes: size(layers, "limits.queued_body")?,
             max_archive: size(layers, "limits.archive")?,
             max_archive_unpacked: size(layers, "limits.archive_unpacked")?,
             max_archive_entries: layers.get("limits.archive_entries")?,
@@ -250,9 +265,11 @@ fn required(layers: &Layers, key: &'static str) -> Result<String, String> {
 }
 
 fn duration(layers: &Layers, key: &'static str) -> Result<Duration, Error> {
-    layers.get_with(key, |text| {
-        humantime::parse_duration(text).map_err(|error| format!("`{text}`: {error}; write it like `30s` or `5m`"))
-    })
+    layers.get_with(key, parse_duration)
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| format!("`{text}`: {error}; write it like `30s` or `5m`"))
 }
 
 fn size(layers: &Layers, key: &'static str) -> Result<u64, Error> {

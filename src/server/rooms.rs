@@ -77,6 +77,9 @@ pub fn controller(settings: &config::Server) -> Result<controller::Settings> {
     let mut controller = controller::Settings::new(work_dir);
     controller.builds_at_once = settings.concurrent_builds;
     controller.max_body_bytes = settings.max_body;
+    controller.request_timeout = settings.request_timeout;
+    controller.max_queued = settings.max_queued;
+    controller.max_queued_bytes = settings.max_queued_bytes;
     controller.log_retention = settings.log_retention;
     controller.shutdown_limit = settings.shutdown_grace;
     controller.instance_types = placement::cpu_catalogue();

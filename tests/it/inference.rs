@@ -146,3 +146,27 @@ async fn slashes_too_many_do_no_harm() {
     let server = Server::start();
     assert_eq!(server.get("//v1//models").await.0, 200);
 }
+
+/// Says nothing until the test is over.
+const SILENT: &str = "\
+import asyncio
+class Model:
+    async def predict(self, request):
+        await asyncio.Event().wait()
+";
+
+#[tokio::test]
+async fn a_deployment_has_timeouts_of_its_own() {
+    let server = Server::start();
+    let timeouts =
+        |what: &str| format!("model_name: m\nmodel_metadata: {{ greenroom: {{ timeouts: {{ {what} }} }} }}\n");
+    let wrong = model(&timeouts("first_byte: 1"), SILENT);
+    let refused = server.greenroom(&["push", wrong.path().to_str().expect("UTF-8")]);
+    assert_eq!(refused.code, 5, "{}", refused.stderr);
+    assert!(refused.stderr.contains("first_byte_seconds"), "{}", refused.stderr);
+
+    server.push(model(&timeouts("first_byte_seconds: 1"), SILENT).path());
+    let id = server.json(&["status", "m"])["model"]["id"].as_str().expect("an id").to_owned();
+    let (code, body) = server.post(&format!("/models/{id}/production/predict"), &json!({})).await;
+    assert_eq!((code, &body["error_code"]), (504, &json!("timeout")), "{body}");
+}

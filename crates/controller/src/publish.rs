@@ -84,7 +84,7 @@ impl Publish {
             status: lifecycle::status(&deployment.lifecycle, &counts),
             endpoints: replicas.iter().filter_map(endpoint).collect(),
             slots_per_replica: template::slots_per_replica(deployment, &holds.of(deployment), &entry.config),
-            limits: template::request_limits(deployment, &self.shared.settings),
+            limits: template::request_limits(deployment, &entry.config, &self.shared.settings),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What a deployment's config means for its replicas and for the requests to them. Pure.
 
+use std::num::NonZeroU32;
+
 use api::{
     id::ReplicaId,
     internal::{
@@ -75,12 +77,17 @@ pub(crate) fn slots_per_replica(deployment: &Deployment, in_force: &InForce, con
     }
 }
 
-/// Limits of one request. How long a generator may be silent, the replica knows and sees to: other bodies may be.
-pub(crate) fn request_limits(deployment: &Deployment, settings: &Settings) -> RequestLimits {
+/// Limits of one request: the config's timeouts, as far as the server lets it take that long. How long a generator may be silent,
+/// the replica knows and sees to: other bodies may be.
+pub(crate) fn request_limits(deployment: &Deployment, config: &TrussConfig, settings: &Settings) -> RequestLimits {
+    // One that cannot be read has been refused when it was pushed.
+    let timeouts = config.own().unwrap_or_default().timeouts;
+    let most = settings.request_timeout_ms();
+    let or_most = |seconds: Option<NonZeroU32>| seconds.map_or(most, |it| (u64::from(it.get()) * 1000).min(most));
     RequestLimits {
-        queue_ms: settings.request_timeout_ms(),
-        first_byte_ms: settings.request_timeout_ms(),
-        idle_ms: settings.request_timeout_ms(),
+        queue_ms: or_most(timeouts.queue_seconds),
+        first_byte_ms: or_most(timeouts.first_byte_seconds),
+        idle_ms: or_most(timeouts.idle_seconds),
         max_body_bytes: settings.max_body_bytes,
         max_queued: settings.max_queued,
         max_queued_bytes: settings.max_queued_bytes,
@@ -134,8 +141,19 @@ mod tests {
     #[test]
     fn a_body_may_be_silent_for_as_long_as_a_request_may_take() {
         let settings = Settings::new("work");
-        let limits = request_limits(&deployment(1, DeploymentKind::Published, None), &settings);
+        let deployment = deployment(1, DeploymentKind::Published, None);
+        let limits = request_limits(&deployment, &TrussConfig::default(), &settings);
         assert_eq!(limits.idle_ms, settings.request_timeout_ms());
+    }
+
+    #[test]
+    fn a_config_shortens_what_the_server_lets_requests_take_and_never_lengthens_it() {
+        let settings = Settings { request_timeout: std::time::Duration::from_secs(60), ..Settings::new("work") };
+        let timeouts = serde_json::json!({ "queue_seconds": 5, "first_byte_seconds": 90 });
+        let config = serde_json::json!({ "model_metadata": { "greenroom": { "timeouts": timeouts } } });
+        let config = api::truss_config::from_value(config).unwrap();
+        let limits = request_limits(&deployment(1, DeploymentKind::Published, None), &config, &settings);
+        assert_eq!((limits.queue_ms, limits.first_byte_ms, limits.idle_ms), (5_000, 60_000, 60_000));
     }
 
     #[test]
@@ -147,7 +165,10 @@ mod tests {
         assert_eq!(slots(&deployment), 1 + READ_AHEAD);
         deployment.backpressure = Some(RequestBackpressurePolicy::RejectOnFull);
         assert_eq!(
-            (slots(&deployment), request_limits(&deployment, &Settings::new("work")).waits_when_full),
+            (
+                slots(&deployment),
+                request_limits(&deployment, &TrussConfig::default(), &Settings::new("work")).waits_when_full
+            ),
             (1, false)
         );
     }

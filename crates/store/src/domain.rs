@@ -119,7 +119,7 @@ pub struct Model {
     pub id: ModelId,
     /// Its team.
     pub team_id: TeamId,
-    /// Unique within the team, never changed.
+    /// Unique within the team; can be changed.
     pub name: String,
     /// When it was made.
     pub created_at: Timestamp,

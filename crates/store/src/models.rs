@@ -78,6 +78,21 @@ impl Store {
         Ok(self.models(&filter).await?.pop())
     }
 
+    /// Gives a model another name; `NameTaken` when the team has a model of that name.
+    pub async fn rename_model(&self, id: &ModelId, name: &str, audit: Option<&AuditEvent>) -> Result<Model, Error> {
+        let mut write = self.write(&[Topic::Deployments]).await?;
+        let row = sqlx::query("UPDATE models SET name = $1 WHERE id = $2 RETURNING *")
+            .bind(name)
+            .bind(id.as_str())
+            .fetch_optional(write.on())
+            .await
+            .map_err(or_name_taken("model", name))?;
+        let renamed = model(&row.ok_or_else(|| Error::not_found("model", id))?)?;
+        audit::insert(&mut write, audit).await?;
+        write.commit().await?;
+        Ok(renamed)
+    }
+
     /// Deletes a model with its environments and deployments. Their replicas stay listed, for whoever stops replicas that belong
     /// to nothing; their archives and log lines go with the next collection of garbage.
     pub async fn delete_model(&self, id: &ModelId, audit: Option<&AuditEvent>) -> Result<(), Error> {

@@ -126,6 +126,7 @@ impl TrussConfig {
         if let Some(server) = &self.docker_server {
             check_server(server, self.base_image.is_some(), &mut refuse);
         }
+        problems.extend(self.own().err());
         problems
     }
 

@@ -3,6 +3,7 @@
 //! unknown keys everywhere.
 
 mod check;
+mod own;
 mod parse;
 mod quantity;
 

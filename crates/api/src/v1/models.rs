@@ -34,6 +34,15 @@ pub struct Models {
     pub models: Vec<Model>,
 }
 
+/// A change of a model.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateModelRequest {
+    /// Another name, unique within the team. Identifiers and endpoints stay; a push by the old name makes another model.
+    #[serde(default)]
+    pub name: Option<String>,
+}
+
 /// What remains of a deleted model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ModelTombstone {

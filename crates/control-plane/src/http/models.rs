@@ -1,6 +1,8 @@
 //! Routes of models.
 
-use api::v1::models::{ByName, CreateModelRequest, CreatedModelDeployment, Model, ModelTombstone, Models};
+use api::v1::models::{
+    ByName, CreateModelRequest, CreatedModelDeployment, Model, ModelTombstone, Models, UpdateModelRequest,
+};
 use axum::{Json, extract::State};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -26,7 +28,7 @@ pub fn routes() -> OpenApiRouter<ControlPlane> {
     OpenApiRouter::new()
         .routes(routes!(list_models, create_model))
         .routes(routes!(list_team_models, create_team_model))
-        .routes(routes!(get_model, delete_model))
+        .routes(routes!(get_model, update_model, delete_model))
 }
 
 /// Lists the models of the default team.
@@ -84,6 +86,21 @@ async fn get_model(
     InPath(path): InPath<OfModel>,
 ) -> Result<Json<Model>, Error> {
     Ok(Json(wire(ops::models::get(&control_plane, &caller, &path.model_id).await?)))
+}
+
+/// Gives a model another name.
+#[utoipa::path(
+    patch, path = "/v1/models/{model_id}", tag = "Models", params(OfModel), request_body = UpdateModelRequest,
+    responses((status = 200, body = Model))
+)]
+async fn update_model(
+    State(control_plane): State<ControlPlane>,
+    Manager(caller): Manager,
+    InPath(path): InPath<OfModel>,
+    JsonBody(request): JsonBody<UpdateModelRequest>,
+) -> Result<Json<Model>, Error> {
+    let name = request.name.as_deref();
+    Ok(Json(wire(ops::models::rename(&control_plane, &caller, &path.model_id, name).await?)))
 }
 
 /// Deletes a model with its deployments and environments.

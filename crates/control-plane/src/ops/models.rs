@@ -1,4 +1,4 @@
-//! Models: found, listed, deleted. Making one is a push.
+//! Models: found, listed, renamed, deleted. Making one is a push.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,7 +9,7 @@ use store::{
     domain::{Deployment, DeploymentKind, Environment, Model, PRODUCTION, Team},
 };
 
-use super::{Caller, ControlPlane, Error, audit, environment_groups, teams};
+use super::{Caller, ControlPlane, Error, audit, environment_groups, names, teams};
 
 /// A model with what is known around it.
 pub struct View {
@@ -68,6 +68,24 @@ pub async fn get(control_plane: &ControlPlane, caller: &Caller, id: &ModelId) ->
     let deployments = store.deployments(&model.id, None).await?;
     let environments = store.environments(Some(&model.id)).await?;
     Ok(view(control_plane, model, &team, &deployments, &environments))
+}
+
+/// Gives a model another name, if any is said.
+pub async fn rename(
+    control_plane: &ControlPlane,
+    caller: &Caller,
+    id: &ModelId,
+    name: Option<&str>,
+) -> Result<View, Error> {
+    let before = owned(control_plane, caller, id).await?;
+    if let Some(name) = name.filter(|name| *name != before.name) {
+        names::model(name)?;
+        let renamed = Model { name: name.to_owned(), ..before.clone() };
+        let more = json!({ "previous_name": before.name });
+        let event = audit::of_model(caller, control_plane.now(), "MODEL_RENAMED", &renamed, more);
+        control_plane.store().rename_model(id, name, Some(&event)).await?;
+    }
+    get(control_plane, caller, id).await
 }
 
 /// Deletes a model with everything that belongs to it.

@@ -247,6 +247,7 @@ async fn models(walk: &mut Walk) -> Pushed {
     walk.get("/v1/models", "/v1/models?name=iris").await;
     walk.get("/v1/teams/{team_id}/models", &of_team).await;
     walk.get("/v1/models/{model_id}", &first.model_path("")).await;
+    walk.patch("/v1/models/{model_id}", &other.model_path(""), json!({ "name": "renamed" })).await;
     walk.delete("/v1/models/{model_id}", &other.model_path("")).await;
     first
 }

@@ -53,6 +53,29 @@ async fn the_first_published_deployment_becomes_production_once_it_has_been_acti
 }
 
 #[tokio::test]
+async fn a_model_gets_another_name_and_keeps_everything_else() {
+    let app = TestApp::start().await;
+    let (one, other) = (app.push_model("iris").await, app.push_model("other").await);
+    let before = app.get(&one.model_path("")).await.ok();
+    for (name, message) in [("other", "another model is named \"other\""), ("", "model name"), (" a", "model name")] {
+        app.patch(&one.model_path(""), json!({ "name": name })).await.is_invalid(message);
+    }
+    app.patch(&one.model_path(""), json!({ "nom": "x" })).await.is_invalid("unknown field `nom`");
+    assert_eq!(app.patch(&one.model_path(""), json!({})).await.ok(), before);
+    let mut expected = before;
+    expected["name"] = "lily".into();
+    assert_eq!(app.patch(&one.model_path(""), json!({ "name": "lily" })).await.ok(), expected);
+    assert_eq!(app.get("/v1/models?name=iris").await.ok()["models"], json!([]));
+    assert_eq!(app.get("/v1/models?name=lily").await.ok()["models"], json!([expected]));
+    let audit = app.get(&one.model_path("/audit_logs")).await.ok();
+    let event = &audit["items"][0]["event_data"];
+    assert_eq!((&event["model_name"], &event["previous_name"]), (&json!("lily"), &json!("iris")));
+    app.push_model("iris").await;
+    let nonesuch = other.model_path("").replace(&other.model, "abcd1234");
+    app.patch(&nonesuch, json!({ "name": "x" })).await.refuses(404, "NOT_FOUND", "abcd1234");
+}
+
+#[tokio::test]
 async fn a_failed_first_push_does_not_hold_production() {
     let app = TestApp::start().await;
     let first = app.push_model("iris").await;

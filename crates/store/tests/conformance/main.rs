@@ -78,6 +78,7 @@ on_every_store! {
     models:
         a_model_comes_with_environment_deployment_log_line_and_audit_entry,
         names_are_unique_within_a_team,
+        a_renamed_model_is_found_by_its_new_name_only,
         a_deleted_model_leaves_only_replicas_to_stop;
     opening:
         a_newer_database_is_refused,

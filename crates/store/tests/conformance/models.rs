@@ -2,7 +2,7 @@
 
 use store::{
     AuditQuery, Error, LogQuery, ModelFilter,
-    domain::{Component, PRODUCTION},
+    domain::{Component, Model, PRODUCTION},
 };
 
 use crate::{fixtures::*, support::Database};
@@ -42,6 +42,19 @@ pub async fn names_are_unique_within_a_team(database: Database) {
     assert_eq!(store.model_by_name(&team(), "second").await.unwrap(), Some(second));
     assert_eq!(store.model_by_name(&team(), "Second").await.unwrap(), None);
     assert_eq!(store.model_by_name(&api::id::TeamId::from_entropy(9), "first").await.unwrap(), None);
+}
+
+pub async fn a_renamed_model_is_found_by_its_new_name_only(database: Database) {
+    let store = database.open().await;
+    let (model, _) = with_model(&store).await;
+    let other = crate::fixtures::model(2, "other");
+    store.create_model(&other, &environment(&other, PRODUCTION), &push(&other, 2), None).await.unwrap();
+    let taken = store.rename_model(&model.id, "other", None).await;
+    assert!(matches!(taken, Err(Error::NameTaken { .. })), "{taken:?}");
+    let renamed = store.rename_model(&model.id, "another", None).await.unwrap();
+    assert_eq!(renamed, Model { name: "another".into(), ..model.clone() });
+    assert_eq!(store.model_by_name(&model.team_id, "another").await.unwrap(), Some(renamed));
+    assert_eq!(store.model_by_name(&model.team_id, &model.name).await.unwrap(), None);
 }
 
 pub async fn a_deleted_model_leaves_only_replicas_to_stop(database: Database) {
