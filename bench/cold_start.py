@@ -9,35 +9,25 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import shutil
 import socket
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-import urllib.request
 from pathlib import Path
 
-from peers import free_port, wait_for, write_model
+from peers import write_model
+from server import KEY, Server, python_ms
 
 ROOT = Path(__file__).resolve().parent.parent
-KEY = "bench.bench-secret"
 REST_LIMIT_S = 60
 
 
-class Server:
-    """A server of its own, with nothing pinned, and copies of one model on it."""
+class Copies(Server):
+    """A server with copies of one model."""
 
     def __init__(self, binary: Path, copies: int, settings: dict[str, str]):
-        self.scratch = Path(tempfile.mkdtemp(prefix="bench-"))
-        self.binary, self.port = binary, free_port()
-        self.variables = {**os.environ, **settings, "GREENROOM_API_KEY": KEY, "GREENROOM_URL": f"http://127.0.0.1:{self.port}"}
-        command = [str(binary), "serve", "--listen", f"127.0.0.1:{self.port}", "--data-dir", str(self.scratch / "data")]
-        log = open(self.scratch / "server.log", "w")
-        self.process = subprocess.Popen(command, env=self.variables, stdout=log, stderr=log)
-        wait_for(f"http://127.0.0.1:{self.port}/readyz", self.process)
+        super().__init__(binary, settings)
         write_model(self.scratch / "model")
         self.deployments = [self._push(f"noop-{number}") for number in range(copies)]
 
@@ -50,13 +40,6 @@ class Server:
             sys.exit(f"greenroom push failed with {done.returncode}:\n{done.stderr}")
         pushed = json.loads(done.stdout)
         return pushed["model"]["id"], pushed["deployment"]["id"]
-
-    def ask(self, method: str, path: str, body: object = None) -> dict:
-        data = None if body is None else json.dumps(body).encode()
-        headers = {"authorization": f"Api-Key {KEY}", "content-type": "application/json"}
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data=data, method=method, headers=headers)
-        with urllib.request.urlopen(request) as answer:
-            return json.load(answer)
 
     def let_rest(self) -> None:
         """Shortens the way to zero as far as the settings allow."""
@@ -93,11 +76,6 @@ class Server:
             sys.exit(f"the model answered {head.splitlines()[0]}: {body}")
         return elapsed_ms, timing(head)
 
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait(40)
-        shutil.rmtree(self.scratch, ignore_errors=True)
-
 
 def timing(head: str) -> dict[str, float]:
     """The durations in the `Server-Timing` header of an answer, by name."""
@@ -109,20 +87,13 @@ def timing(head: str) -> dict[str, float]:
     return {}
 
 
-def bare_python_ms() -> float:
-    """`python3 -c pass` from start to end."""
-    begin = time.perf_counter()
-    subprocess.run(["python3", "-c", "pass"], check=True)
-    return (time.perf_counter() - begin) * 1000
-
-
 def row(name: str, values: list[float]) -> str:
     ordered = sorted(values)
     return f"| {name} | {statistics.median(ordered):.1f} | {ordered[0]:.1f} | {ordered[-1]:.1f} |"
 
 
 def measure(name: str, binary: Path, rounds: int, copies: int, settings: dict[str, str]) -> None:
-    server = Server(binary, copies, settings)
+    server = Copies(binary, copies, settings)
     try:
         server.let_rest()
         bare: list[float] = []
@@ -131,7 +102,7 @@ def measure(name: str, binary: Path, rounds: int, copies: int, settings: dict[st
         for _ in range(rounds):
             server.wait_for_rest(pause=3)
             for model, deployment in server.deployments:
-                bare.append(bare_python_ms())
+                bare.append(python_ms())
                 elapsed, times = server.first_byte_ms(model, deployment)
                 cold.append(elapsed)
                 for part, duration in times.items():

@@ -57,6 +57,7 @@ struct Options {
 }
 
 const DEPLOYMENTS_PER_MODEL: u32 = 10;
+const SETTLING: Duration = Duration::from_secs(3);
 
 /// The real gateway, and what it was last told.
 struct Gateways {
@@ -105,6 +106,8 @@ async fn main() -> ExitCode {
     let is_up = |table: &Table| table.deployments.len() == all && serving(table) == options.models as usize;
     published.wait_for(is_up).await.expect("published");
     let up = begun.elapsed();
+    // What follows the start, logs and promotions, is over before anything is measured.
+    tokio::time::sleep(SETTLING).await;
 
     let mut taken = Vec::new();
     for number in 0..options.changes {
@@ -112,8 +115,7 @@ async fn main() -> ExitCode {
         taken.push(change(&store, &mut published, id, 2 + number).await);
     }
     taken.sort();
-    // What follows a change is over before nothing happens.
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    tokio::time::sleep(SETTLING).await;
     let before = cpu();
     tokio::time::sleep(Duration::from_secs(options.rest)).await;
     let at_rest = (cpu() - before).as_secs_f64() / options.rest as f64;

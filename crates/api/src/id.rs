@@ -1,7 +1,12 @@
 //! Identifiers, each with the shape the public contract gives it (behaviour 1.1).
 //! Making one needs entropy, which the caller brings: this room has no random source.
 
-use std::{borrow::Borrow, fmt, str::FromStr};
+use std::{
+    borrow::Borrow,
+    fmt,
+    hash::{Hash, Hasher},
+    str::FromStr,
+};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -16,65 +21,71 @@ pub struct InvalidId {
 const LOWER: &[u8] = b"0123456789abcdefghijklmnopqrstuvwxyz";
 const MIXED: &[u8] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
-/// Draws `length` characters of `alphabet` from `entropy`, by repeated division.
-fn spell(mut entropy: u128, alphabet: &[u8], length: usize) -> String {
+/// Draws characters of `alphabet` from `entropy`, by repeated division.
+fn spell<const LENGTH: usize>(mut entropy: u128, alphabet: &[u8]) -> [u8; LENGTH] {
     let base = alphabet.len() as u128;
-    (0..length)
-        .map(|_| {
-            let character = alphabet[(entropy % base) as usize];
-            entropy /= base;
-            character as char
-        })
-        .collect()
+    std::array::from_fn(|_| {
+        let character = alphabet[(entropy % base) as usize];
+        entropy /= base;
+        character
+    })
 }
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $kind:literal, $length:literal, $alphabet:expr, $expected:literal) => {
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(Box<str>);
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+        pub struct $name([u8; $length]);
 
         impl $name {
             /// Makes an id from random bits; equal bits give equal ids.
             pub fn from_entropy(entropy: u128) -> Self {
-                Self(spell(entropy, $alphabet, $length).into())
+                Self(spell(entropy, $alphabet))
             }
 
             /// The id as text.
             pub fn as_str(&self) -> &str {
-                &self.0
+                std::str::from_utf8(&self.0).expect("its alphabet is ASCII")
+            }
+        }
+
+        // As its text, which stands for it as a key.
+        impl Hash for $name {
+            fn hash<H: Hasher>(&self, state: &mut H) {
+                self.as_str().hash(state);
             }
         }
 
         impl FromStr for $name {
             type Err = InvalidId;
             fn from_str(text: &str) -> Result<Self, InvalidId> {
-                let fits = text.len() == $length && text.bytes().all(|byte| $alphabet.contains(&byte));
-                fits.then(|| Self(text.into())).ok_or(InvalidId { kind: $kind, expected: $expected })
+                let bytes: Option<[u8; $length]> = text.as_bytes().try_into().ok();
+                let fitting = bytes.filter(|bytes| bytes.iter().all(|byte| $alphabet.contains(byte)));
+                fitting.map(Self).ok_or(InvalidId { kind: $kind, expected: $expected })
             }
         }
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
+                f.write_str(self.as_str())
             }
         }
 
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
+                f.write_str(self.as_str())
             }
         }
 
         impl Borrow<str> for $name {
             fn borrow(&self) -> &str {
-                &self.0
+                self.as_str()
             }
         }
 
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(&self.0)
+                serializer.serialize_str(self.as_str())
             }
         }
 
@@ -120,6 +131,13 @@ mod tests {
     fn an_id_reads_back_as_it_was_written() {
         let id = ModelId::from_entropy(0x1234_5678_9abc_def0);
         assert_eq!(id.to_string().parse::<ModelId>(), Ok(id));
+    }
+
+    #[test]
+    fn its_text_stands_for_it_as_a_key() {
+        let id = ModelId::from_entropy(7);
+        let known = std::collections::HashSet::from([id.clone()]);
+        assert!(known.contains(id.as_str()) && !known.contains("00000000"));
     }
 
     #[test]

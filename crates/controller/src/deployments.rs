@@ -132,8 +132,11 @@ impl Task for Deployments {
         let holds = Holds::new(&view.promotions, &view.environments);
         let belonging = Belonging::new(&view.promotions, &view.environments);
         let loads = self.shared.parts.gateways.loads();
-        self.loads.retain(|id, _| view.entries.contains_key(id));
-        self.settled.retain(|id, _| view.entries.contains_key(id));
+        // More are known than there are: some have been deleted.
+        if self.loads.len().max(self.settled.len()) > view.entries.len() {
+            self.loads.retain(|id, _| view.entries.contains_key(id));
+            self.settled.retain(|id, _| view.entries.contains_key(id));
+        }
         if now < self.last_pass {
             // The clock was set back: moments to look again are further away than was meant.
             self.settled.clear();

@@ -68,20 +68,26 @@ fn deployment_routes(
 ) -> HashMap<DeploymentId, Arc<DeploymentRoute>> {
     let awaited = awaited(models);
     let route = |deployed: &Deployed<'_>| {
-        let id = &deployed.deployment.id;
-        let route = DeploymentRoute {
-            id: id.clone(),
-            model_id: deployed.deployment.model_id.clone(),
-            availability: match availability(deployed.status) {
-                Availability::NotReady | Availability::Unhealthy if awaited.contains(id) => Availability::Serve,
-                availability => availability,
-            },
-            replicas: deployed.endpoints.clone(),
-            slots_per_replica: deployed.slots_per_replica,
-            limits: deployed.limits,
+        let Deployed { deployment, status, endpoints, slots_per_replica, limits } = deployed;
+        let id = &deployment.id;
+        let availability = match availability(*status) {
+            Availability::NotReady | Availability::Unhealthy if awaited.contains(id) => Availability::Serve,
+            availability => availability,
         };
-        let unchanged = published.and_then(|table| table.deployments.get(id)).filter(|old| ***old == route);
-        (id.clone(), unchanged.cloned().unwrap_or_else(|| Arc::new(route)))
+        let is_same = |old: &&Arc<DeploymentRoute>| {
+            (old.availability, old.slots_per_replica, old.limits) == (availability, *slots_per_replica, *limits)
+                && old.replicas == *endpoints
+        };
+        let unchanged = published.and_then(|table| table.deployments.get(id)).filter(is_same);
+        let changed = || DeploymentRoute {
+            id: id.clone(),
+            model_id: deployment.model_id.clone(),
+            availability,
+            replicas: endpoints.clone(),
+            slots_per_replica: *slots_per_replica,
+            limits: *limits,
+        };
+        (id.clone(), unchanged.cloned().unwrap_or_else(|| Arc::new(changed())))
     };
     picture.deployments.iter().map(route).collect()
 }

@@ -62,11 +62,12 @@ impl Gateway {
         self.0.routes.load().as_ref().map(|routes| routes.table.version)
     }
 
-    /// What is on its hands for each deployment it has routes for.
+    /// What is on its hands for each deployment it has routes for, those left out that it has never had a request for.
     pub fn loads(&self) -> HashMap<DeploymentId, Load> {
         let routes = self.0.routes.load();
         let deployments = routes.iter().flat_map(|routes| &routes.deployments);
-        deployments.map(|(id, deployment)| (id.clone(), deployment.load())).collect()
+        let loads = deployments.map(|(id, deployment)| (id, deployment.load()));
+        loads.filter(|(_, load)| *load != Load::default()).map(|(id, load)| (id.clone(), load)).collect()
     }
 
     /// Completes when somebody asks for a deployment that has no replica, by a request or by a wake call, or when a replica

@@ -72,7 +72,7 @@ async fn who_waits_goes_where_the_environment_goes() {
     let waiting: Vec<_> = (0..20).map(|_| stage.predict()).collect();
     stage.has(0, 20).await;
     divided(&stage, Some(100), [route(&[]), candidate(&[])]);
-    eventually("all wait for the candidate", || stage.gateway.loads()[&second()].queued == 20).await;
+    eventually("all wait for the candidate", || stage.load_of(&second()).queued == 20).await;
     divided(&stage, Some(100), [route(&[&old]), candidate(&[&new])]);
     for answer in waiting {
         assert_eq!(soon(answer).await.unwrap().text(), "candidate");
@@ -84,7 +84,7 @@ async fn who_waits_comes_back_with_the_traffic() {
     let (stage, old, _new) = both().await;
     divided(&stage, Some(100), [route(&[]), candidate(&[])]);
     let waiting = stage.predict();
-    eventually("it waits for the candidate", || stage.gateway.loads()[&second()].queued == 1).await;
+    eventually("it waits for the candidate", || stage.load_of(&second()).queued == 1).await;
     let broken = DeploymentRoute { availability: Availability::Unhealthy, ..candidate(&[]) };
     divided(&stage, None, [route(&[&old]), broken]);
     assert_eq!(soon(waiting).await.unwrap().text(), "stable");
@@ -112,7 +112,7 @@ async fn who_waits_for_a_side_that_fails_is_answered_by_the_other() {
     let (stage, old, _new) = both().await;
     divided(&stage, Some(100), [route(&[&old]), candidate(&[])]);
     let waiting: Vec<_> = (0..20).map(|_| stage.predict()).collect();
-    eventually("all wait for the candidate", || stage.gateway.loads()[&second()].queued == 20).await;
+    eventually("all wait for the candidate", || stage.load_of(&second()).queued == 20).await;
     let broken = DeploymentRoute { availability: Availability::Unhealthy, ..candidate(&[]) };
     divided(&stage, Some(0), [route(&[&old]), broken]);
     for answer in waiting {

@@ -298,7 +298,12 @@ impl Stage {
     }
 
     pub fn load(&self) -> Load {
-        self.gateway.loads()[&deployment()].clone()
+        self.load_of(&deployment())
+    }
+
+    /// What a deployment has on its hands.
+    pub fn load_of(&self, id: &DeploymentId) -> Load {
+        self.gateway.loads().get(id).cloned().unwrap_or_default()
     }
 
     /// Waits until so many requests are at replicas and so many wait.
