@@ -1,9 +1,6 @@
 //! `greenroom push DIR`: packs a model's folder, uploads it, makes a deployment of it, and watches until it serves.
 
-use std::{
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use api::v1::{
     deployments::{
@@ -20,7 +17,7 @@ use serde_json::{Map, Value};
 use super::{
     Context,
     promotion::{self, Place},
-    source::Source,
+    source::{FolderArgs, Source},
     tail::Tail,
     target,
     upload::upload,
@@ -45,12 +42,8 @@ const MAX_RAW_CONFIG_BYTES: usize = 100 * 1024;
 /// the model, and its first working deployment becomes production.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Folder of the model
-    #[arg(default_value = ".")]
-    dir: PathBuf,
-    /// Name of the model [default: model_name in config.yaml]
-    #[arg(long, visible_alias = "name", value_name = "NAME")]
-    model_name: Option<String>,
+    #[command(flatten)]
+    folder: FolderArgs,
     /// Promote it to this environment as soon as it serves, as the environment's promotion settings say
     #[arg(long, short, value_name = "NAME")]
     environment: Option<String>,
@@ -101,10 +94,9 @@ impl Args {
 }
 
 pub async fn run(args: Args, context: &Context) -> Result {
-    let source = Source::read(&args.dir)?;
+    let (source, name) = args.folder.read()?;
     let client = context.client()?;
     let printer = context.printer;
-    let name = args.model_name.clone().map_or_else(|| source.model_name(), Ok)?;
     let mut phases = Vec::new();
 
     let started = Instant::now();
@@ -151,7 +143,7 @@ pub async fn run(args: Args, context: &Context) -> Result {
     };
     printer.answer(&pushed, |pushed| summary(pushed, started.elapsed(), source.config.example_input()))?;
     if args.watch {
-        watch::follow(&args.dir, &client, &watched.deployment, watch::Sleep::Never, printer).await?;
+        watch::follow(&args.folder.dir, &client, &watched.deployment, watch::Sleep::Never, printer).await?;
     }
     Ok(())
 }

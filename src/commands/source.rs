@@ -7,6 +7,26 @@ use serde_json::{Map, Value};
 
 use crate::failure::{Failure, Kind, Result, while_doing};
 
+/// Which folder, and of which model it is.
+#[derive(Debug, clap::Args)]
+pub struct FolderArgs {
+    /// Folder of the model
+    #[arg(default_value = ".")]
+    pub dir: PathBuf,
+    /// Name of the model [default: model_name in config.yaml]
+    #[arg(long, visible_alias = "name", value_name = "NAME")]
+    model_name: Option<String>,
+}
+
+impl FolderArgs {
+    /// The folder, read, and the name of its model.
+    pub fn read(&self) -> Result<(Source, String)> {
+        let source = Source::read(&self.dir)?;
+        let name = self.model_name.clone().map_or_else(|| source.model_name(), Ok)?;
+        Ok((source, name))
+    }
+}
+
 /// A model's folder, read and found to be one.
 pub struct Source {
     dir: PathBuf,

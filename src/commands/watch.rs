@@ -21,7 +21,7 @@ use tokio::{sync::mpsc, time::timeout};
 use self::patch::{Difference, Now};
 use super::{
     Context,
-    source::Source,
+    source::{FolderArgs, Source},
     tail::Tail,
     target::{Choice, Target},
     wait,
@@ -48,12 +48,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// its traceback, and what ran before runs on. `greenroom push --watch` makes the deployment first.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Folder of the model
-    #[arg(default_value = ".")]
-    dir: PathBuf,
-    /// Name of the model [default: model_name in config.yaml]
-    #[arg(long, visible_alias = "name", value_name = "NAME")]
-    model_name: Option<String>,
+    #[command(flatten)]
+    folder: FolderArgs,
     /// Let the deployment go to zero while nobody calls it
     #[arg(long)]
     allow_sleep: bool,
@@ -70,10 +66,7 @@ pub enum Sleep {
 
 pub async fn run(args: Args, context: &Context) -> Result {
     let client = context.client()?;
-    let name = match args.model_name {
-        Some(name) => name,
-        None => Source::read(&args.dir)?.model_name()?,
-    };
+    let (_, name) = args.folder.read()?;
     let development = Choice { development: true, ..Choice::default() };
     let found = Target { model: name, choice: development }.find(&client).await;
     let (_, deployment) = found.map_err(|failure| match failure.kind {
@@ -81,7 +74,7 @@ pub async fn run(args: Args, context: &Context) -> Result {
         _ => failure,
     })?;
     let sleep = if args.allow_sleep { Sleep::Allowed } else { Sleep::Never };
-    follow(&args.dir, &client, &deployment, sleep, context.printer).await
+    follow(&args.folder.dir, &client, &deployment, sleep, context.printer).await
 }
 
 /// Carries over each change of a folder, until interrupted.

@@ -8,4 +8,5 @@ mod harness;
 mod baseten_sdk;
 mod openai;
 mod packages;
+mod recipe;
 mod truss;

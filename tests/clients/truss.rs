@@ -11,8 +11,9 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
-    harness::{API_KEY, Going, Ran, Server, answer, eventually, model, run},
+    harness::{Going, Ran, Server, answer, eventually, model, run},
     packages::{environment, here},
+    recipe,
 };
 
 const PACKAGES: [&str; 1] = ["truss==0.18.35"];
@@ -57,14 +58,8 @@ impl<'s> User<'s> {
     }
 
     fn command(&self, program: &str, args: &[&str]) -> Command {
-        let follow = r#"lines=$("$0" client-env --recipe "$1") && eval "$lines" && shift && exec "$@""#;
-        let bin = self.python.parent().expect("it lies in bin");
-        let mut command = Command::new("sh");
-        command.args(["-c", follow, env!("CARGO_BIN_EXE_greenroom"), self.recipe]);
-        command.arg(bin.join(program)).args(args).current_dir(self.home.path());
-        command.env_clear().env("HOME", self.home.path()).env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        command.env("GREENROOM_URL", &self.server.url).env("GREENROOM_API_KEY", API_KEY);
-        command.env("GREENROOM_DATA_DIR", self.server.data_dir());
+        let program = self.python.parent().expect("it lies in bin").join(program);
+        let mut command = recipe::command(self.server, self.recipe, self.home.path(), &program, args);
         command.env("TRUSS_NO_UPDATE_CHECK", "1").env("BASETEN_TRUSS_AUTH_KEYRING_DISABLED", "1").env("COLUMNS", "300");
         command
     }
@@ -223,6 +218,12 @@ async fn truss_reloads_a_model_live_under_the_hosted_services_names() {
     .await;
     watching.until_said("patched successfully", 1).await;
     drop(watching);
+
+    let shown = server.json(&["deployments", "walk"])["deployments"][0].clone();
+    let ids = ["model_id", "id"].map(|field| shown[field].as_str().expect("an id").to_owned());
+    let logs = begin(&["model-logs", "--model-id", &ids[0], "--deployment-id", &ids[1], "--tail"]);
+    logs.until_said("the patch is in force", 1).await;
+    drop(logs);
 
     let hot = begin(&["watch", text(folder.path()), "--non-interactive", "--hot-reload"]);
     hot.until_said("Watching for changes", 1).await;

@@ -47,8 +47,8 @@ pub fn router(control_plane: ControlPlane) -> Router {
     let limiters = rate_limit::RateLimiters::new(settings.rate_limits);
     let max_body_bytes = settings.max_body_bytes;
     let managed = Router::from(routes())
-        .route("/graphql", post(graphql::answer))
-        .route("/graphql/", post(graphql::answer))
+        .route("/graphql", post(graphql::answer).layer(DefaultBodyLimit::max(patches::MOST_BYTES)))
+        .route("/graphql/", post(graphql::answer).layer(DefaultBodyLimit::max(patches::MOST_BYTES)))
         .fallback(error::unknown_route)
         .method_not_allowed_fallback(error::unknown_method)
         .layer(from_fn_with_state(limiters, rate_limit::limit))

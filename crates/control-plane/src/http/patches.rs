@@ -4,7 +4,10 @@ use api::v1::patches::{
     CreateDeploymentPatchRequest, CreateDeploymentPatchResponse, DeploymentPatchPoint, DeploymentPatchPointWithHash,
     GetDeploymentPatchesStateResponse, SyncDeploymentPatchesRequest, SyncDeploymentPatchesResponse,
 };
-use axum::{Json, extract::State};
+use axum::{
+    Json,
+    extract::{DefaultBodyLimit, State},
+};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
@@ -18,12 +21,16 @@ use crate::{
     ops::patches::{self, Patch, Verdict},
 };
 
+/// The largest patch: it carries files, which other requests do not.
+pub const MOST_BYTES: usize = 32 << 20;
+
 /// The routes.
 pub fn routes() -> OpenApiRouter<ControlPlane> {
     OpenApiRouter::new()
         .routes(routes!(get_deployment_patches_state))
         .routes(routes!(create_deployment_patch))
         .routes(routes!(sync_deployment_patches))
+        .layer(DefaultBodyLimit::max(MOST_BYTES))
 }
 
 /// Says what runs and what is staged.

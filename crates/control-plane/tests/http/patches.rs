@@ -152,6 +152,16 @@ async fn a_patch_that_makes_no_sense_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_patch_may_carry_a_large_file_but_not_any() {
+    let app = TestApp::start().await;
+    let one = draft(&app).await;
+    let base = state(&app, &one).await["running_patch_point"].take();
+    let with = |bytes: usize| new_code(&base, &format!("#{}\n", "x".repeat(bytes)));
+    app.post(&one.path("/patches"), with(33 << 20)).await.refuses(413, "PAYLOAD_TOO_LARGE", "");
+    app.post(&one.path("/patches"), with(8 << 20)).await.ok();
+}
+
+#[tokio::test]
 async fn what_is_published_is_never_patched() {
     let app = TestApp::start().await;
     let one = app.push_model("iris").await;
