@@ -9,7 +9,7 @@ SHELL := /bin/bash
 # A uv that we install lands here; one in PATH wins.
 export PATH := $(PATH):$(CURDIR)/.cache/tools/bin
 
-.PHONY: help build release check deny fmt lint test test-rust test-python demo bench bench-cold bench-reload bench-control-plane bench-rollout openapi clean tools-demo tools-test
+.PHONY: help build release check deny fmt lint test test-rust test-python demo bench bench-cold bench-reload bench-soak bench-control-plane bench-rollout openapi clean tools-demo tools-test
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,10 @@ bench-cold: tools-demo ## Measure the start of a model that was scaled to zero, 
 bench-reload: tools-demo ## Measure live reload: from a saved file to the new answer
 	cargo build --locked --workspace --bins --release
 	python3 bench/reload.py
+
+bench-soak: tools-demo ## Ask at fixed times for ten minutes while a deployment scales up and down, and print failures and memory
+	cargo build --locked --workspace --bins --release
+	python3 bench/soak.py
 
 bench-control-plane: ## Measure how long a change takes to reach the gateway among 100, 1,000 and 10,000 deployments, and what doing nothing costs
 	cargo bench --locked --bench control-plane --no-run

@@ -8,10 +8,8 @@ according to `Server-Timing`. `make bench-cold` runs it.
 from __future__ import annotations
 
 import argparse
-import json
 import socket
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -33,12 +31,7 @@ class Copies(Server):
 
     def _push(self, name: str) -> tuple[str, str]:
         (self.scratch / "model" / "config.yaml").write_text(f"model_name: {name}\n")
-        done = subprocess.run(
-            [str(self.binary), "push", str(self.scratch / "model"), "--json"], env=self.variables, capture_output=True, text=True
-        )
-        if done.returncode:
-            sys.exit(f"greenroom push failed with {done.returncode}:\n{done.stderr}")
-        pushed = json.loads(done.stdout)
+        pushed = self.push(self.scratch / "model")
         return pushed["model"]["id"], pushed["deployment"]["id"]
 
     def let_rest(self) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.request
@@ -35,6 +36,14 @@ class Server:
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data=data, method=method, headers=headers)
         with urllib.request.urlopen(request) as answer:
             return json.load(answer)
+
+    def push(self, folder: Path) -> dict:
+        """Pushes a model and waits until it serves."""
+        command = [str(self.binary), "push", str(folder), "--json"]
+        done = subprocess.run(command, env=self.variables, capture_output=True, text=True)
+        if done.returncode:
+            sys.exit(f"greenroom push failed with {done.returncode}:\n{done.stderr}")
+        return json.loads(done.stdout)
 
     def stop(self) -> None:
         self.process.terminate()
