@@ -38,11 +38,8 @@ def main() -> None:
     options = parser.parse_args()
     server = Server(options.target_dir / "greenroom", {})
     try:
-        folder = server.scratch / "model"
-        (folder / "model").mkdir(parents=True)
-        (folder / "config.yaml").write_text("model_name: edited\n")
+        folder = server.write_model("edited", code(0))
         file = folder / "model" / "model.py"
-        file.write_text(code(0))
         said = server.scratch / "watch.log"
         with open(said, "w") as log:
             watch = subprocess.Popen(

@@ -37,6 +37,14 @@ class Server:
         with urllib.request.urlopen(request) as answer:
             return json.load(answer)
 
+    def write_model(self, name: str, code: str) -> Path:
+        """The folder of a model with this class."""
+        folder = self.scratch / "model"
+        (folder / "model").mkdir(parents=True)
+        (folder / "config.yaml").write_text(f"model_name: {name}\n")
+        (folder / "model" / "model.py").write_text(code)
+        return folder
+
     def push(self, folder: Path) -> dict:
         """Pushes a model and waits until it serves."""
         command = [str(self.binary), "push", str(folder), "--json"]

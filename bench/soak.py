@@ -109,11 +109,7 @@ def main() -> None:
     options = parser.parse_args()
     server = Server(options.target_dir / "greenroom", {})
     try:
-        folder = server.scratch / "model"
-        (folder / "model").mkdir(parents=True)
-        (folder / "config.yaml").write_text("model_name: soak\n")
-        (folder / "model" / "model.py").write_text(MODEL)
-        model = server.push(folder)["model"]["id"]
+        model = server.push(server.write_model("soak", MODEL))["model"]["id"]
         scale = {"min_replica": 0, "max_replica": 4, "autoscaling_window": 10, "scale_down_delay": 5}
         server.ask("PATCH", f"/v1/models/{model}/environments/production", {"autoscaling_settings": scale})
         sys.exit(1 if asyncio.run(soak(server, model, options)) else 0)

@@ -89,15 +89,16 @@ pub async fn follow(dir: &Path, client: &Client, deployment: &Deployment, sleep:
     wait::until_active(client, printer, deployment.clone(), tail, &args).await?;
     printer.say(&format!("Watching {} for changes; Ctrl-C ends it", dir.display()));
     let mut folder = archive::Folder::default();
-    let mut awake = tokio::time::interval(KEEP_AWAKE);
-    loop {
-        watch.carry_over(&mut folder).await?;
+    let carrying = async {
         loop {
-            tokio::select! {
-                () = changes.next() => break,
-                _ = awake.tick(), if sleep == Sleep::Never => watch.wake().await,
-            }
+            watch.carry_over(&mut folder).await?;
+            changes.next().await;
         }
+    };
+    // Beside it, not in between: what has been heard of a change must not be dropped.
+    tokio::select! {
+        failed = carrying => failed,
+        never = watch.keep_awake(), if sleep == Sleep::Never => never,
     }
 }
 
@@ -123,11 +124,9 @@ struct Watch<'a> {
 impl Watch<'_> {
     /// Carries over what has changed and says what became of it. Only what makes watching pointless is an error.
     async fn carry_over(&self, folder: &mut archive::Folder) -> Result {
-        let began = Instant::now();
         let outcome = match self.try_to_carry_over(folder).await {
             Ok(None) => return Ok(()),
-            Ok(Some(None)) => Outcome::InForce { seconds: began.elapsed().as_secs_f64() },
-            Ok(Some(Some(reason))) => Outcome::NeedsPush { message: reason },
+            Ok(Some(outcome)) => outcome,
             Err(failure) => match failure.kind {
                 Kind::Auth | Kind::NotFound | Kind::OutputClosed => return Err(failure),
                 _ => Outcome::Failed { message: failure.message },
@@ -137,23 +136,28 @@ impl Watch<'_> {
             return self.printer.json_line(&outcome);
         }
         self.printer.say(&match outcome {
-            Outcome::InForce { .. } => format!("In force after {}", words::seconds(began.elapsed())),
+            Outcome::InForce { seconds } => {
+                format!("In force after {}", words::seconds(Duration::from_secs_f64(seconds)))
+            }
             Outcome::Failed { message } => format!("Not in force: {message}"),
             Outcome::NeedsPush { message } => format!("Not in force: {message} (`greenroom push --watch`)"),
         });
         Ok(())
     }
 
-    /// None when there was nothing to do, else why it needs a push, if it does.
-    async fn try_to_carry_over(&self, folder: &mut archive::Folder) -> Result<Option<Option<String>>> {
+    /// None when there was nothing to do.
+    async fn try_to_carry_over(&self, folder: &mut archive::Folder) -> Result<Option<Outcome>> {
+        let began = Instant::now();
         for _ in 0..TRIES {
-            match self.stage(folder).await? {
+            let needs_push = match self.stage(folder).await? {
                 Staged::Nothing => return Ok(None),
-                Staged::OnlyByPush(reason) => return Ok(Some(Some(reason))),
-                Staged::Something => return self.sync().await.map(Some),
+                Staged::OnlyByPush(reason) => Some(reason),
+                Staged::Something => self.sync().await?,
                 // The next patch builds on the other's.
-                Staged::Overtaken => {}
-            }
+                Staged::Overtaken => continue,
+            };
+            let in_force = || Outcome::InForce { seconds: began.elapsed().as_secs_f64() };
+            return Ok(Some(needs_push.map_or_else(in_force, |message| Outcome::NeedsPush { message })));
         }
         Err(Failure::new(Kind::Failed, "others keep patching the same deployment"))
     }
@@ -202,6 +206,15 @@ impl Watch<'_> {
                 }
                 Err(failure) => return Err(failure),
             }
+        }
+    }
+
+    /// Wakes it again and again, for ever.
+    async fn keep_awake(&self) -> Result {
+        let mut due = tokio::time::interval(KEEP_AWAKE);
+        loop {
+            due.tick().await;
+            self.wake().await;
         }
     }
 
