@@ -9,7 +9,7 @@ SHELL := /bin/bash
 # A uv that we install lands here; one in PATH wins.
 export PATH := $(PATH):$(CURDIR)/.cache/tools/bin
 
-.PHONY: help build release check deny fmt lint test test-rust test-python demo bench bench-cold bench-reload bench-soak bench-control-plane bench-rollout openapi clean tools-demo tools-test
+.PHONY: help build release check deny fmt lint test test-rust test-python demo bench bench-gateway bench-cold bench-reload bench-soak bench-unload bench-control-plane bench-rollout openapi clean tools-demo tools-test
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,9 +46,14 @@ test-rust:
 demo: tools-demo build ## Start a server, push examples/iris, predict; Ctrl-C ends it (DEMO_ONCE=1: ends by itself)
 	@scripts/demo.sh
 
-bench: tools-demo ## Measure against the reference server and FastAPI (many minutes; see docs/benchmarks.md)
+bench: tools-demo ## Measure against the reference server, LitServe, BentoML, Ray Serve and FastAPI (many minutes; see docs/benchmarks.md)
 	cargo build --locked --workspace --bins --release
 	python3 bench/run.py
+
+bench-gateway: tools-demo ## Measure the gateway alone beside nginx and haproxy, to one upstream
+	@scripts/install-tools.sh proxies
+	cargo build --locked --workspace --bins --release
+	python3 bench/gateway.py
 
 bench-cold: tools-demo ## Measure the start of a model that was scaled to zero, with and without a standby, beside `python3 -c pass`
 	cargo build --locked --workspace --bins --release
@@ -61,6 +66,10 @@ bench-reload: tools-demo ## Measure live reload: from a saved file to the new an
 bench-soak: tools-demo ## Ask at fixed times for ten minutes while a deployment scales up and down, and print failures and memory
 	cargo build --locked --workspace --bins --release
 	python3 bench/soak.py
+
+bench-unload: tools-demo ## Load and unload a model a thousand times, and print what memory is left in use
+	cargo build --locked --workspace --bins --release
+	python3 bench/unload.py
 
 bench-control-plane: ## Measure how long a change takes to reach the gateway among 100, 1,000 and 10,000 deployments, and what doing nothing costs
 	cargo bench --locked --bench control-plane --no-run

@@ -40,12 +40,20 @@ async def predict(request: Request):
 '''
 
 
-def environment(folder: Path) -> Path:
-    """Makes the peers' virtual environment once; returns its interpreter."""
+def virtual_environment(folder: Path, packages: list[str]) -> Path:
+    """Makes a virtual environment once; returns its interpreter."""
     python = folder / "bin" / "python"
     if not (folder / "complete").exists():
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "-q", TRUSS, "fastapi<0.125", "uvicorn", "uvloop", "httptools"], check=True)
+        subprocess.run([str(python), "-m", "pip", "install", "-q", *packages], check=True)
+        (folder / "complete").touch()
+    return python
+
+
+def environment(folder: Path) -> Path:
+    """The environment of the reference server and of FastAPI; returns its interpreter."""
+    python = virtual_environment(folder, [TRUSS, "fastapi<0.125", "uvicorn", "uvloop", "httptools"])
+    if not (folder / "has-server").exists():
         server = subprocess.run(
             [str(python), "-c", "import truss, pathlib; print(pathlib.Path(truss.__file__).parent / 'templates' / 'server')"],
             check=True, capture_output=True, text=True,
@@ -53,7 +61,7 @@ def environment(folder: Path) -> Path:
         subprocess.run(
             [str(python), "-m", "pip", "install", "-q", "-r", f"{server}/requirements.txt", "-c", f"{server}/constraints.txt"], check=True
         )
-        (folder / "complete").touch()
+        (folder / "has-server").touch()
     return python
 
 
@@ -88,7 +96,8 @@ class Peer:
 class Process(Peer):
     """A peer that is one process, with a folder of its own."""
 
-    def __init__(self, name: str, path: str):
+    def __init__(self, name: str, path: str, pin: list[str] | None = None):
+        self.pin = pin or PIN
         self.scratch = Path(tempfile.mkdtemp(prefix="bench-"))
         self.port = free_port()
         super().__init__(name, f"127.0.0.1:{self.port}", path)
@@ -96,7 +105,7 @@ class Process(Peer):
 
     def run(self, command: list[str], ready: str, folder: Path, variables: dict[str, str] | None = None) -> None:
         self.process = subprocess.Popen(
-            PIN + command, cwd=folder, env={**os.environ, **(variables or {})},
+            self.pin + command, cwd=folder, env={**os.environ, **(variables or {})},
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )
         wait_for(f"http://127.0.0.1:{self.port}{ready}", self.process)
@@ -151,8 +160,8 @@ class FastApi(Process):
 class Greenroom(Process):
     """The whole product: one server, one model with one replica."""
 
-    def __init__(self, target_dir: Path):
-        super().__init__("greenroom", "")
+    def __init__(self, target_dir: Path, pin: list[str] | None = None):
+        super().__init__("greenroom", "", pin)
         self.binary = target_dir / "greenroom"
         self.key = "bench.bench-secret"
         self.variables = {"GREENROOM_API_KEY": self.key, "GREENROOM_URL": f"http://127.0.0.1:{self.port}"}

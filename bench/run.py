@@ -1,6 +1,6 @@
 """Measures Greenroom beside its peers in one run on one machine, and prints ratios.
 
-Peers: the reference Truss server and bare FastAPI on uvicorn, both from PyPI. The same model runs everywhere. What is measured is
+Peers: the reference Truss server, LitServe, BentoML, Ray Serve and bare FastAPI on uvicorn, all from PyPI. The same model runs everywhere. What is measured is
 pinned to core 0, the load generator to core 1. Rounds alternate between the peers, and the median round counts, because machines
 are noisy. `make bench` runs it; the table in docs/benchmarks.md is its output.
 """
@@ -8,12 +8,14 @@ are noisy. `make bench` runs it; the table in docs/benchmarks.md is its output.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import statistics
 import subprocess
 import sys
 from pathlib import Path
 
+from frameworks import BentoML, LitServe, RayServe
 from peers import FastApi, Greenroom, Peer, ReferenceServer, environment
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -66,14 +68,18 @@ def main() -> None:
     options = parser.parse_args()
 
     cases = [
+        Case("64 connections, small JSON", 64, "{}"),
         Case("16 connections, small JSON", 16, "{}"),
         Case("1 connection, small JSON", 1, "{}"),
         Case("4 connections, 1 MB JSON body", 4, json.dumps({"text": "x" * MEBIBYTE})),
     ]
     cases = [case for case in cases if not options.only or options.only in case.name]
-    python = environment(ROOT / ".cache" / "bench-venv")
-    with Greenroom(options.target_dir) as greenroom, ReferenceServer(python) as reference, FastApi(python) as fastapi:
-        peers: list[Peer] = [reference, fastapi, greenroom.replica(), greenroom.gateway()]
+    environments = ROOT / ".cache" / "bench"
+    python = environment(environments / "reference")
+    frameworks = [LitServe("LitServe", environments), BentoML("BentoML", environments), RayServe("Ray Serve", environments)]
+    with Greenroom(options.target_dir) as greenroom, contextlib.ExitStack() as others:
+        peers: list[Peer] = [others.enter_context(peer) for peer in (ReferenceServer(python), *frameworks, FastApi(python))]
+        peers += [greenroom.replica(), greenroom.gateway()]
         print(f"rounds: {options.rounds} of {options.seconds} s each, alternating; medians\n")
         for case in cases:
             rounds: dict[str, list[dict]] = {peer.name: [] for peer in peers}

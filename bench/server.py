@@ -53,6 +53,11 @@ class Server:
             sys.exit(f"greenroom push failed with {done.returncode}:\n{done.stderr}")
         return json.loads(done.stdout)
 
+    def memory_mib(self) -> float:
+        """The memory of the server's own process."""
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
     def stop(self) -> None:
         self.process.terminate()
         self.process.wait(40)

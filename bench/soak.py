@@ -64,11 +64,6 @@ class Caller:
         self._idle.append((reader, writer))
 
 
-def memory_mib(pid: int) -> float:
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * 4096 / 2**20
-
-
 async def soak(server: Server, model: str, options: argparse.Namespace) -> int:
     caller = Caller(server.port, f"/models/{model}/production/predict")
     running: set[asyncio.Task] = set()
@@ -86,7 +81,7 @@ async def soak(server: Server, model: str, options: argparse.Namespace) -> int:
             task.add_done_callback(running.discard)
             due += 1 / rate
         view = await asyncio.to_thread(server.ask, "GET", f"/v1/models/{model}/deployments/production")
-        memory.append(memory_mib(server.process.pid))
+        memory.append(server.memory_mib())
         taken = sorted(caller.taken_ms[answered:]) or [0.0]
         print(
             f"| {minute + 1} | {rate} | {len(taken)} | {len(caller.failures) - failed} | {taken[len(taken) // 2]:.1f} "

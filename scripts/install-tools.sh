@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the named tools where they are missing: uv into .cache/tools (a virtual environment), nextest and deny by cargo, and
-# PostgreSQL's server programs by apt. What is there already is used as it is.
+# Installs the named tools where they are missing: uv into .cache/tools (a virtual environment), nextest and deny by cargo, and by
+# apt PostgreSQL's server programs and the proxies that a benchmark needs. What is there already is used as it is.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -38,12 +38,27 @@ install_postgresql() {
         exit 1
     fi
     say "installing postgresql"
-    apt-get update --quiet --quiet
     # No cluster of the machine's own: the tests start servers of their own.
     mkdir -p /etc/postgresql-common
     [ -e /etc/postgresql-common/createcluster.conf ] ||
         echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
-    DEBIAN_FRONTEND=noninteractive apt-get install --quiet --quiet --yes --no-install-recommends postgresql >/dev/null
+    apt_install postgresql
+}
+
+# What the gateway is measured beside, and the load generator for HTTP/2.
+install_proxies() {
+    command -v nginx >/dev/null && command -v haproxy >/dev/null && command -v h2load >/dev/null && return
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+        say "the benchmark needs nginx, haproxy and h2load; install them (Debian: apt install nginx-light haproxy nghttp2-client)"
+        exit 1
+    fi
+    say "installing nginx, haproxy and h2load"
+    apt_install nginx-light haproxy nghttp2-client
+}
+
+apt_install() {
+    apt-get update --quiet --quiet
+    DEBIAN_FRONTEND=noninteractive apt-get install --quiet --quiet --yes --no-install-recommends "$@" >/dev/null
 }
 
 for tool in "$@"; do

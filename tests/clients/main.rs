@@ -6,6 +6,7 @@
 mod harness;
 
 mod baseten_sdk;
+mod grpc;
 mod openai;
 mod packages;
 mod recipe;

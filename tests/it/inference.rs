@@ -170,3 +170,43 @@ async fn a_deployment_has_timeouts_of_its_own() {
     let (code, body) = server.post(&format!("/models/{id}/production/predict"), &json!({})).await;
     assert_eq!((code, &body["error_code"]), (504, &json!("timeout")), "{body}");
 }
+
+/// Works without end, and counts who is in it and who was sent away.
+const ENDLESS: &str = "\
+import asyncio
+class Model:
+    def load(self):
+        self.inside = self.left = 0
+    async def predict(self, request):
+        if not request['stays']:
+            return {'inside': self.inside, 'left': self.left}
+        self.inside += 1
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            self.inside -= 1
+            self.left += 1
+";
+
+#[tokio::test]
+async fn a_thousand_clients_that_leave_take_nothing_with_them() {
+    const AT_ONCE: u64 = 100;
+    let server = Server::start();
+    let pushed = server.push(model("model_name: m\nruntime: {predict_concurrency: 101}", ENDLESS).path());
+    let endpoint = endpoint(&pushed);
+    let counts = |inside: u64, left: u64| {
+        let (server, endpoint) = (&server, &endpoint);
+        async move {
+            let seen = server.post(endpoint, &json!({"stays": false})).await;
+            (seen == (200, json!({"inside": inside, "left": left}))).then_some(())
+        }
+    };
+    for round in 1..=10 {
+        let stay = (0..AT_ONCE).map(|_| server.request(Method::POST, &endpoint).json(&json!({"stays": true})).send());
+        let clients: Vec<_> = stay.map(tokio::spawn).collect();
+        eventually("all at the model", || counts(AT_ONCE, (round - 1) * AT_ONCE)).await;
+        clients.iter().for_each(tokio::task::JoinHandle::abort);
+        // The same model has counted all: its process has survived them.
+        eventually("all sent away", || counts(0, round * AT_ONCE)).await;
+    }
+}

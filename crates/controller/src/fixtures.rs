@@ -2,7 +2,10 @@
 
 use api::{
     id::{DeploymentId, ModelId, ReplicaId, TeamId},
-    internal::routes::{Address, Endpoint, RequestLimits},
+    internal::{
+        replica::Protocol,
+        routes::{Address, Endpoint, RequestLimits},
+    },
 };
 use planner::{
     Timestamp, autoscale,
@@ -92,7 +95,7 @@ pub fn deployed(deployment: &Deployment, status: Status) -> Deployed<'_> {
         max_queued_bytes: u64::MAX,
         waits_when_full: true,
     };
-    Deployed { deployment, status, endpoints: Vec::new(), slots_per_replica: 1, limits }
+    Deployed { deployment, status, endpoints: Vec::new(), slots_per_replica: 1, limits, protocol: Protocol::Http }
 }
 
 pub fn endpoints(count: usize) -> Vec<Endpoint> {

@@ -85,6 +85,7 @@ impl Publish {
             endpoints: replicas.iter().filter_map(endpoint).collect(),
             slots_per_replica: template::slots_per_replica(deployment, &holds.of(deployment), &entry.config),
             limits: template::request_limits(deployment, &entry.config, &self.shared.settings),
+            protocol: entry.config.protocol(),
         }
     }
 }

@@ -8,7 +8,10 @@ use std::{
 
 use api::{
     id::{DeploymentId, ModelId},
-    internal::routes::{Availability, DeploymentRoute, Endpoint, ModelRoutes, RequestLimits, Table},
+    internal::{
+        replica::Protocol,
+        routes::{Availability, DeploymentRoute, Endpoint, ModelRoutes, RequestLimits, Table},
+    },
 };
 use planner::lifecycle::Status;
 use store::domain::{ApiKey, Deployment, Environment, Model, Promotion};
@@ -33,6 +36,7 @@ pub(crate) struct Deployed<'a> {
     pub endpoints: Vec<Endpoint>,
     pub slots_per_replica: u32,
     pub limits: RequestLimits,
+    pub protocol: Protocol,
 }
 
 /// The table for `picture`, or none when `published` says the same already. Unchanged deployments are shared with it.
@@ -68,7 +72,7 @@ fn deployment_routes(
 ) -> HashMap<DeploymentId, Arc<DeploymentRoute>> {
     let awaited = awaited(models);
     let route = |deployed: &Deployed<'_>| {
-        let Deployed { deployment, status, endpoints, slots_per_replica, limits } = deployed;
+        let Deployed { deployment, status, endpoints, slots_per_replica, limits, protocol } = deployed;
         let id = &deployment.id;
         let availability = match availability(*status) {
             Availability::NotReady | Availability::Unhealthy if awaited.contains(id) => Availability::Serve,
@@ -76,13 +80,14 @@ fn deployment_routes(
         };
         let is_same = |old: &&Arc<DeploymentRoute>| {
             (old.availability, old.slots_per_replica, old.limits) == (availability, *slots_per_replica, *limits)
-                && old.replicas == *endpoints
+                && (&old.replicas, old.protocol) == (endpoints, *protocol)
         };
         let unchanged = published.and_then(|table| table.deployments.get(id)).filter(is_same);
         let changed = || DeploymentRoute {
             id: id.clone(),
             model_id: deployment.model_id.clone(),
             availability,
+            protocol: *protocol,
             replicas: endpoints.clone(),
             slots_per_replica: *slots_per_replica,
             limits: *limits,

@@ -117,7 +117,7 @@ pub(crate) struct Applicant<'a> {
 impl Deployment {
     /// A deployment seen for the first time. `demand` is told when replicas are wanted.
     pub(crate) fn new(route: Arc<DeploymentRoute>, demand: Arc<Notify>) -> Self {
-        let replicas = route.replicas.iter().cloned().map(|endpoint| Arc::new(Replica::new(endpoint)));
+        let replicas = route.replicas.iter().cloned().map(|endpoint| Arc::new(Replica::new(endpoint, route.protocol)));
         Self {
             id: route.id.clone(),
             seats: ArcSwap::from_pointee(Seats {
@@ -154,7 +154,7 @@ impl Deployment {
         }
         let keep = |endpoint: &Endpoint| {
             let kept = before.replicas.iter().find(|replica| replica.endpoint() == endpoint);
-            kept.cloned().unwrap_or_else(|| Arc::new(Replica::new(endpoint.clone())))
+            kept.cloned().unwrap_or_else(|| Arc::new(Replica::new(endpoint.clone(), route.protocol)))
         };
         self.replace(Seats {
             route: route.clone(),

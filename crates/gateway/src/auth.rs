@@ -6,15 +6,16 @@ use api::internal::routes::KeyGrant;
 use http::{HeaderMap, header};
 use sha2::{Digest, Sha256};
 
-use crate::errors::Refusal;
+use crate::{errors::Refusal, grpc};
 
-/// What the key in the request's `Authorization` grants. Keys are long and random, so a lookup by their hash tells a guesser
+/// What the key in the request's `Authorization` grants, or in what gRPC clients have for it. Keys are long and random, so a lookup by their hash tells a guesser
 /// nothing by its timing.
 pub(crate) fn authenticate<'k>(
     headers: &HeaderMap,
     keys: &'k HashMap<[u8; 32], KeyGrant>,
 ) -> Result<&'k KeyGrant, Refusal> {
-    let value = headers.get(header::AUTHORIZATION).ok_or(Refusal::MissingKey)?;
+    let value =
+        headers.get(grpc::AUTHORIZATION).or_else(|| headers.get(header::AUTHORIZATION)).ok_or(Refusal::MissingKey)?;
     let key = presented(value.as_bytes()).ok_or(Refusal::WrongKey)?;
     keys.get(&<[u8; 32]>::from(Sha256::digest(key))).ok_or(Refusal::WrongKey)
 }

@@ -1,4 +1,4 @@
-//! One HTTP/1.1 connection to a replica, driven by the task whose request it carries: no task of its own, no channel to cross,
+//! One connection to a replica, HTTP/1.1 or what gRPC needs, driven by the task whose request it carries: no task of its own, no channel to cross,
 //! and dropping the request closes the socket at once, which is how a replica learns that nobody waits any more.
 
 use std::{
@@ -9,11 +9,14 @@ use std::{
     time::Duration,
 };
 
-use api::internal::routes::Address;
+use api::internal::{replica::Protocol, routes::Address};
 use bytes::Bytes;
 use http::{Request, Response};
-use hyper::{body::Incoming, client::conn::http1};
-use hyper_util::rt::TokioIo;
+use hyper::{
+    body::Incoming,
+    client::conn::{http1, http2},
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
     net::{TcpStream, UnixStream},
     time::timeout,
@@ -24,15 +27,22 @@ use crate::upload::Upload;
 
 /// The socket below a connection.
 pub(crate) type Stream = Either<UnixStream, TcpStream>;
-type Driver = http1::Connection<TokioIo<Stream>, Upload>;
 
 /// A connection that carries one request at a time.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    sender: http1::SendRequest<Upload>,
-    driver: Driver,
+    ends: Ends,
     /// Whether the driver has nothing more to do; it must not be polled again.
     has_ended: bool,
+}
+
+/// Where requests go in, and what moves their bytes.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "the common one is, and connections are boxed")]
+enum Ends {
+    Http1(http1::SendRequest<Upload>, http1::Connection<TokioIo<Stream>, Upload>),
+    /// Its bytes are moved by a task of the library's, too, which ends when this is dropped.
+    Http2(http2::SendRequest<Upload>, http2::Connection<TokioIo<Stream>, Upload, TokioExecutor>),
 }
 
 /// Why a request got no answer.
@@ -46,10 +56,19 @@ pub(crate) enum SendError {
 
 impl Connection {
     /// Connects, within `limit`.
-    pub(crate) async fn open(address: &Address, limit: Duration) -> io::Result<Box<Self>> {
-        let stream = timeout(limit, connect(address)).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-        let (sender, driver) = http1::Builder::new().handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-        Ok(Box::new(Self { sender, driver, has_ended: false }))
+    pub(crate) async fn open(address: &Address, protocol: Protocol, limit: Duration) -> io::Result<Box<Self>> {
+        let open = async {
+            let stream = TokioIo::new(connect(address).await?);
+            let ends = match protocol {
+                Protocol::Http => http1::handshake(stream).await.map(|(sender, driver)| Ends::Http1(sender, driver)),
+                Protocol::Grpc => http2::handshake(TokioExecutor::new(), stream)
+                    .await
+                    .map(|(sender, driver)| Ends::Http2(sender, driver)),
+            };
+            ends.map_err(io::Error::other)
+        };
+        let ends = timeout(limit, open).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        Ok(Box::new(Self { ends, has_ended: false }))
     }
 
     /// Whether it is still open and free for a request.
@@ -64,18 +83,29 @@ impl Connection {
 
     fn is_fit_now(&mut self, context: &mut Context<'_>) -> bool {
         self.drive(context);
-        !self.has_ended && self.sender.is_ready()
+        let is_ready = match &self.ends {
+            Ends::Http1(sender, _) => sender.is_ready(),
+            Ends::Http2(sender, _) => sender.is_ready(),
+        };
+        !self.has_ended && is_ready
     }
 
     /// Moves bytes in both directions as far as they go. This is what makes the frames of an answer's body arrive.
     pub(crate) fn drive(&mut self, context: &mut Context<'_>) {
         // What ended it, if that is an error, reaches whoever waits for the answer or reads its body.
-        self.has_ended = self.has_ended || Pin::new(&mut self.driver).poll(context).is_ready();
+        self.has_ended = self.has_ended
+            || match &mut self.ends {
+                Ends::Http1(_, driver) => Pin::new(driver).poll(context).is_ready(),
+                Ends::Http2(_, driver) => Pin::new(driver).poll(context).is_ready(),
+            };
     }
 
     /// Sends a request and waits for the head of its answer. The body of the answer comes only while the connection is driven.
     pub(crate) async fn send(&mut self, request: Request<Upload>) -> Result<Response<Incoming>, SendError> {
-        let mut answer = pin!(self.sender.try_send_request(request));
+        let mut answer = pin!(match &mut self.ends {
+            Ends::Http1(sender, _) => Either::Left(sender.try_send_request(request)),
+            Ends::Http2(sender, _) => Either::Right(sender.try_send_request(request)),
+        });
         let answer = poll_fn(|context| {
             self.drive(context);
             answer.as_mut().poll(context)
@@ -86,10 +116,12 @@ impl Connection {
         })
     }
 
-    /// What is left when the replica has agreed to speak something else: the stream, and what of it was read already.
-    pub(crate) fn into_stream(self) -> (Stream, Bytes) {
-        let parts = self.driver.into_parts();
-        (parts.io.into_inner(), parts.read_buf)
+    /// What is left when the replica has agreed to speak something else: the stream, and what of it was read already. None for
+    /// gRPC, which knows no such agreement.
+    pub(crate) fn into_stream(self) -> Option<(Stream, Bytes)> {
+        let Ends::Http1(_, driver) = self.ends else { return None };
+        let parts = driver.into_parts();
+        Some((parts.io.into_inner(), parts.read_buf))
     }
 }
 

@@ -8,10 +8,11 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::HeaderValue;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::{admission::Permit, connection::Connection, link::Call, upload::Patience};
+use crate::{admission::Permit, connection::Connection, headers::REQUEST_ID, link::Call, upload::Patience};
 
 /// Any error of a body: its text goes to the log, its effect is a cut connection.
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -28,6 +29,8 @@ pub(crate) struct Download {
     /// None once all has come.
     exchange: Option<Exchange>,
     patience: Patience,
+    /// What its trailers name, where it has any.
+    id: Option<HeaderValue>,
 }
 
 /// A slot, and the connection that uses it.
@@ -48,9 +51,14 @@ impl Exchange {
 
 impl Download {
     pub(crate) fn new(incoming: Incoming, exchange: Exchange, patience: Duration) -> Self {
-        let mut download = Self { incoming, exchange: Some(exchange), patience: Patience::new(patience) };
+        let mut download = Self { incoming, exchange: Some(exchange), patience: Patience::new(patience), id: None };
         download.finish_at_end();
         download
+    }
+
+    /// Names the request in the trailers.
+    pub(crate) fn named(self, id: Option<HeaderValue>) -> Self {
+        Self { id, ..self }
     }
 
     fn finish_at_end(&mut self) {
@@ -58,6 +66,17 @@ impl Download {
             && let Some(exchange) = self.exchange.take()
         {
             exchange.finish();
+        }
+    }
+
+    fn name(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        let Some(id) = &self.id else { return frame };
+        match frame.into_trailers() {
+            Ok(mut trailers) => {
+                trailers.insert(REQUEST_ID, id.clone());
+                Frame::trailers(trailers)
+            }
+            Err(other) => other,
         }
     }
 
@@ -91,7 +110,7 @@ impl Body for Download {
             Some(Err(_)) => self.exchange = None,
             None => self.exchange.take().into_iter().for_each(Exchange::finish),
         }
-        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+        Poll::Ready(frame.map(|frame| frame.map(|frame| self.name(frame)).map_err(Into::into)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -145,6 +164,13 @@ pub(crate) enum Payload<B> {
     Replica(Download),
     Link(Relay),
     Fallback(B),
+}
+
+impl<B> Default for Payload<B> {
+    /// Nothing.
+    fn default() -> Self {
+        Self::Whole(None)
+    }
 }
 
 impl<B> Body for Payload<B>

@@ -35,6 +35,14 @@ pub(crate) enum Refusal {
     AsyncUnavailable,
     #[error("a websocket needs an HTTP/1.1 request with `connection: upgrade` and `upgrade: websocket`")]
     NotAnUpgrade,
+    #[error("a gRPC call names its model in its metadata: baseten-model-id: model-ID")]
+    NoModelNamed,
+    #[error("a call is for an environment or for a deployment, not for both")]
+    TwoTargets,
+    #[error("deployment {0} does not speak gRPC: its config has no `runtime.transport.kind: grpc`")]
+    NoGrpc(String),
+    #[error("deployment {0} speaks gRPC only")]
+    OnlyGrpc(String),
     #[error("no such model: {0}")]
     UnknownModel(String),
     #[error("model {model} has no environment {environment}")]
@@ -99,7 +107,11 @@ impl Refusal {
             | Self::MalformedPath
             | Self::AsyncUnavailable
             | Self::NotAnUpgrade
+            | Self::NoModelNamed
+            | Self::TwoTargets
+            | Self::OnlyGrpc(_)
             | Self::BrokenBody => (StatusCode::BAD_REQUEST, Some(Code::ClientError), Gateway),
+            Self::NoGrpc(_) => (StatusCode::NOT_IMPLEMENTED, Some(Code::ClientError), Gateway),
             Self::WrongMethod(..) => (StatusCode::METHOD_NOT_ALLOWED, Some(Code::ClientError), Gateway),
             Self::UnknownModel(_)
             | Self::UnknownEnvironment { .. }
@@ -123,6 +135,10 @@ impl Refusal {
                 (StatusCode::SERVICE_UNAVAILABLE, Some(Code::ModelUnavailable), Platform)
             }
         }
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        self.shape().0
     }
 
     fn detail(&self) -> Option<String> {

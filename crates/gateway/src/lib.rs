@@ -9,6 +9,7 @@ mod download;
 mod errors;
 mod front;
 mod gateway;
+mod grpc;
 mod headers;
 mod linger;
 mod link;

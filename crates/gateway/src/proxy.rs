@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use api::internal::replica::Protocol;
 use http::{HeaderValue, Method, Request, Response, StatusCode, response, uri::PathAndQuery};
 use http_body::Body;
 use hyper::{
@@ -18,7 +19,7 @@ use crate::{
     connection::SendError,
     download::{Download, Exchange, Payload},
     errors::{Allowed, Refusal},
-    headers,
+    grpc, headers,
     link::Lost,
     request_id::RequestId,
     route::{self, Action, Addressed, Target},
@@ -29,8 +30,12 @@ use crate::{
     upload::Upload,
 };
 
-/// Whether a request is for a model, and for which.
-pub(crate) fn addressed<B>(request: &Request<B>) -> Option<Addressed<'_>> {
+/// Whether a request is for a model.
+pub(crate) fn is_for_model<B>(request: &Request<B>) -> bool {
+    grpc::is_call(request) || addressed(request).is_some()
+}
+
+fn addressed<B>(request: &Request<B>) -> Option<Addressed<'_>> {
     route::addressed(headers::host(request.uri(), request.headers()), request.uri().path())
 }
 
@@ -43,6 +48,7 @@ pub(crate) async fn answer<B>(
 ) -> Response<Payload<B>> {
     let id = gateway.request_ids().next();
     let name = id.to_header();
+    let is_grpc = grpc::is_call(&request);
     let answer = async {
         match plan(gateway, id, &request)? {
             Plan::Woken => Ok(accepted()),
@@ -52,7 +58,10 @@ pub(crate) async fn answer<B>(
     let unanswered = Unanswered(id);
     let mut response = answer.await.unwrap_or_else(|refusal: Refusal| {
         tracing::debug!(request.id = %id, %refusal, "refused");
-        refusal.into_response().map(|body| Payload::Whole(Some(body)))
+        match is_grpc {
+            true => grpc::refused(&refusal),
+            false => refusal.into_response().map(|body| Payload::Whole(Some(body))),
+        }
     });
     std::mem::forget(unanswered);
     response.headers_mut().insert(headers::REQUEST_ID, name);
@@ -95,10 +104,18 @@ fn accepted<B>() -> Response<Payload<B>> {
 fn plan(gateway: &Gateway, id: RequestId, request: &Request<Incoming>) -> Result<Plan, Refusal> {
     let routes = gateway.routes();
     let routes = routes.as_ref().ok_or(Refusal::NoRoutes)?;
-    let Addressed { model, rest } = addressed(request).ok_or(Refusal::UnknownPath)?;
-    let grant = auth::authenticate(request.headers(), &routes.table.keys)?;
+    let (host, headers) = (headers::host(request.uri(), request.headers()), request.headers());
+    let is_grpc = grpc::is_call(request);
+    let Addressed { model, rest } = match is_grpc {
+        true => Addressed { model: grpc::model(host, headers)?, rest: request.uri().path() },
+        false => addressed(request).ok_or(Refusal::UnknownPath)?,
+    };
+    let grant = auth::authenticate(headers, &routes.table.keys)?;
     auth::authorize(grant, &model)?;
-    let (target, action) = route::parse(rest)?;
+    let (target, action) = match is_grpc {
+        true => (grpc::target(headers)?, Action::Sync(route::passthrough(rest)?)),
+        false => route::parse(rest)?,
+    };
     let allowed = match action {
         Action::Predict | Action::Wake => Some((Method::POST, Allowed("POST"))),
         Action::Websocket => Some((Method::GET, Allowed("GET"))),
@@ -111,6 +128,13 @@ fn plan(gateway: &Gateway, id: RequestId, request: &Request<Incoming>) -> Result
     }
     let chance = sticky::chance(&gateway.settings().sticky_header, request.headers(), &model, id);
     let deployment = routes.resolve(&model, &target, chance)?;
+    match (is_grpc, deployment.seats().route.protocol) {
+        (true, Protocol::Http) => return Err(Refusal::NoGrpc(deployment.id().to_string())),
+        (false, Protocol::Grpc) if action != Action::Wake => {
+            return Err(Refusal::OnlyGrpc(deployment.id().to_string()));
+        }
+        _ => {}
+    }
     match deployment.seats().open {
         Ok(()) => {}
         // It is on its way: a wake call has what it wants.
@@ -161,6 +185,7 @@ async fn forward<B>(
     if size > limits.max_body_bytes {
         return Err(Refusal::TooLarge { size, limit: limits.max_body_bytes });
     }
+    let is_grpc = grpc::is_call(&request);
     let upgrade = on(&mut request);
     let (mut head, body) = request.into_parts();
     let upgrade = headers::wants_websocket(&head).then_some(upgrade);
@@ -168,7 +193,15 @@ async fn forward<B>(
         return Err(Refusal::NotAnUpgrade);
     }
     headers::to_replica(&mut head, target, id, client);
-    let body = Upload::new(body, limits.max_body_bytes, gateway.settings().body_timeout);
+    // Both sides of a call may be silent as long as those of a websocket.
+    let (body_timeout, idle) = match is_grpc {
+        true => (gateway.settings().tunnel_idle_timeout, gateway.settings().tunnel_idle_timeout),
+        false => (gateway.settings().body_timeout, Duration::from_millis(limits.idle_ms)),
+    };
+    if is_grpc {
+        grpc::to_replica(&mut head);
+    }
+    let body = Upload::new(body, limits.max_body_bytes, body_timeout);
     let search = Search::new(gateway, way, limits, size, upgrade.is_some());
     let Sent { answer, attempts, timing } = send(search, Request::from_parts(head, body)).await?;
     let (response, exchange) = match answer {
@@ -189,7 +222,7 @@ async fn forward<B>(
             Payload::Whole(None)
         }
         _ if is_upgraded => return Err(Refusal::Crashed),
-        _ => Payload::Replica(Download::new(body, exchange, Duration::from_millis(limits.idle_ms))),
+        _ => Payload::Replica(Download::new(body, exchange, idle).named(is_grpc.then(|| id.clone()))),
     };
     Ok(Response::from_parts(head, body))
 }
@@ -271,7 +304,7 @@ async fn carry(upgrade: OnUpgrade, exchange: Exchange, idle: Duration) {
     let Exchange { permit, connection } = exchange;
     let Ok(client) = upgrade.await else { return };
     let mut client = TokioIo::new(client);
-    let (replica, already_read) = connection.into_stream();
+    let Some((replica, already_read)) = connection.into_stream() else { return };
     if client.write_all(&already_read).await.is_ok() {
         tunnel(client, replica, idle, permit).await;
     }

@@ -1,6 +1,7 @@
 //! One replica as the gateway knows it: how many slots are taken, whether it can be reached, and the connections to it.
 
 use std::{
+    io,
     path::PathBuf,
     sync::{
         Arc, Weak,
@@ -10,7 +11,7 @@ use std::{
 };
 
 use api::internal::{
-    replica::StartTimes,
+    replica::{Protocol, StartTimes},
     routes::{Address, Endpoint},
 };
 use parking_lot::Mutex;
@@ -24,6 +25,7 @@ const LAST_PROBE: Duration = Duration::from_secs(1);
 /// A replica. Kept from table to table while its endpoint stays the same.
 pub(crate) struct Replica {
     endpoint: Endpoint,
+    protocol: Protocol,
     /// Since when the table has it.
     since: Instant,
     in_flight: AtomicU32,
@@ -54,9 +56,10 @@ struct Idle {
 }
 
 impl Replica {
-    pub(crate) fn new(endpoint: Endpoint) -> Self {
+    pub(crate) fn new(endpoint: Endpoint, protocol: Protocol) -> Self {
         Self {
             endpoint,
+            protocol,
             since: Instant::now(),
             in_flight: AtomicU32::new(0),
             unreachable: AtomicBool::new(false),
@@ -104,6 +107,11 @@ impl Replica {
 
     pub(crate) fn is_retired(&self) -> bool {
         self.retired.load(Ordering::SeqCst)
+    }
+
+    /// A new connection to it, within `limit`.
+    pub(crate) async fn connect(&self, limit: Duration) -> io::Result<Box<Connection>> {
+        Connection::open(&self.endpoint.address, self.protocol, limit).await
     }
 
     /// A connection that was used before and is fit to be used again.
@@ -213,7 +221,7 @@ async fn probe(replica: Weak<Replica>, deployment: Weak<Deployment>, connect_tim
         if replica.is_retired() {
             return;
         }
-        if let Ok(connection) = Connection::open(&replica.endpoint.address, connect_timeout).await {
+        if let Ok(connection) = replica.connect(connect_timeout).await {
             replica.keep(connection);
             replica.unreachable.store(false, Ordering::SeqCst);
             deployment.serve_waiting();

@@ -28,7 +28,7 @@ pub(crate) fn addressed<'a>(host: Option<&'a str>, path: &'a str) -> Option<Addr
     (!model.is_empty()).then_some(Addressed { model: Cow::Borrowed(model), rest })
 }
 
-fn model_of_host(host: &str) -> Option<Cow<'_, str>> {
+pub(crate) fn model_of_host(host: &str) -> Option<Cow<'_, str>> {
     let (label, _) = host.split_once('.')?;
     let prefix = label.get(..6)?;
     prefix.eq_ignore_ascii_case("model-").then(|| {
@@ -88,7 +88,7 @@ pub(crate) fn parse(rest: &str) -> Result<(Target<'_>, Action<'_>), Refusal> {
 
 /// The path for the model's server: as it was written, with one slash before it. Nothing in it may lead out of the server's own
 /// paths, however it is spelt.
-fn passthrough(rest: &str) -> Result<&str, Refusal> {
+pub(crate) fn passthrough(rest: &str) -> Result<&str, Refusal> {
     let path = match rest.len() - rest.trim_start_matches('/').len() {
         0 => "/",
         slashes => &rest[slashes - 1..],

@@ -141,8 +141,7 @@ impl<'a> Search<'a> {
         if let Some(connection) = permit.replica().reuse().await {
             return Some((connection, false));
         }
-        let address = &permit.replica().endpoint().address;
-        match Connection::open(address, self.gateway.settings().connect_timeout).await {
+        match permit.replica().connect(self.gateway.settings().connect_timeout).await {
             // Nothing is wrong with it, it has only left the table: that was no attempt.
             Ok(_) if permit.replica().is_retired() => {
                 self.attempts -= 1;

@@ -283,7 +283,7 @@ where
     }
 
     async fn respond(&self, request: Request<Incoming>, client: &HeaderValue) -> Response<Payload<B>> {
-        if proxy::addressed(&request).is_some() {
+        if proxy::is_for_model(&request) {
             return proxy::answer(&self.gateway, &self.tasks, client, request).await;
         }
         match self.fallback.clone().oneshot(request).await {

@@ -135,6 +135,7 @@ mod tests {
             id: DeploymentId::from_entropy(number),
             model_id: model.parse().unwrap(),
             availability: Availability::Serve,
+            protocol: Default::default(),
             replicas: vec![],
             slots_per_replica: 1,
             limits: RequestLimits {

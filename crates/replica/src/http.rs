@@ -1,19 +1,19 @@
 //! The HTTP server on the replica's socket: connections, the replica's own routes, and who answers the rest.
 
-use std::{convert::Infallible, pin::pin, rc::Rc, time::Duration};
+use std::{convert::Infallible, future::Future, pin::pin, rc::Rc, time::Duration};
 
 use api::{
     error::{InferenceCode, InferenceError},
     internal::{
         link::{PATH, PROTOCOL},
-        replica::{Drain, Phase},
+        replica::{Drain, Phase, Protocol},
     },
 };
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
+use hyper::{body::Incoming, rt::Executor, server::conn::http1, service::service_fn};
+use hyper_util::{rt::TokioIo, server::conn::auto};
 use tokio::{
     net::{UnixListener, UnixStream},
     sync::{mpsc, watch},
@@ -66,6 +66,9 @@ pub async fn serve(listener: UnixListener, app: Rc<App>, closing: CancellationTo
 
 /// Serves one connection.
 async fn converse(stream: UnixStream, app: Rc<App>, closing: CancellationToken, connections: TaskTracker) {
+    if app.program.protocol() == Protocol::Grpc {
+        return converse_in_both(stream, app, closing, connections).await;
+    }
     let service = service_fn(|request| answer(&app, request, &closing, &connections));
     let connection =
         http1::Builder::new().half_close(false).serve_connection(TokioIo::new(stream), service).with_upgrades();
@@ -76,6 +79,32 @@ async fn converse(stream: UnixStream, app: Rc<App>, closing: CancellationToken, 
         () = closing.cancelled() => connection.as_mut().graceful_shutdown(),
     }
     let _ = connection.await;
+}
+
+/// Serves one connection in HTTP/2, for calls of gRPC, or in HTTP/1.1, for the replica's own routes.
+async fn converse_in_both(stream: UnixStream, app: Rc<App>, closing: CancellationToken, connections: TaskTracker) {
+    let told = closing.clone();
+    let service = service_fn(move |request| {
+        let (app, closing, connections) = (app.clone(), closing.clone(), connections.clone());
+        async move { answer(&app, request, &closing, &connections).await }
+    });
+    let builder = auto::Builder::new(Local);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = told.cancelled() => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
+}
+
+/// Runs the library's tasks on this thread.
+#[derive(Debug, Clone, Copy)]
+pub struct Local;
+
+impl<F: Future + 'static> Executor<F> for Local {
+    fn execute(&self, task: F) {
+        tokio::task::spawn_local(async move { drop(task.await) });
+    }
 }
 
 async fn answer(

@@ -13,6 +13,7 @@ mod confine;
 mod control;
 mod delegation;
 mod groups;
+mod grpc;
 pub mod guard;
 mod health;
 mod http;

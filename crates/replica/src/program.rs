@@ -2,6 +2,7 @@
 
 use std::{io, rc::Rc};
 
+use api::internal::replica::Protocol;
 use http::{Request, Response};
 use hyper::body::Incoming;
 
@@ -22,6 +23,14 @@ impl Program {
         match self {
             Program::Truss(truss) => truss.answer(board, request).await,
             Program::Server(server) => server.answer(board, request).await,
+        }
+    }
+
+    /// What it speaks.
+    pub fn protocol(&self) -> Protocol {
+        match self {
+            Program::Truss(_) => Protocol::Http,
+            Program::Server(server) => server.protocol(),
         }
     }
 

@@ -11,17 +11,27 @@ use std::{
 
 use api::{
     error::InferenceCode,
-    internal::replica::{Program, Spec},
+    internal::replica::{Program, Protocol, Spec},
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Request, Response, StatusCode, Uri, header, uri::PathAndQuery};
 use http_body::Body as _;
-use http_body_util::{Either, Empty, Limited};
-use hyper::{body::Incoming, client::conn::http1};
+use http_body_util::{Either, Full, Limited};
+use hyper::{
+    body::Incoming,
+    client::conn::{TrySendError, http1, http2},
+};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use crate::{body::Body, calls::CallError, http::inference_error, status::Board, truss::call_error};
+use crate::{
+    body::Body,
+    calls::CallError,
+    grpc,
+    http::{Local, inference_error},
+    status::Board,
+    truss::call_error,
+};
 
 /// Connections that are kept for the next request.
 const IDLE_CONNECTIONS: usize = 64;
@@ -29,12 +39,44 @@ const IDLE_CONNECTIONS: usize = 64;
 /// How long one readiness check may take.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
-type Outbound = Either<Limited<Incoming>, Empty<Bytes>>;
-type Connection = http1::SendRequest<Outbound>;
+type Outbound = Either<Limited<Incoming>, Full<Bytes>>;
+
+/// A connection to the server. One of HTTP/2 carries one call at a time as well, so that calls end apart from each other.
+enum Connection {
+    Http1(http1::SendRequest<Outbound>),
+    Http2(http2::SendRequest<Outbound>),
+}
+
+impl Connection {
+    async fn send(
+        &mut self,
+        request: Request<Outbound>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<Outbound>>> {
+        match self {
+            Self::Http1(sender) => sender.try_send_request(request).await,
+            Self::Http2(sender) => sender.try_send_request(request).await,
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        match self {
+            Self::Http1(sender) => sender.is_closed(),
+            Self::Http2(sender) => sender.is_closed(),
+        }
+    }
+
+    fn is_ready(&self) -> bool {
+        match self {
+            Self::Http1(sender) => sender.is_ready(),
+            Self::Http2(sender) => sender.is_ready(),
+        }
+    }
+}
 
 /// The proxy.
 pub struct Server {
     port: u16,
+    protocol: Protocol,
     predict: String,
     readiness: String,
     liveness: String,
@@ -48,11 +90,13 @@ pub struct Server {
 impl Server {
     /// A proxy to the server that will listen on `port`.
     pub fn new(spec: &Spec, port: u16, environment: PathBuf) -> Rc<Self> {
-        let Program::Server { predict_endpoint, readiness_endpoint, liveness_endpoint, .. } = &spec.program else {
+        let Program::Server { predict_endpoint, readiness_endpoint, liveness_endpoint, protocol, .. } = &spec.program
+        else {
             unreachable!("only a server is proxied")
         };
         Rc::new(Self {
             port,
+            protocol: *protocol,
             predict: predict_endpoint.clone(),
             readiness: readiness_endpoint.clone(),
             liveness: liveness_endpoint.clone(),
@@ -62,6 +106,11 @@ impl Server {
             idle: RefCell::default(),
             has_started: Cell::new(false),
         })
+    }
+
+    /// What it speaks.
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
     }
 
     /// Where it listens.
@@ -74,23 +123,33 @@ impl Server {
         std::fs::write(&self.environment_file, environment.to_string())
     }
 
-    /// Whether the readiness endpoint answers 200.
+    /// Whether the readiness endpoint answers 200, or the health service that it serves.
     pub async fn is_ready(&self) -> bool {
         let is_ready = self.check(&self.readiness).await;
         self.has_started.set(self.has_started.get() || is_ready);
         is_ready
     }
 
-    /// Whether the liveness endpoint answers 200.
+    /// Whether the liveness endpoint answers 200, or the health service that it serves.
     pub async fn is_alive(&self) -> bool {
         self.check(&self.liveness).await
     }
 
     async fn check(&self, path: &str) -> bool {
-        let request = Request::get(path).header(header::HOST, self.host()).body(Either::Right(Empty::new()));
-        let Ok(request) = request else { return false };
-        let answer = tokio::time::timeout(CHECK_TIMEOUT, self.exchange(request)).await;
-        matches!(answer, Ok(Ok(answer)) if answer.status() == StatusCode::OK)
+        let ask = async {
+            match self.protocol {
+                Protocol::Http => {
+                    let request = Request::get(path).header(header::HOST, self.host()).body(Bytes::new()).ok()?;
+                    let answer = self.exchange(request.map(|body| Either::Right(Full::new(body)))).await.ok()?;
+                    Some(answer.status() == StatusCode::OK)
+                }
+                Protocol::Grpc => {
+                    let request = grpc::check(&self.host()).map(|body| Either::Right(Full::new(body)));
+                    Some(grpc::says_yes(self.exchange(request).await.ok()?).await)
+                }
+            }
+        };
+        matches!(tokio::time::timeout(CHECK_TIMEOUT, ask).await, Ok(Some(true)))
     }
 
     /// Passes a request on.
@@ -120,6 +179,12 @@ impl Server {
         if let Some(upgrade) = upgrade {
             request.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("upgrade"));
             request.headers_mut().insert(header::UPGRADE, upgrade);
+        }
+        if self.protocol == Protocol::Grpc
+            && let Some(uri) = self.whole(request.uri())
+        {
+            *request.uri_mut() = uri;
+            request.headers_mut().insert(header::TE, header::HeaderValue::from_static("trailers"));
         }
         let limit = usize::try_from(self.max_body_bytes).unwrap_or(usize::MAX);
         let request = request.map(|body| Either::Left(Limited::new(body, limit)));
@@ -157,7 +222,7 @@ impl Server {
                 Some(connection) => (connection, true),
                 None => (self.connect().await?, false),
             };
-            match connection.try_send_request(request).await {
+            match connection.send(request).await {
                 Ok(answer) => {
                     self.keep(connection);
                     return Ok(answer);
@@ -174,11 +239,19 @@ impl Server {
     async fn connect(&self) -> Result<Connection, Failure> {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).await.map_err(Failure::Connect)?;
         let _ = stream.set_nodelay(true);
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(Failure::Http)?;
-        tokio::task::spawn_local(async move {
-            let _ = connection.with_upgrades().await;
-        });
-        Ok(sender)
+        let stream = TokioIo::new(stream);
+        match self.protocol {
+            Protocol::Http => {
+                let (sender, connection) = http1::handshake(stream).await.map_err(Failure::Http)?;
+                tokio::task::spawn_local(async move { drop(connection.with_upgrades().await) });
+                Ok(Connection::Http1(sender))
+            }
+            Protocol::Grpc => {
+                let (sender, connection) = http2::handshake(Local, stream).await.map_err(Failure::Http)?;
+                tokio::task::spawn_local(async move { drop(connection.await) });
+                Ok(Connection::Http2(sender))
+            }
+        }
     }
 
     /// A connection that is free now; those that closed are forgotten.
@@ -195,6 +268,11 @@ impl Server {
         if idle.len() < IDLE_CONNECTIONS && !connection.is_closed() {
             idle.push(connection);
         }
+    }
+
+    /// The same target with the host, as HTTP/2 wants it.
+    fn whole(&self, uri: &Uri) -> Option<Uri> {
+        format!("http://{}{}", self.host(), uri.path_and_query()?).parse().ok()
     }
 
     fn host(&self) -> String {

@@ -133,7 +133,21 @@ pub enum Program {
         readiness_endpoint: String,
         /// Where `/` goes.
         liveness_endpoint: String,
+        /// What it speaks.
+        #[serde(default)]
+        protocol: Protocol,
     },
+}
+
+/// What the replicas of a deployment speak.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// HTTP/1.1, links and websockets.
+    #[default]
+    Http,
+    /// gRPC, which is HTTP/2 all the way.
+    Grpc,
 }
 
 /// Limits of the model process; enforced where the machine allows, reported when it cannot.

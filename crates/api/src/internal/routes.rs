@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use super::replica::StartTimes;
+use super::replica::{Protocol, StartTimes};
 use crate::id::{DeploymentId, ModelId, ReplicaId};
 
 /// Everything a gateway needs to answer requests.
@@ -50,6 +50,8 @@ pub struct DeploymentRoute {
     pub model_id: ModelId,
     /// What to do with a request.
     pub availability: Availability,
+    /// What its replicas speak.
+    pub protocol: Protocol,
     /// Where ready replicas are. Order carries no meaning.
     pub replicas: Vec<Endpoint>,
     /// Requests that each replica takes at one time; the rest wait here.

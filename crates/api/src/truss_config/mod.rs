@@ -12,6 +12,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
+use crate::internal::replica::Protocol;
+
 pub use self::{
     check::Problem,
     parse::{Error, from_value, parse_yaml},
@@ -166,6 +168,14 @@ impl TrussConfig {
     /// The config as the model sees it: every key present, the user's values and unknown keys preserved.
     pub fn expanded(&self) -> Value {
         serde_json::to_value(self).expect("a config is made of JSON values and text")
+    }
+
+    /// What its replicas speak.
+    pub fn protocol(&self) -> Protocol {
+        match self.runtime.transport.kind {
+            TransportKind::Grpc => Protocol::Grpc,
+            TransportKind::Http | TransportKind::Websocket => Protocol::Http,
+        }
     }
 
     /// The suggested first request, where the author gave one.

@@ -148,6 +148,7 @@ impl Local {
             predict_endpoint: server.predict_endpoint.clone(),
             readiness_endpoint: server.readiness_endpoint.clone(),
             liveness_endpoint: server.liveness_endpoint.clone(),
+            protocol: config.protocol(),
         };
         Ok((program, sandbox))
     }

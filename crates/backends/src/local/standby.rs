@@ -272,6 +272,7 @@ mod tests {
             predict_endpoint: String::new(),
             readiness_endpoint: String::new(),
             liveness_endpoint: String::new(),
+            protocol: Default::default(),
         };
         let spec = super::super::replicas::with_program(likely(n).spec, program, Default::default());
         Standby { folder: PathBuf::new(), input: child.stdin.take().unwrap(), spec, since, unexpected_since: None }

@@ -23,6 +23,7 @@ fn route(replicas: &[u128], slots_per_replica: u32, availability: Availability) 
     Arc::new(DeploymentRoute {
         id: DeploymentId::from_entropy(1),
         model_id: api::id::ModelId::from_entropy(1),
+        protocol: Default::default(),
         availability,
         replicas: replicas.iter().map(endpoint).collect(),
         slots_per_replica,

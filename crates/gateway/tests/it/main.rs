@@ -3,6 +3,7 @@
 
 mod errors;
 mod front;
+mod grpc;
 mod lifecycle;
 mod links;
 mod protocols;

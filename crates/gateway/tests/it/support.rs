@@ -97,6 +97,7 @@ pub struct Replica {
 }
 
 impl Replica {
+    /// Speaks HTTP/1.1, and HTTP/2 to those who begin with it.
     pub fn start<H, F>(number: u128, handler: H) -> Self
     where
         H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
@@ -152,10 +153,8 @@ where
                 let answer = handler(request);
                 async { Ok::<_, Infallible>(answer.await) }
             });
-            let connection = hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service)
-                .with_upgrades();
-            let _ = connection.await;
+            let builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+            let _ = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
         });
     }
 }
@@ -224,6 +223,7 @@ pub fn limits() -> RequestLimits {
 
 pub fn route(replicas: &[&Replica]) -> DeploymentRoute {
     DeploymentRoute {
+        protocol: Default::default(),
         id: deployment(),
         model_id: model(),
         availability: Availability::Serve,

@@ -98,6 +98,7 @@ impl Draft {
             std::fs::write(app.join(name), text).unwrap();
         }
         let program = Program::Server {
+            protocol: Default::default(),
             command: command.into(),
             app,
             path: python().parent().map(Path::to_owned),

@@ -2,14 +2,13 @@
 //! It sends the same bytes again and again and only looks for the end of each answer, so that it costs less than what it measures.
 //! Prints one JSON object: requests per second, latency percentiles in milliseconds, and how many answers were not 200.
 
-mod answer;
-
 use std::{
     path::PathBuf,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, bail};
+use bench::message::Reader;
 use clap::Parser;
 use serde::Serialize;
 use tokio::{
@@ -23,6 +22,9 @@ use tokio::{
 struct Options {
     /// `HOST:PORT`, or `unix:PATH`.
     target: String,
+    /// The method. `GET` is sent without a body.
+    #[arg(long, default_value = "POST")]
+    method: String,
     /// The request path.
     #[arg(long, default_value = "/v1/models/model:predict")]
     path: String,
@@ -110,12 +112,16 @@ fn request_bytes(options: &Options) -> anyhow::Result<Vec<u8>> {
         Some(path) => std::fs::read(path).with_context(|| format!("reading {}", path.display()))?,
         None => b"{}".to_vec(),
     };
-    let mut request = format!("POST {} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n", options.path);
+    let mut request = format!("{} {} HTTP/1.1\r\nhost: bench\r\n", options.method, options.path);
     for header in &options.headers {
         request.push_str(header);
         request.push_str("\r\n");
     }
-    request.push_str(&format!("content-length: {}\r\n\r\n", body.len()));
+    if options.method == "GET" {
+        request.push_str("\r\n");
+        return Ok(request.into_bytes());
+    }
+    request.push_str(&format!("content-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len()));
     let mut bytes = request.into_bytes();
     bytes.extend(body);
     Ok(bytes)
@@ -134,14 +140,14 @@ async fn drive(
     end: Instant,
 ) -> anyhow::Result<Seen> {
     let mut seen = Seen { micros: Vec::new(), not_ok: 0 };
-    let mut reader = answer::Reader::default();
+    let mut reader = Reader::default();
     loop {
         let sent = Instant::now();
         if sent >= end {
             return Ok(seen);
         }
         stream.write_all(request).await?;
-        let status = reader.next(&mut stream).await?;
+        let status = reader.answer(&mut stream).await?;
         let done = Instant::now();
         if sent >= begin && done <= end {
             seen.micros.push(u32::try_from((done - sent).as_micros()).unwrap_or(u32::MAX));

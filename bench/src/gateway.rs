@@ -1,0 +1,105 @@
+//! The gateway alone, with one model whose traffic is divided between two deployments that both end at one upstream server. So it can
+//! be measured beside other proxies: what it does for a request besides passing it on (keys, routes, slots, queues, limits, counts)
+//! is what it does in the product.
+
+use std::{collections::HashMap, convert::Infallible, path::PathBuf, sync::Arc};
+
+use anyhow::Context as _;
+use api::{
+    id::{DeploymentId, ModelId, ReplicaId},
+    internal::{
+        replica::Protocol,
+        routes::{
+            Address, Availability, DeploymentRoute, Endpoint, KeyGrant, ModelRoutes, RequestLimits, Split, Table,
+        },
+    },
+};
+use clap::Parser;
+use gateway::{Front, Gateway, Settings};
+use http::{Response, StatusCode};
+use sha2::{Digest as _, Sha256};
+use tokio::net::TcpListener;
+
+/// What the fallback answers with.
+type NoBody = http_body_util::Empty<bytes::Bytes>;
+
+/// Where to listen, and what is behind.
+#[derive(Debug, Parser)]
+struct Options {
+    /// `HOST:PORT`.
+    #[arg(long)]
+    listen: String,
+    /// The upstream's `HOST:PORT`, or `unix:PATH`.
+    #[arg(long)]
+    upstream: String,
+    /// The key that requests carry.
+    #[arg(long)]
+    key: String,
+    /// Requests that the upstream takes at once.
+    #[arg(long, default_value_t = 256)]
+    slots: u32,
+}
+
+/// As many threads as there are cores to run on, as in the product.
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let options = Options::parse();
+    let listener =
+        TcpListener::bind(&options.listen).await.with_context(|| format!("listening at {}", options.listen))?;
+    let gateway = Gateway::new(Settings::default());
+    gateway.publish(table(&options));
+    let nothing_else = tower::service_fn(|_request| async {
+        let mut response = Response::new(NoBody::new());
+        *response.status_mut() = StatusCode::NOT_FOUND;
+        Ok::<_, Infallible>(response)
+    });
+    print_path();
+    gateway::serve(listener, gateway, Front::default(), nothing_else, std::future::pending()).await;
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "bench/gateway.py reads it")]
+fn print_path() {
+    println!("/models/{}/environments/production", model());
+}
+
+fn model() -> ModelId {
+    ModelId::from_entropy(1)
+}
+
+fn table(options: &Options) -> Table {
+    let [stable, candidate] = [1, 2].map(DeploymentId::from_entropy);
+    let split = Split { stable: stable.clone(), candidate: Some((candidate.clone(), 50)) };
+    let routes = ModelRoutes { environments: [("production".to_owned(), Some(split))].into(), ..Default::default() };
+    let grant = KeyGrant { prefix: "bench".into(), models: Some([model()].into()), may_invoke: true };
+    Table {
+        version: 1,
+        models: HashMap::from([(model(), routes)]),
+        deployments: [stable, candidate].into_iter().map(|id| (id.clone(), Arc::new(route(id, options)))).collect(),
+        keys: HashMap::from([(Sha256::digest(&options.key).into(), grant)]),
+    }
+}
+
+fn route(id: DeploymentId, options: &Options) -> DeploymentRoute {
+    let address = match options.upstream.strip_prefix("unix:") {
+        Some(path) => Address::Unix(PathBuf::from(path)),
+        None => Address::Tcp(options.upstream.clone()),
+    };
+    DeploymentRoute {
+        id,
+        model_id: model(),
+        availability: Availability::Serve,
+        protocol: Protocol::Http,
+        replicas: vec![Endpoint { replica_id: ReplicaId::from_entropy(1), address, start: Default::default() }],
+        slots_per_replica: options.slots,
+        limits: RequestLimits {
+            queue_ms: 60_000,
+            first_byte_ms: 60_000,
+            idle_ms: 60_000,
+            max_body_bytes: 100 << 20,
+            max_queued: 1_000,
+            max_queued_bytes: 100 << 20,
+            waits_when_full: true,
+        },
+    }
+}
