@@ -1,7 +1,8 @@
-"""Loads and unloads a model again and again, and prints what memory is left in use each time that it is unloaded.
+"""Loads and unloads a model again and again, and prints how much memory is in use.
 
-The model takes 64 MiB when it loads, is asked once, and is deactivated. Printed after every tenth of the cycles: the server's memory, the
-memory that is in use on the whole machine, and how many processes besides the server there are. `make bench-unload` runs it.
+The model takes 64 MiB when it loads, and is asked once. Then its replica is terminated, and another one takes its place. Printed after
+every tenth of the cycles: the server's memory, the memory that is in use on the whole machine, and how many processes besides the
+server there are. `make bench-unload` runs it.
 """
 
 from __future__ import annotations
@@ -24,12 +25,15 @@ MODEL = """class Model:
 LIMIT_S = 60
 
 
-def wait_for(server: Server, deployment: str, status: str) -> None:
+def newest_replica(server: Server, deployment: str, besides: str | None = None) -> str:
+    """The replica that started last, once there is one that is ready."""
     deadline = time.monotonic() + LIMIT_S
-    while (seen := server.ask("GET", deployment)["status"]) != status:
-        if time.monotonic() > deadline:
-            raise SystemExit(f"still {seen} after {LIMIT_S} s, expected {status}")
-        time.sleep(0.005)
+    while time.monotonic() < deadline:
+        found = server.ask("GET", f"{deployment}/startups?start_epoch_millis=0&end_epoch_millis=9999999999999&outcomes=SUCCESS&limit=1")["items"]
+        if found and found[0]["replica_id"] != besides:
+            return found[0]["replica_id"]
+        time.sleep(0.02)
+    raise SystemExit(f"no new replica is ready after {LIMIT_S} s")
 
 
 def used_mib() -> float:
@@ -60,20 +64,18 @@ def main() -> None:
         model, deployment = pushed["model"]["id"], pushed["deployment"]["id"]
         path = f"/v1/models/{model}/deployments/{deployment}"
         print("| cycles | server, MiB | machine, MiB | processes besides | ms a cycle, median |\n|---|---|---|---|---|")
-        memory, took = [], []
+        memory, took, replica = [], [], newest_replica(server, path)
         for cycle in range(1, options.cycles + 1):
             begin = time.perf_counter()
-            server.ask("POST", f"{path}/deactivate")
-            wait_for(server, path, "INACTIVE")
-            if cycle % max(1, options.cycles // 10) == 0:
-                memory.append(server.memory_mib())
-                print(f"| {cycle} | {memory[-1]:.2f} | {used_mib():.0f} | {processes(server)} | {statistics.median(took or [0]):.0f} |", flush=True)
-            server.ask("POST", f"{path}/activate")
-            wait_for(server, path, "ACTIVE")
+            server.ask("DELETE", f"{path}/replicas/{replica}")
+            replica = newest_replica(server, path, besides=replica)
             answer = server.ask("POST", f"/models/{model}/deployment/{deployment}/predict", {})
             if answer != 64 << 20:
                 raise SystemExit(f"the model answered {answer}")
             took.append((time.perf_counter() - begin) * 1000)
+            if cycle % max(1, options.cycles // 10) == 0:
+                memory.append(server.memory_mib())
+                print(f"| {cycle} | {memory[-1]:.2f} | {used_mib():.0f} | {processes(server)} | {statistics.median(took):.0f} |", flush=True)
         print(f"\nfrom the second tenth to the last: {(memory[-1] / memory[1] - 1) * 100:+.2f} %")
     finally:
         server.stop()

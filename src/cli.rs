@@ -34,6 +34,7 @@ pub enum Command {
     Deployments(deployments::Args),
     Environments(environments::Args),
     Autoscale(autoscale::Args),
+    Startups(startups::Args),
     Activate(activate::Args),
     Deactivate(deactivate::Args),
     Retry(retry::Args),

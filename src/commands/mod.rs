@@ -27,6 +27,7 @@ pub mod secrets;
 pub mod serve;
 mod settings;
 mod source;
+pub mod startups;
 pub mod status;
 mod tail;
 mod target;

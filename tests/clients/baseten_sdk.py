@@ -146,6 +146,21 @@ def read(model, deployment):
     link = api.get_models_deployments_download(model_id=model, deployment_id=deployment).download_url
     with urllib.request.urlopen(link) as answer:
         assert answer.read() == archive({"model_name": "walk", "python_version": "py311", "secrets": {"token": None}}, 1)
+    window = {"start_epoch_millis": 0, "end_epoch_millis": int(time.time() * 1000) + 60_000}
+    starts = api.get_models_deployments_startups(
+        model_id=model, deployment_id=deployment, params=m.GetModelsDeploymentsStartupsParams(**window, outcomes=["SUCCESS"])
+    )
+    assert starts.total_count >= 1 and starts.items[0].phase_summary
+    summary = api.get_models_deployments_startups_summary(
+        model_id=model, deployment_id=deployment, params=m.GetModelsDeploymentsStartupsSummaryParams(**window)
+    )
+    assert summary.total_duration_ms.p50_ms > 0 and summary.phase_duration_ms
+    api.get_models_environments_startups(
+        model_id=model, env_name="production", params=m.GetModelsEnvironmentsStartupsParams(**window)
+    )
+    api.get_models_environments_startups_summary(
+        model_id=model, env_name="production", params=m.GetModelsEnvironmentsStartupsSummaryParams(**window)
+    )
     assert api.get_audit_logs().items and api.get_models_audit_logs(model_id=model).items
 
 

@@ -66,6 +66,10 @@ fn a_load_that_raises_fails_within_seconds_and_shows_the_traceback() {
     let ran = push(&server, "model_name: m", class);
     check(&ran, 6, &["DEPLOY_FAILED", "ValueError: the weights are gone", "model.py\", line 3", "hint:"]);
     assert!(started.elapsed() < Duration::from_secs(30), "took {:?}", started.elapsed());
+    let shown = server.greenroom(&["startups", "m"]).stdout;
+    assert!(shown.contains("FAILED") && shown.contains("failed"), "{shown}");
+    let shown = server.greenroom(&["startups", "warm"]).stdout;
+    assert!(shown.contains("SUCCESS") && shown.contains("1 that became ready"), "{shown}");
 }
 
 #[test]
@@ -74,6 +78,12 @@ fn a_load_that_hangs_fails_at_its_limit() {
     let config = "model_name: m\nruntime:\n  health_checks:\n    startup_threshold_seconds: 10";
     let class = "import threading\nclass Model:\n    def load(self):\n        threading.Event().wait()\n    def predict(self, x): return x\n";
     check(&push(&server, config, class), 6, &["DEPLOY_FAILED", "10"]);
+    let start = &server.json(&["startups", "m"])["items"][0];
+    assert_eq!(
+        (&start["outcome"], &start["phase_summary"][3]["status"]),
+        (&"STALLED".into(), &"FAILED".into()),
+        "{start}"
+    );
 }
 
 #[test]

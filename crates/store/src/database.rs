@@ -228,7 +228,7 @@ fn lock_beside(path: &str) -> Result<std::fs::File, Error> {
 }
 
 /// Every version of the tables, oldest first. Released ones never change.
-const MIGRATIONS: [(i64, &str, Sql); 9] = [
+const MIGRATIONS: [(i64, &str, Sql); 10] = [
     (1, "start", Sql::Common(include_str!("../migrations/0001_start.sql"))),
     (2, "promotions", Sql::Common(include_str!("../migrations/0002_promotions.sql"))),
     (3, "environment_groups", Sql::Common(include_str!("../migrations/0003_environment_groups.sql"))),
@@ -259,6 +259,7 @@ const MIGRATIONS: [(i64, &str, Sql); 9] = [
             postgres: include_str!("../migrations/0009_patches.postgres.sql"),
         },
     ),
+    (10, "startups", Sql::Common(include_str!("../migrations/0010_startups.sql"))),
 ];
 
 /// The text of a migration.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use api::{
     id::{DeploymentId, ModelId, ReplicaId, SecretId, TeamId, UserId},
-    internal::replica::{LogLine, Phase, Status as ReplicaStatus},
+    internal::replica::{LogLine, Phase, StartTimes, Status as ReplicaStatus},
     v1::{backpressure::RequestBackpressurePolicy, patches::DeploymentPatchPoint},
 };
 use planner::{Timestamp, autoscale, capacity::Claim, lifecycle::Lifecycle, reload::Reload, replica_set};
@@ -329,6 +329,37 @@ pub struct ScalingDecision {
     pub why: autoscale::Why,
     /// What it was worked out from.
     pub inputs: autoscale::Inputs,
+}
+
+/// A start of a replica that has come to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Startup {
+    /// Of which copy.
+    pub replica_id: ReplicaId,
+    /// Of what.
+    pub deployment_id: DeploymentId,
+    /// The environment that it was in; none when it was in none.
+    pub environment: Option<String>,
+    /// When it was ordered.
+    pub started_at: Timestamp,
+    /// When it was seen to be ready, or to have failed.
+    pub ended_at: Timestamp,
+    /// How it went.
+    pub outcome: StartOutcome,
+    /// How long its parts took, as far as it came.
+    pub times: StartTimes,
+}
+
+/// How a start went, with the contract's names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum StartOutcome {
+    /// It became ready.
+    Success,
+    /// It ended before.
+    Failed,
+    /// It took longer than it may.
+    Stalled,
 }
 
 /// A stored log line.

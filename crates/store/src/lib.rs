@@ -27,6 +27,7 @@ mod promotions;
 mod replicas;
 mod scaling;
 mod secrets;
+mod startups;
 
 pub use audit::AuditQuery;
 pub use blobs::{BlobInfo, BlobReader, Blobs, Location};
@@ -42,3 +43,4 @@ pub use logs::{InvalidPattern, LogQuery, Pattern};
 pub use models::ModelFilter;
 pub use organization::Installation;
 pub use promotions::{Candidate, CopyOf, NewPromotion};
+pub use startups::StartsOf;

@@ -13,6 +13,7 @@ use crate::{
     columns::{Columns, bigint, json, maybe_bigint, maybe_json},
     database::Write,
     domain::Replica,
+    startups,
 };
 
 const TOPICS: &[Topic] = &[Topic::Replicas];
@@ -45,7 +46,7 @@ impl Store {
         write.commit().await
     }
 
-    /// Records what a replica says of itself. Older sequences and unknown replicas change nothing.
+    /// Records what a replica says of itself, and how its start went when that is over. Older sequences and unknown replicas change nothing.
     pub async fn see_replica(&self, id: &ReplicaId, status: &Status, now: Timestamp) -> Result<(), Error> {
         let mut write = self.write(TOPICS).await?;
         let row =
@@ -53,9 +54,10 @@ impl Store {
         let Some(known) = row.as_ref().map(replica).transpose()? else {
             return Ok(());
         };
-        if known.status.is_some_and(|known| known.sequence > status.sequence || known == *status) {
+        if known.status.as_ref().is_some_and(|known| known.sequence > status.sequence || known == status) {
             return Ok(());
         }
+        startups::record(&mut write, &known, status, now).await?;
         sqlx::query("UPDATE replicas SET status = $1, seen_at = COALESCE(seen_at, $2) WHERE id = $3")
             .bind(json(status))
             .bind(bigint(now.0))

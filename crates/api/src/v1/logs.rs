@@ -65,13 +65,13 @@ impl From<LogLevel> for Level {
     }
 }
 
-/// Which end of the window comes first.
+/// Which end of a list comes first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SortOrder {
-    /// Oldest first.
+    /// The oldest or smallest first.
     Asc,
-    /// Newest first.
+    /// The newest or largest first.
     #[default]
     Desc,
 }

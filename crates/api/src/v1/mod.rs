@@ -21,6 +21,7 @@ pub mod promotion;
 pub mod promotions;
 pub mod regions;
 pub mod secrets;
+pub mod startups;
 pub mod teams;
 pub mod time;
 pub mod uploads;

@@ -25,6 +25,7 @@ mod regions;
 mod request_id;
 mod secrets;
 mod spec;
+mod startups;
 mod teams;
 mod uploads;
 mod users;
@@ -94,6 +95,7 @@ fn routes() -> OpenApiRouter<ControlPlane> {
         .merge(instance_types::routes())
         .merge(regions::routes())
         .merge(audit::routes())
+        .merge(startups::routes())
         .merge(spec::routes())
 }
 

@@ -22,6 +22,7 @@ pub mod promotion_settings;
 pub mod promotions;
 pub mod push;
 pub mod secrets;
+pub mod startups;
 pub mod teams;
 pub mod uploads;
 pub mod users;

@@ -296,6 +296,7 @@ async fn deployments(walk: &mut Walk, first: &Pushed) {
     let (policy, settings) = (json!({ "policy": "REJECT_ON_FULL" }), "request_backpressure_settings");
     walk.patch(&format!("{ONE}/{settings}"), &first.path(&format!("/{settings}")), policy).await;
     walk.get(&format!("{ONE}/autoscaling_decisions"), &first.path("/autoscaling_decisions?limit=5")).await;
+    startups(walk, ONE, &first.path("/startups"), 1).await;
     walk.delete(&format!("{ONE}/replicas/{{replica_id}}"), &first.path(&format!("/replicas/{replica}"))).await;
     walk.delete(ONE, &second.path("")).await;
 }
@@ -312,6 +313,13 @@ async fn patches(walk: &mut Walk, development: &Pushed) {
     walk.get(&format!("{ALL}/state"), &format!("{all}/state")).await;
 }
 
+async fn startups(walk: &mut Walk, template: &str, path: &str, count: usize) {
+    let window = "start_epoch_millis=0&end_epoch_millis=9999999999999";
+    let found = walk.get(&format!("{template}/startups"), &format!("{path}?{window}&outcomes=SUCCESS&limit=1")).await;
+    assert_eq!(found["total_count"], count, "{found:#}");
+    walk.get(&format!("{template}/startups/summary"), &format!("{path}/summary?{window}")).await;
+}
+
 async fn environments(walk: &mut Walk, first: &Pushed) {
     const ALL: &str = "/v1/models/{model_id}/environments";
     const ONE: &str = "/v1/models/{model_id}/environments/{env_name}";
@@ -323,6 +331,7 @@ async fn environments(walk: &mut Walk, first: &Pushed) {
     walk.get(ONE, &one("production", "")).await;
     walk.patch(ONE, &one("production", ""), json!({ "autoscaling_settings": { "min_replica": 1 } })).await;
     walk.get(&format!("{ONE}/logs"), &one("production", "/logs")).await;
+    startups(walk, ONE, &one("production", "/startups"), 1).await;
     walk.post(&format!("{ONE}/deactivate"), &one("production", "/deactivate"), None).await;
     walk.post(&format!("{ONE}/activate"), &one("production", "/activate"), None).await;
     walk.delete(ONE, &one("staging", "")).await;

@@ -16,6 +16,7 @@ mod promotion_control;
 mod promotion_history;
 mod promotions;
 mod secrets;
+mod startups;
 mod support;
 mod teams;
 mod uploads;

@@ -16,6 +16,7 @@ mod promotions;
 mod replicas;
 mod scaling;
 mod secrets;
+mod startups;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -122,4 +123,5 @@ on_every_store! {
         values_open_again_by_folded_name,
         a_new_value_keeps_the_id,
         values_do_not_open_under_another_server_secret;
+    startups: a_start_is_written_down_once_when_it_is_over;
 }

@@ -43,6 +43,7 @@ pub async fn an_older_database_is_brought_up_to_date(database: Database) {
         "ALTER TABLE replicas DROP COLUMN tries_patch",
         "DROP TABLE environment_groups",
         "DROP TABLE scaling_decisions",
+        "DROP TABLE startups",
         "DELETE FROM _sqlx_migrations WHERE version > 1",
     ] {
         sqlx::query(sql).execute(&pool).await.unwrap();

@@ -106,21 +106,23 @@ impl TestApp {
 
     pub async fn add_replica(&self, pushed: &Pushed, phase: Phase) -> ReplicaId {
         let id = ReplicaId::from_entropy(rand::random());
-        let status = Status { sequence: 1, phase, in_flight: 0, start: StartTimes::default(), pid: 1 };
+        let start = StartTimes { spawn_ms: Some(20), import_ms: Some(0), load_ms: Some(5), ..StartTimes::default() };
+        let status = Status { sequence: 1, phase, in_flight: 0, start, pid: 1 };
         let replica = Replica {
             id: id.clone(),
             deployment_id: pushed.deployment_id(),
             created_at: self.now(),
             stopping_since: None,
-            status: Some(status),
-            seen_at: Some(self.now()),
+            status: None,
+            seen_at: None,
             log_cursor: 0,
-            environment: None,
+            environment: self.store.deployment(&pushed.deployment_id()).await.unwrap().target_environment,
             instance_type: self.store.deployment(&pushed.deployment_id()).await.unwrap().instance_type,
             waits_for: None,
             tries_patch: false,
         };
         self.store.add_replica(&replica).await.unwrap();
+        self.store.see_replica(&id, &status, self.now()).await.unwrap();
         id
     }
 
