@@ -37,6 +37,7 @@ pub const KEYS: &[Key] = &[
     key("local.concurrent_builds", "2", "builds that may run at the same time"),
     key("limits.body", "100 MB", "largest body of an inference request"),
     key("limits.request_timeout", "20m", "how long each part of a request may take: waiting for a replica, its first byte, silence between two bytes"),
+    key("limits.drain_delay", "250ms", "how long a replica that is to stop goes on taking requests that were on their way to it"),
     key("limits.queued_requests", "10000", "requests of one deployment that may wait for a replica"),
     key("limits.queued_body", "1 GiB", "bytes that the bodies of those may have together"),
     key("limits.archive", "5 GB", "largest uploaded model archive"),
@@ -108,6 +109,8 @@ pub struct Server {
     pub max_body: u64,
     /// How long each part of a request may take.
     pub request_timeout: Duration,
+    /// How long a replica that is to stop goes on taking what is on its way to it.
+    pub drain_delay: Duration,
     /// Requests of one deployment that may wait.
     pub max_queued: u32,
     /// Bytes of their bodies.
@@ -237,6 +240,7 @@ impl Server {
                 none if none.is_zero() => Err(format!("`{text}`: no request could be answered")),
                 some => Ok(some),
             })?,
+            drain_delay: layers.get_with("limits.drain_delay", parse_duration)?,
             max_queued: layers.get("limits.queued_requests")?,
             max_queued_bytes: size(layers, "limits.queued_body")?,
             max_archive: size(layers, "limits.archive")?,

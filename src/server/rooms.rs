@@ -78,6 +78,7 @@ pub fn controller(settings: &config::Server) -> Result<controller::Settings> {
     controller.builds_at_once = settings.concurrent_builds;
     controller.max_body_bytes = settings.max_body;
     controller.request_timeout = settings.request_timeout;
+    controller.drain_delay = settings.drain_delay;
     controller.max_queued = settings.max_queued;
     controller.max_queued_bytes = settings.max_queued_bytes;
     controller.log_retention = settings.log_retention;

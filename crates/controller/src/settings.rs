@@ -41,6 +41,8 @@ pub struct Settings {
     pub garbage_round: Duration,
     /// The longest a request may take; also how long it may wait for a replica, and how long a stopping replica may drain.
     pub request_timeout: Duration,
+    /// How long a replica that is to stop goes on taking requests that were sent before their sender knew.
+    pub drain_delay: Duration,
     /// The largest request body.
     pub max_body_bytes: u64,
     /// Requests of one deployment that may wait at a gateway.
@@ -74,6 +76,7 @@ impl Settings {
             slow_round: Duration::from_secs(10),
             garbage_round: Duration::from_secs(3600),
             request_timeout: Duration::from_secs(1200),
+            drain_delay: Duration::from_millis(250),
             max_body_bytes: 100 * 1000 * 1000,
             max_queued: 10_000,
             max_queued_bytes: 1 << 30,
@@ -90,6 +93,10 @@ impl Settings {
 
     pub(crate) fn request_timeout_ms(&self) -> u64 {
         millis(self.request_timeout)
+    }
+
+    pub(crate) fn drain_delay_ms(&self) -> u64 {
+        millis(self.drain_delay)
     }
 
     pub(crate) fn shutdown_limit_ms(&self) -> u64 {

@@ -44,6 +44,7 @@ pub(crate) fn replica(
         streaming_read_timeout_ms: streaming_read_timeout_ms(config),
         request_timeout_ms: settings.request_timeout_ms(),
         start_timeout_ms: start_timeout_ms(deployment, config),
+        drain_delay_ms: settings.drain_delay_ms(),
         max_body_bytes: settings.max_body_bytes,
         limits: limits(deployment, config, settings),
         health: health(config),

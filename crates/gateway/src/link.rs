@@ -1,8 +1,10 @@
 //! A link to a replica ([`api::internal::link`]): many requests at once on one connection, so that those of one moment share
 //! system calls. One task moves the bytes; each request leaves what it sends in the outbox and finds its answer in its entry.
 
+mod entries;
+mod handshake;
+
 use std::{
-    collections::VecDeque,
     future::poll_fn,
     io,
     sync::Arc,
@@ -12,7 +14,7 @@ use std::{
 
 use api::internal::{
     frame::{Frame, Kind, decode, encode, meta_pairs},
-    link::{LONGEST_FRAME, PATH, PROTOCOL},
+    link::LONGEST_FRAME,
 };
 use bytes::{Bytes, BytesMut};
 use http::{HeaderName, HeaderValue, StatusCode, response};
@@ -27,6 +29,11 @@ use tokio::{
     time::timeout,
 };
 
+use self::{
+    entries::{Calls, Entry, Head},
+    handshake::shake_hands,
+};
+
 /// Bytes of one answer that may wait for a slow client before the replica is told to pause.
 const UNREAD_LIMIT: usize = 1 << 20;
 /// What is on its way when a replica is told to pause fits in here easily.
@@ -37,9 +44,6 @@ const READ_BYTES: usize = 64 << 10;
 const SMALL: usize = 4 << 10;
 /// What a piece costs besides its bytes.
 const PIECE_BYTES: usize = 64;
-/// The longest head of the answer to an opening.
-const LONGEST_HEAD: usize = 4 << 10;
-
 /// The gateway's end of a link.
 pub(crate) struct Link {
     state: Mutex<State>,
@@ -57,34 +61,6 @@ struct State {
     is_open: bool,
     /// Whether requests were taken since somebody asked.
     was_used: bool,
-}
-
-/// All calls, by id. An id is free again when the replica and the caller are done with it.
-#[derive(Default)]
-struct Calls {
-    entries: Vec<Option<Entry>>,
-    free: Vec<u32>,
-}
-
-/// What one call has received and nobody has taken yet.
-struct Entry {
-    /// Where its request begins among all bytes.
-    begin: u64,
-    head: Option<Head>,
-    pieces: VecDeque<Bytes>,
-    unread: usize,
-    is_held: bool,
-    end: Option<Result<(), Lost>>,
-    waker: Option<Waker>,
-    is_abandoned: bool,
-}
-
-/// The first frame of an answer.
-struct Head {
-    status: u16,
-    meta: Bytes,
-    /// All of the body, unless it comes in pieces.
-    whole: Option<Bytes>,
 }
 
 /// Why a call has no answer, or no more of it.
@@ -356,61 +332,6 @@ impl Drop for Call {
     }
 }
 
-impl Calls {
-    fn insert(&mut self, entry: Entry) -> u32 {
-        match self.free.pop() {
-            Some(id) => {
-                self.entries[id as usize] = Some(entry);
-                id
-            }
-            None => {
-                self.entries.push(Some(entry));
-                self.entries.len() as u32 - 1
-            }
-        }
-    }
-
-    fn find(&mut self, id: u32) -> Option<&mut Entry> {
-        self.entries.get_mut(id as usize)?.as_mut()
-    }
-
-    fn entry(&mut self, id: u32) -> &mut Entry {
-        self.find(id).expect("an entry lives as long as its call")
-    }
-
-    fn remove(&mut self, id: u32) {
-        self.entries[id as usize] = None;
-        self.free.push(id);
-    }
-
-    fn is_empty(&self) -> bool {
-        self.free.len() == self.entries.len()
-    }
-}
-
-impl Entry {
-    fn new(begin: u64) -> Self {
-        Self {
-            begin,
-            head: None,
-            pieces: VecDeque::new(),
-            unread: 0,
-            is_held: false,
-            end: None,
-            waker: None,
-            is_abandoned: false,
-        }
-    }
-
-    fn wait<T>(&mut self, context: &Context<'_>) -> Poll<T> {
-        match &mut self.waker {
-            Some(waker) => waker.clone_from(context.waker()),
-            None => self.waker = Some(context.waker().clone()),
-        }
-        Poll::Pending
-    }
-}
-
 /// The head of an answer, none when it is not one.
 fn parts(status: u16, meta: &Bytes) -> Option<response::Parts> {
     let (mut parts, ()) = http::Response::new(()).into_parts();
@@ -420,28 +341,6 @@ fn parts(status: u16, meta: &Bytes) -> Option<response::Parts> {
         parts.headers.append(name, HeaderValue::from_maybe_shared(meta.slice_ref(value)).ok()?);
     }
     Some(parts)
-}
-
-/// Connects and makes the connection a link. Gives what came after the answer, too.
-async fn shake_hands(path: &std::path::Path) -> io::Result<(UnixStream, BytesMut)> {
-    let mut stream = UnixStream::connect(path).await?;
-    let request =
-        format!("GET {PATH} HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: {PROTOCOL}\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
-    let mut answer = BytesMut::with_capacity(READ_BYTES);
-    let end = loop {
-        if let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") {
-            break end + 4;
-        }
-        if answer.len() > LONGEST_HEAD || stream.read_buf(&mut answer).await? == 0 {
-            return Err(io::Error::other("the answer to the request for a link has no end"));
-        }
-    };
-    let head = answer.split_to(end);
-    if !head.starts_with(b"HTTP/1.1 101 ") {
-        return Err(io::Error::other("the replica refused the link"));
-    }
-    Ok((stream, answer))
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod command;
 mod confine;
 mod control;
 mod delegation;
+mod ending;
 mod groups;
 mod grpc;
 pub mod guard;

@@ -23,11 +23,10 @@ use crate::{
     control::Event,
     health::{Health, watch_model, watch_server},
     http::{App, serve},
-    limits::{Enforced, exceeded},
+    limits::Enforced,
     log::{Log, now_ns},
     modules,
     order::{self, Order},
-    process::End,
     program::Program,
     server::Server,
     start::{Ground, Running, Waiting},
@@ -37,12 +36,6 @@ use crate::{
 
 /// Where the model sees which environment it is in, below the replica's folder.
 const ENVIRONMENT: &str = "dynamic_config/environment";
-
-/// How long requests may be on their way that were sent before their sender knew that nothing new is taken.
-const LATECOMERS: Duration = Duration::from_millis(250);
-
-/// How long a model process may take to end by itself when nothing is left to do.
-const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long clients may take to read the last answers.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
@@ -197,10 +190,13 @@ fn free_port() -> std::io::Result<u16> {
 }
 
 /// What every step of a life needs.
-struct Life<'a> {
-    ground: &'a Ground,
-    order: &'a Order,
-    board: &'a Rc<Board>,
+pub struct Life<'a> {
+    /// What its start needed.
+    pub ground: &'a Ground,
+    /// What it was told to be.
+    pub order: &'a Order,
+    /// Where it stands.
+    pub board: &'a Rc<Board>,
     health: Rc<Health>,
 }
 
@@ -291,7 +287,7 @@ impl Life<'_> {
     }
 
     /// Takes in what the worker says of its start. Gives an end when that was it.
-    fn hear(&self, running: &Running, event: Event) -> Option<Exit> {
+    pub fn hear(&self, running: &Running, event: Event) -> Option<Exit> {
         match event {
             Event::Imported { import_ms } => {
                 self.save(self.board.note_start(|times| times.import_ms = Some(import_ms)));
@@ -321,81 +317,6 @@ impl Life<'_> {
         }
     }
 
-    /// Why the process ended by itself.
-    async fn explain(&self, running: &mut Running, end: End) -> Exit {
-        // It may have said why just before; the receiver closes with its socket.
-        while let Ok(Some(event)) = timeout(Duration::from_secs(1), running.events.recv()).await {
-            if let Some(exit) = self.hear(running, event) {
-                return exit;
-            }
-        }
-        if self.ground.limits.ran_out_of_memory() {
-            return self.memory_exit(None);
-        }
-        let (cause, message) = match end {
-            End::Code(code) => (ExitCause::Code { code }, format!("the model process exited with code {code}")),
-            End::Signal(number) => {
-                let name = nix::sys::signal::Signal::try_from(number).map_or("unknown", |signal| signal.as_str());
-                (
-                    ExitCause::Signal { signal: number },
-                    format!("the model process was ended by signal {number} ({name})"),
-                )
-            }
-            End::Unknown => {
-                (ExitCause::Signal { signal: libc::SIGKILL }, "the model process was ended from outside".into())
-            }
-        };
-        Exit { cause, message, detail: self.ground.log.last_lines() }
-    }
-
-    /// Completes when a watched process is over its memory limit.
-    async fn out_of_memory(&self, process: nix::unistd::Pid) -> Exit {
-        match self.order.spec.limits.memory_bytes {
-            Some(limit) if !self.ground.limits.limits_memory() => {
-                let used = exceeded(process, limit).await;
-                self.memory_exit(Some(used))
-            }
-            _ => std::future::pending().await,
-        }
-    }
-
-    fn memory_exit(&self, used: Option<u64>) -> Exit {
-        const MIB: u64 = 1 << 20;
-        let limit = self.order.spec.limits.memory_bytes.unwrap_or_default() / MIB;
-        let used = used.map(|used| format!(" with {} MiB", used / MIB)).unwrap_or_default();
-        let message = format!("the model went{used} over its memory limit of {limit} MiB");
-        Exit { cause: ExitCause::OutOfMemory, message, detail: self.ground.log.last_lines() }
-    }
-
-    /// Drains and ends the model process.
-    async fn stop(
-        &self,
-        running: &mut Running,
-        limit: Duration,
-        mut out_of_memory: std::pin::Pin<&mut impl Future<Output = Exit>>,
-    ) -> Exit {
-        let was_serving = self.board.serves();
-        if was_serving {
-            sleep(LATECOMERS).await;
-        }
-        self.save(self.board.enter(Phase::Draining));
-        if was_serving {
-            tokio::select! {
-                drained = timeout(limit, self.board.idle()) => if drained.is_err() {
-                    self.ground.log.say(Level::Warning, format!("requests were still running after {} s", limit.as_secs_f64()));
-                },
-                end = running.process.ended() => return self.explain(running, end).await,
-                exit = &mut out_of_memory => return exit,
-            }
-            match &running.worker {
-                Some(worker) => worker.channel.finish(),
-                None => running.process.terminate().await,
-            }
-            let _ = timeout(STOP_PATIENCE, running.process.ended()).await;
-        }
-        Exit { cause: ExitCause::Stopped, message: "stopped as asked".into(), detail: None }
-    }
-
     /// Notes down what those that stand by should import. Without it they are merely slower.
     fn note_modules(&self, names: &[String]) {
         if let Wanted::Truss { modules: Some(path), .. } = &self.order.spec.program
@@ -406,7 +327,7 @@ impl Life<'_> {
     }
 
     /// A status that cannot be written is a full disk: the model goes on, and the log says so.
-    fn save(&self, saved: std::io::Result<()>) {
+    pub fn save(&self, saved: std::io::Result<()>) {
         if let Err(error) = saved {
             tracing::error!(%error, "cannot write the status");
         }

@@ -57,6 +57,9 @@ pub struct Spec<P = Program> {
     pub request_timeout_ms: u64,
     /// How long the model may take to become ready before the replica gives up.
     pub start_timeout_ms: u64,
+    /// How long requests may be on their way that were sent before their sender knew that nothing new is taken: a drain begins
+    /// by waiting for them.
+    pub drain_delay_ms: u64,
     /// The largest request body that is accepted.
     pub max_body_bytes: u64,
     /// What the model process may use.

@@ -322,6 +322,7 @@ pub(super) fn with_program(template: Spec<()>, program: Program, sandbox: Sandbo
         streaming_read_timeout_ms: template.streaming_read_timeout_ms,
         request_timeout_ms: template.request_timeout_ms,
         start_timeout_ms: template.start_timeout_ms,
+        drain_delay_ms: template.drain_delay_ms,
         max_body_bytes: template.max_body_bytes,
         limits: template.limits,
         health: template.health,

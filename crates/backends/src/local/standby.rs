@@ -252,6 +252,7 @@ mod tests {
             streaming_read_timeout_ms: 1,
             request_timeout_ms: 1,
             start_timeout_ms: 1,
+            drain_delay_ms: 250,
             max_body_bytes: 1,
             limits: Limits { memory_bytes: None, millicpu: None, open_files: 1 },
             health: Default::default(),

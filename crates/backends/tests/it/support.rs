@@ -135,6 +135,7 @@ pub fn start_of(artifact: &Artifact, config: &Arc<TrussConfig>) -> StartReplica 
             streaming_read_timeout_ms: 1000,
             request_timeout_ms: 1000,
             start_timeout_ms: 1000,
+            drain_delay_ms: 250,
             max_body_bytes: 1000,
             limits: Limits { memory_bytes: None, millicpu: None, open_files: 1024 },
             health: Default::default(),

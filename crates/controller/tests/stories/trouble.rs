@@ -403,6 +403,7 @@ fn stranger(replica_id: ReplicaId, artifact: Artifact) -> StartReplica {
             streaming_read_timeout_ms: 1,
             request_timeout_ms: 1,
             start_timeout_ms: 1,
+            drain_delay_ms: 250,
             max_body_bytes: 1,
             limits: Limits { memory_bytes: None, millicpu: None, open_files: 1 },
             health: Default::default(),

@@ -124,6 +124,7 @@ impl Draft {
             streaming_read_timeout_ms: 10_000,
             request_timeout_ms: 20_000,
             start_timeout_ms: 20_000,
+            drain_delay_ms: 250,
             max_body_bytes: 8 << 20,
             limits: Limits { memory_bytes: None, millicpu: None, open_files: 1024 },
             health: HealthLimits::default(),
