@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Server, eventually, example, model};
+use crate::harness::{Server, answer, eventually, example, model};
 
 fn endpoint(pushed: &Value) -> String {
     format!("/models/{}/production/predict", pushed["model"]["id"].as_str().expect("an id"))
@@ -94,13 +94,23 @@ async fn a_replica_whose_deployment_is_gone_is_ended() {
 }
 
 #[tokio::test]
-async fn a_model_that_dies_is_started_again() {
+async fn only_what_it_had_accepted_fails_with_a_replica() {
     let server = Server::start();
     let class = "import os\nclass Model:\n    def predict(self, x):\n        if x == 'die':\n            os._exit(1)\n        return x\n";
     let pushed = server.push(model("model_name: m", class).path());
     let died = server.post(&endpoint(&pushed), &json!("die")).await;
     assert!(died.0 >= 500, "{died:?}");
-    serves_again(&server, &endpoint(&pushed)).await;
+    let waits_for_the_next = server.post(&endpoint(&pushed), &json!("live")).await;
+    assert_eq!(waits_for_the_next, (200, json!("live")));
+
+    let replica = server.json(&["startups", "m"])["items"][0]["replica_id"].clone();
+    let (model, deployment) = (pushed["model"]["id"].as_str(), pushed["deployment"]["id"].as_str());
+    let path = format!("/v1/models/{}/deployments/{}", model.expect("an id"), deployment.expect("an id"));
+    let replica = format!("{path}/replicas/{}", replica.as_str().expect("an id"));
+    assert_eq!(answer(server.request(reqwest::Method::DELETE, &replica)).await.0, 200);
+    for _ in 0..20 {
+        assert_eq!(server.post(&endpoint(&pushed), &json!("live")).await, (200, json!("live")));
+    }
 }
 
 #[tokio::test]

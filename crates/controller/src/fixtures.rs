@@ -95,7 +95,15 @@ pub fn deployed(deployment: &Deployment, status: Status) -> Deployed<'_> {
         max_queued_bytes: u64::MAX,
         waits_when_full: true,
     };
-    Deployed { deployment, status, endpoints: Vec::new(), slots_per_replica: 1, limits, protocol: Protocol::Http }
+    Deployed {
+        deployment,
+        status,
+        recovers: false,
+        endpoints: Vec::new(),
+        slots_per_replica: 1,
+        limits,
+        protocol: Protocol::Http,
+    }
 }
 
 pub fn endpoints(count: usize) -> Vec<Endpoint> {

@@ -81,6 +81,7 @@ impl Publish {
         };
         Deployed {
             deployment,
+            recovers: lifecycle::recovers(&deployment.lifecycle, &counts, &deployment.replica_memory),
             status: lifecycle::status(&deployment.lifecycle, &counts),
             endpoints: replicas.iter().filter_map(endpoint).collect(),
             slots_per_replica: template::slots_per_replica(deployment, &holds.of(deployment), &entry.config),

@@ -32,6 +32,8 @@ pub(crate) struct Picture<'a> {
 pub(crate) struct Deployed<'a> {
     pub deployment: &'a Deployment,
     pub status: Status,
+    /// Whether it will soon have a ready replica again.
+    pub recovers: bool,
     /// Of ready replicas that are not told to stop.
     pub endpoints: Vec<Endpoint>,
     pub slots_per_replica: u32,
@@ -72,10 +74,11 @@ fn deployment_routes(
 ) -> HashMap<DeploymentId, Arc<DeploymentRoute>> {
     let awaited = awaited(models);
     let route = |deployed: &Deployed<'_>| {
-        let Deployed { deployment, status, endpoints, slots_per_replica, limits, protocol } = deployed;
+        let Deployed { deployment, status, recovers, endpoints, slots_per_replica, limits, protocol } = deployed;
         let id = &deployment.id;
         let availability = match availability(*status) {
             Availability::NotReady | Availability::Unhealthy if awaited.contains(id) => Availability::Serve,
+            Availability::Unhealthy if *recovers => Availability::Serve,
             availability => availability,
         };
         let is_same = |old: &&Arc<DeploymentRoute>| {

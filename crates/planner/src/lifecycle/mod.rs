@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     commands::Refusal,
     decide::{Picture, Why, decide, reason},
-    status::{Observed, status},
+    status::{Observed, recovers, status},
 };
 use crate::Timestamp;
 

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{Build, Lifecycle, Run, Status, Wanted};
-use crate::replica_set::{Phase, Replica};
+use crate::replica_set::{Memory, Phase, Replica};
 
 /// How many replicas a deployment has, by where they stand. Ended ones do not count.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -42,6 +42,16 @@ impl Observed {
     pub fn alive(&self) -> u32 {
         self.starting + self.loading + self.ready + self.unhealthy + self.draining
     }
+}
+
+/// Failures in a row after which it is not to be expected any more that the next replica lives.
+const TROUBLE: u32 = 2;
+
+/// Whether a deployment without a ready replica will soon have one again: the last one was lost or taken away, none says that it is
+/// not healthy, and starts do not keep failing. Callers wait for it, so that a replica's end concerns only what it had accepted.
+pub fn recovers(lifecycle: &Lifecycle, observed: &Observed, memory: &Memory) -> bool {
+    let is_lost = status(lifecycle, observed) == Status::Unhealthy;
+    is_lost && observed.unhealthy == 0 && memory.failures < TROUBLE
 }
 
 /// The status that facts and replicas amount to.
