@@ -83,6 +83,11 @@ pub(crate) fn offers_link<B>(response: &http::Response<B>) -> bool {
     response.headers().get(header::UPGRADE).is_some_and(|offered| offered == link::PROTOCOL)
 }
 
+/// Whether a replica says that it has not looked at the request.
+pub(crate) fn is_not_taken<B>(response: &http::Response<B>) -> bool {
+    response.headers().contains_key(link::NOT_TAKEN)
+}
+
 /// Makes a replica's answer one for a client.
 pub(crate) fn to_client(head: &mut response::Parts, attempts: u32, timing: Option<HeaderValue>) {
     if head.status.is_informational() {
@@ -94,6 +99,7 @@ pub(crate) fn to_client(head: &mut response::Parts, attempts: u32, timing: Optio
     } else {
         strip_hop_by_hop(&mut head.headers);
     }
+    head.headers.remove(link::NOT_TAKEN);
     let attempts = if attempts == 1 { HeaderValue::from_static("1") } else { attempts.into() };
     head.headers.insert(ATTEMPTS, attempts);
     if let Some(timing) = timing {

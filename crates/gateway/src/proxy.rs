@@ -23,7 +23,7 @@ use crate::{
     link::Lost,
     request_id::RequestId,
     route::{self, Action, Addressed, Target},
-    search::{ByEnvironment, Search, Way, unavailability},
+    search::{ByEnvironment, Search, Way, is_small, unavailability},
     serve::Tasks,
     sticky,
     upgrade::tunnel,
@@ -257,8 +257,10 @@ async fn send<B>(mut search: Search<'_>, mut request: Request<Upload>) -> Result
             permit = search.next() => permit?,
             refusal = request.body_mut().read_ahead(read_ahead) => return Err(refusal),
         };
-        if let Some(link) = search.link(&permit, &request) {
+        if is_small(&request) {
             request.body_mut().complete().await?;
+        }
+        if let Some(link) = search.link(&permit, &request) {
             let (meta, body) = (headers::to_meta(&request), request.body().read_so_far());
             match timeout(first_byte, link.call(&meta, &body)).await {
                 Ok(Ok((head, content))) => {
@@ -278,8 +280,16 @@ async fn send<B>(mut search: Search<'_>, mut request: Request<Upload>) -> Result
         let Some((mut connection, is_new)) = search.connect(&permit).await else {
             continue;
         };
+        let again = again(&request);
         match timeout(first_byte, connection.send(request)).await {
             Ok(Ok(response)) => {
+                if headers::is_not_taken(&response)
+                    && let Some(again) = again
+                {
+                    search.set_aside(&permit, &Lost::NotTaken.to_string());
+                    request = again;
+                    continue;
+                }
                 if headers::offers_link(&response) {
                     permit.replica().accept_link(search.gateway.settings().connect_timeout);
                 }
@@ -297,6 +307,16 @@ async fn send<B>(mut search: Search<'_>, mut request: Request<Upload>) -> Result
             Err(_elapsed) => return Err(Refusal::NoAnswer(search.limits.first_byte_ms)),
         }
     }
+}
+
+/// A request to be sent once more, should the first replica not take it; none when it does not lie in memory.
+fn again(request: &Request<Upload>) -> Option<Request<Upload>> {
+    let mut again = Request::new(request.body().again()?);
+    *again.method_mut() = request.method().clone();
+    *again.uri_mut() = request.uri().clone();
+    *again.headers_mut() = request.headers().clone();
+    *again.version_mut() = request.version();
+    Some(again)
 }
 
 /// Carries an upgraded connection, which keeps its slot until it ends.

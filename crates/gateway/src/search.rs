@@ -157,8 +157,7 @@ impl<'a> Search<'a> {
 
     /// The link to the permit's replica, when there is one and it can carry the request: all of it, in one frame.
     pub(crate) fn link(&self, permit: &Permit, request: &Request<Upload>) -> Option<Arc<Link>> {
-        let is_small = request.body().size_hint().exact().is_some_and(|size| size <= LONGEST_BODY as u64);
-        (is_small && !self.is_upgrade && request.method() == Method::POST).then(|| permit.replica().link())?
+        (is_small(request) && !self.is_upgrade && request.method() == Method::POST).then(|| permit.replica().link())?
     }
 
     pub(crate) fn linked<B>(&self, permit: Permit, head: response::Parts, content: Content) -> Answer<B> {
@@ -203,6 +202,11 @@ impl<'a> Search<'a> {
             },
         }
     }
+}
+
+/// Whether a body is known to be one that may lie in memory as a whole.
+pub(crate) fn is_small(request: &Request<Upload>) -> bool {
+    request.body().size_hint().exact().is_some_and(|size| size <= LONGEST_BODY as u64)
 }
 
 /// What a client hears of a deployment that takes no requests.

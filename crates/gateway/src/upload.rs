@@ -91,7 +91,8 @@ impl ReadAhead {
 /// A request body as it arrives from a client.
 #[derive(Debug)]
 pub(crate) struct Upload {
-    incoming: Incoming,
+    /// None for one that was read to its end before.
+    incoming: Option<Incoming>,
     limit: u64,
     seen: u64,
     patience: Patience,
@@ -118,13 +119,13 @@ impl Drop for Ahead {
 
 impl Upload {
     pub(crate) fn new(incoming: Incoming, limit: u64, patience: Duration) -> Self {
-        Self { incoming, limit, seen: 0, patience: Patience::new(patience), ahead: None }
+        Self { incoming: Some(incoming), limit, seen: 0, patience: Patience::new(patience), ahead: None }
     }
 
     /// Reads while the request waits, as far as the budget allows, and returns only to refuse it. A connection shows that its
     /// client has gone only to those who read from it.
     pub(crate) async fn read_ahead(&mut self, budget: &Arc<ReadAhead>) -> Refusal {
-        while !self.incoming.is_end_stream() {
+        while !self.has_ended() {
             let bytes = match self.keep_next().await {
                 Ok(Some(bytes)) => bytes,
                 Ok(None) => break,
@@ -143,7 +144,7 @@ impl Upload {
 
     /// Reads to the end, without a budget: for a body that is known to be small. What was read stays, to be sent.
     pub(crate) async fn complete(&mut self) -> Result<(), Refusal> {
-        while !self.incoming.is_end_stream() && self.keep_next().await?.is_some() {}
+        while !self.has_ended() && self.keep_next().await?.is_some() {}
         Ok(())
     }
 
@@ -158,6 +159,29 @@ impl Upload {
                 Cow::Owned([first, second].into_iter().chain(data).flatten().copied().collect())
             }
         }
+    }
+
+    /// The same once more, where all of it has been read and nothing sent.
+    pub(crate) fn again(&self) -> Option<Self> {
+        if !self.has_ended() || self.seen != self.ahead.as_ref().map_or(0, |ahead| ahead.bytes) {
+            return None;
+        }
+        let copy = |frame: &Frame<Bytes>| Some(Frame::data(frame.data_ref()?.clone()));
+        let copied = |ahead: &Ahead| {
+            let frames = ahead.frames.iter().map(copy).collect::<Option<_>>()?;
+            Some(Ahead { frames, bytes: ahead.bytes, taken: 0, budget: None })
+        };
+        let ahead = match &self.ahead {
+            Some(ahead) => Some(copied(ahead)?),
+            None => None,
+        };
+        let patience = Patience::new(self.patience.limit());
+        Some(Self { incoming: None, limit: self.limit, seen: self.seen, patience, ahead })
+    }
+
+    /// Whether the client has sent all of it.
+    fn has_ended(&self) -> bool {
+        self.incoming.as_ref().is_none_or(Incoming::is_end_stream)
     }
 
     /// Reads one frame and keeps it. Gives its length; none at the end.
@@ -178,7 +202,8 @@ impl Upload {
     }
 
     fn poll_incoming(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Refusal>>> {
-        let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(context) else {
+        let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
+        let Poll::Ready(frame) = Pin::new(incoming).poll_frame(context) else {
             ready!(self.patience.poll_spent(context));
             return Poll::Ready(Some(Err(Refusal::SlowBody(self.patience.limit().as_millis()))));
         };
@@ -211,11 +236,12 @@ impl Body for Upload {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ahead.as_ref().is_none_or(|ahead| ahead.frames.is_empty()) && self.incoming.is_end_stream()
+        self.ahead.as_ref().is_none_or(|ahead| ahead.frames.is_empty()) && self.has_ended()
     }
 
     fn size_hint(&self) -> SizeHint {
-        let (mut hint, ahead) = (self.incoming.size_hint(), self.ahead.as_ref().map_or(0, |ahead| ahead.bytes));
+        let rest = self.incoming.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint);
+        let (mut hint, ahead) = (rest, self.ahead.as_ref().map_or(0, |ahead| ahead.bytes));
         if let Some(upper) = hint.upper() {
             hint.set_upper(upper + ahead);
         }

@@ -95,6 +95,10 @@ impl http_body::Body for Body {
     }
 }
 
+/// Marks the answer to a request that has not been looked at: another replica may have it.
+#[derive(Debug, Clone, Copy)]
+pub struct NotTaken;
+
 /// The value of `x-baseten-error-code`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorCode {

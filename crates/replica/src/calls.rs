@@ -23,9 +23,12 @@ pub(crate) const UNREAD_LIMIT: usize = 1 << 20;
 /// Why a call has no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
-    /// The model process is gone.
+    /// The model process is gone, and may have seen the request.
     #[error("the model process is gone")]
     Gone,
+    /// The model process is gone or ends, and has not seen the request.
+    #[error("the model process takes no more requests")]
+    NotTaken,
     /// A deadline passed.
     #[error("the model took too long")]
     TimedOut,
@@ -65,6 +68,8 @@ pub(crate) struct Calls {
 
 /// One call.
 pub(crate) struct Entry {
+    /// Where its request begins among all bytes sent to the worker.
+    pub(crate) begin: u64,
     pub(crate) answer: Option<Answer>,
     pub(crate) chunks: VecDeque<Frame>,
     pub(crate) unread: usize,
@@ -124,6 +129,7 @@ impl Calls {
 
 impl Entry {
     pub(crate) fn new(
+        begin: u64,
         started: Instant,
         deadline: Option<Instant>,
         holds_slot: bool,
@@ -131,6 +137,7 @@ impl Entry {
         lease: Option<Lease>,
     ) -> Self {
         Self {
+            begin,
             answer: None,
             chunks: VecDeque::new(),
             unread: 0,

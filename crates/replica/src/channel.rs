@@ -64,6 +64,10 @@ pub enum Payload {
 pub struct Channel {
     pub(crate) calls: RefCell<Calls>,
     outbox: RefCell<BytesMut>,
+    /// Bytes ever put into the outbox.
+    queued: Cell<u64>,
+    /// Bytes ever taken by the kernel.
+    written: Cell<u64>,
     wakes_writer: Notify,
     arena: Incoming,
     slots: Semaphore,
@@ -84,6 +88,8 @@ impl Channel {
         let channel = Rc::new(Self {
             calls: RefCell::default(),
             outbox: RefCell::default(),
+            queued: Cell::new(0),
+            written: Cell::new(0),
             wakes_writer: Notify::new(),
             arena,
             slots: Semaphore::new(predict_concurrency as usize + READ_AHEAD),
@@ -103,12 +109,12 @@ impl Channel {
         let holds_slot = request.operation == Operation::Predict;
         if holds_slot && self.slots.available_permits() == 0 {
             let permit = tokio::time::timeout(self.deadlines.request, self.slots.acquire()).await;
-            permit.map_err(|_| CallError::TimedOut)?.map_err(|_| CallError::Gone)?.forget();
+            permit.map_err(|_| CallError::TimedOut)?.map_err(|_| CallError::NotTaken)?.forget();
         } else if holds_slot {
-            self.slots.try_acquire().map_err(|_| CallError::Gone)?.forget();
+            self.slots.try_acquire().map_err(|_| CallError::NotTaken)?.forget();
         }
         if !self.is_open.get() {
-            return Err(CallError::Gone);
+            return Err(CallError::NotTaken);
         }
         let (body, flags, lease) = match request.body {
             Payload::Inline(body) => (body, request.flags, None),
@@ -119,7 +125,8 @@ impl Channel {
         };
         let is_websocket = request.operation == Operation::Websocket;
         let deadline = (!is_websocket).then(|| started + self.deadlines.request);
-        let id = self.calls.borrow_mut().insert(Entry::new(started, deadline, holds_slot, is_websocket, lease));
+        let entry = Entry::new(self.queued.get(), started, deadline, holds_slot, is_websocket, lease);
+        let id = self.calls.borrow_mut().insert(entry);
         self.send(id, Kind::Request, flags, request.operation as u16, &request.meta, &body);
         Ok(Call::new(id, self.clone()))
     }
@@ -138,7 +145,8 @@ impl Channel {
         for entry in self.calls.borrow_mut().live() {
             if !entry.is_over {
                 entry.is_over = true;
-                entry.failure.get_or_insert(CallError::Gone);
+                let is_sent = entry.begin < self.written.get();
+                entry.failure.get_or_insert(if is_sent { CallError::Gone } else { CallError::NotTaken });
             }
             entry.wake();
         }
@@ -150,7 +158,9 @@ impl Channel {
         if outbox.is_empty() {
             self.wakes_writer.notify_one();
         }
+        let before = outbox.len();
         encode(&mut outbox, id, kind, flags, detail, meta, body);
+        self.queued.set(self.queued.get() + (outbox.len() - before) as u64);
     }
 
     async fn write(self: Rc<Self>, mut writer: OwnedWriteHalf) {
@@ -164,8 +174,13 @@ impl Channel {
                 self.wakes_writer.notified().await;
                 continue;
             }
-            if writer.write_all(&batch).await.is_err() {
-                return; // the reader sees the end too, and it is the one to act on it
+            let mut rest = &batch[..];
+            while !rest.is_empty() {
+                let Ok(written) = writer.write(rest).await else {
+                    return; // the reader sees the end too, and it is the one to act on it
+                };
+                self.written.set(self.written.get() + written as u64);
+                rest = &rest[written..];
             }
             batch.clear();
         }

@@ -5,7 +5,7 @@ use std::{convert::Infallible, future::Future, pin::pin, rc::Rc, time::Duration}
 use api::{
     error::{InferenceCode, InferenceError},
     internal::{
-        link::{PATH, PROTOCOL},
+        link::{NOT_TAKEN, PATH, PROTOCOL},
         replica::{Drain, Phase, Protocol},
     },
 };
@@ -21,7 +21,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    body::{Body, json, json_of},
+    body::{Body, NotTaken, json, json_of},
     link,
     program::Program,
     status::Board,
@@ -122,19 +122,25 @@ async fn answer(
         });
     }
     let mut answer = match app.board.is_draining() {
-        true => shutting_down(),
+        true => not_taken(),
         false => app.program.answer(&app.board, request).await,
     };
+    answer.headers_mut().remove(NOT_TAKEN);
+    if answer.extensions().get::<NotTaken>().is_some() {
+        answer.headers_mut().insert(NOT_TAKEN, HeaderValue::from_static("1"));
+    }
     if matches!(app.program, Program::Truss(_)) && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
         answer.headers_mut().insert(header::UPGRADE, HeaderValue::from_static(PROTOCOL));
     }
     Ok(answer)
 }
 
-/// The answer to what comes too late.
-fn shutting_down() -> Response<Body> {
-    let text = "the replica is shutting down";
-    inference_error(StatusCode::SERVICE_UNAVAILABLE, text, InferenceCode::ModelUnavailable)
+/// The answer to what comes too late for this replica.
+pub fn not_taken() -> Response<Body> {
+    let text = "the replica takes no more requests";
+    let mut answer = inference_error(StatusCode::SERVICE_UNAVAILABLE, text, InferenceCode::ModelUnavailable);
+    answer.extensions_mut().insert(NotTaken);
+    answer
 }
 
 /// The replica's own routes.

@@ -27,7 +27,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    body::{Body, response},
+    body::{Body, NotTaken, response},
     http::App,
     protocol::{Frame, Kind, decode, encode, put_meta},
     truss::Truss,
@@ -169,6 +169,9 @@ impl Link {
 
     async fn pass_on(&self, id: u32, answer: Response<Body>) {
         let (head, mut body) = answer.into_parts();
+        if head.extensions.get::<NotTaken>().is_some() {
+            return self.send(id, Kind::NotTaken, 0, b"", b"");
+        }
         let mut meta = Vec::with_capacity(128);
         for (name, value) in &head.headers {
             put_meta(&mut meta, name.as_str().as_bytes(), value.as_bytes());

@@ -194,7 +194,8 @@ impl Server {
                 let text = "the server does not answer yet";
                 return inference_error(StatusCode::SERVICE_UNAVAILABLE, text, InferenceCode::ModelUnavailable);
             }
-            Ok(Err(_)) => return call_error(CallError::Gone),
+            Ok(Err(Failure::Http(_))) => return call_error(CallError::Gone),
+            Ok(Err(Failure::Connect(_) | Failure::NotSent)) => return call_error(CallError::NotTaken),
             Err(_) => return call_error(CallError::TimedOut),
         };
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -230,7 +231,8 @@ impl Server {
                 Err(mut error) => match error.take_message() {
                     // The server has seen nothing of it: the connection closed just then.
                     Some(unsent) if is_kept => request = unsent,
-                    _ => return Err(Failure::Http(error.into_error())),
+                    Some(_) => return Err(Failure::NotSent),
+                    None => return Err(Failure::Http(error.into_error())),
                 },
             }
         }
@@ -285,6 +287,8 @@ impl Server {
 enum Failure {
     #[error("cannot connect to the server")]
     Connect(#[source] io::Error),
+    #[error("the server closed a new connection")]
+    NotSent,
     #[error("the exchange with the server broke")]
     Http(#[source] hyper::Error),
 }

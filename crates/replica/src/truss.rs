@@ -19,7 +19,7 @@ use crate::{
     calls::{Answer, CallError},
     channel::{Channel, Outbound, Payload},
     control::{Control, Loaded},
-    http::inference_error,
+    http::{inference_error, not_taken},
     protocol::{Operation, flag, meta_pairs},
     status::{Board, InFlight},
     websocket,
@@ -327,6 +327,7 @@ pub fn call_error(error: CallError) -> Response<Body> {
             let text = "the model did not answer within the time limit of a request";
             inference_error(StatusCode::GATEWAY_TIMEOUT, text, InferenceCode::Timeout)
         }
+        CallError::NotTaken => not_taken(),
         CallError::Gone | CallError::Aborted => {
             inference_error(StatusCode::BAD_GATEWAY, "Error making prediction", InferenceCode::ModelUnavailable)
         }

@@ -82,6 +82,9 @@ pub(crate) enum Dialect {
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 const SQLITE_READERS: u32 = 4;
 const POSTGRES_CONNECTIONS: u32 = 16;
+/// Each connection has a cache of its own, in KiB when negative, which fills as the file grows. The kernel has the file's pages anyway.
+const SQLITE_WRITER: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -512;";
+const SQLITE_READER: &str = "PRAGMA query_only = ON; PRAGMA cache_size = -256;";
 /// The advisory lock that writers of what is journaled take on PostgreSQL.
 const WRITER_LOCK: i64 = 0x67_72_77_72;
 /// The PostgreSQL channel on which topics are announced.
@@ -97,11 +100,10 @@ impl Store {
         let inner = if let Some(path) = url.strip_prefix("sqlite:") {
             let file_lock = lock_beside(path.trim_start_matches("//"))?;
             let address = format!("{url}?mode=rwc");
-            let writer =
-                sqlite_pool(1, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;").connect(&address).await;
+            let writer = sqlite_pool(1, SQLITE_WRITER).connect(&address).await;
             let writer = writer.map_err(|error| configuration(url, error))?;
             migrate(&writer, Dialect::Sqlite).await?;
-            let readers = sqlite_pool(SQLITE_READERS, "PRAGMA query_only = ON;").connect(&address).await?;
+            let readers = sqlite_pool(SQLITE_READERS, SQLITE_READER).connect(&address).await?;
             Inner {
                 dialect: Dialect::Sqlite,
                 writer,

@@ -21,6 +21,8 @@
 pub const PROTOCOL: &str = "greenroom-link";
 /// Where it is asked for.
 pub const PATH: &str = "/_greenroom/link";
+/// On an answer over plain HTTP: the request has not been looked at, and another replica may have it.
+pub const NOT_TAKEN: &str = "x-greenroom-not-taken";
 /// The longest body in one frame, in bytes.
 pub const LONGEST_BODY: usize = 64 << 10;
 /// The longest frame, in bytes: a body and all headers.

@@ -8,9 +8,10 @@ use std::{
     time::Duration,
 };
 
-use api::internal::replica::StartTimes;
+use api::internal::{link::NOT_TAKEN, replica::StartTimes};
 use gateway::Settings;
 use http::Response;
+use http_body_util::BodyExt as _;
 use tokio::net::TcpStream;
 
 use crate::support::*;
@@ -71,6 +72,37 @@ async fn a_replica_that_cannot_be_reached_costs_no_request() {
     assert_eq!(answer.headers["x-baseten-model-prediction-attempts"], "2");
     let answers = futures::future::join_all((0..50).map(|_| stage.predict())).await;
     assert!(answers.into_iter().all(|answer| answer.unwrap().status == 200));
+}
+
+#[tokio::test]
+async fn what_a_replica_has_not_looked_at_goes_to_the_next_with_its_body() {
+    let mut ending = Scripted::start(1);
+    let stage = Stage::new(route(&[&ending.replica])).await;
+    let not_taken = || {
+        let head = Response::builder().status(503).header(NOT_TAKEN, "1");
+        head.body(full("the replica takes no more requests")).unwrap()
+    };
+    let asked = stage.ask(predict(full("a body")));
+    let refused = ending.next().await;
+    let mut next = Scripted::start(2);
+    stage.publish(route(&[&ending.replica, &next.replica]));
+    refused.answer(not_taken());
+    let (again, answer) = next.next().await.split();
+    assert_eq!(again.into_body().collect().await.unwrap().to_bytes(), "a body");
+    answer.send(Response::new(full("taken"))).unwrap();
+    let answer = soon(asked).await.unwrap();
+    assert_eq!((answer.status.as_u16(), answer.text()), (200, "taken"));
+    assert_eq!(answer.headers["x-baseten-model-prediction-attempts"], "2");
+
+    stage.publish(route(&[&next.replica]));
+    let (mut sender, body) = piecewise();
+    let asked = stage.ask(predict(body));
+    send(&mut sender, "begun").await;
+    next.next().await.answer(not_taken());
+    drop(sender);
+    let answer = soon(asked).await.unwrap();
+    assert_eq!(answer.status, 503, "a part of the body is gone");
+    assert!(!answer.headers.contains_key(NOT_TAKEN));
 }
 
 #[tokio::test]

@@ -195,7 +195,7 @@ async fn an_upload_that_is_given_up_stops_the_replica() {
     let stage = Stage::new(route(&[&replica])).await;
     let mut stream = TcpStream::connect(stage.address).await.unwrap();
     let head = format!(
-        "POST /models/{}/production/predict HTTP/1.1\r\nhost: x\r\nauthorization: {KEY}\r\ncontent-length: 100\r\n\r\nnot all",
+        "POST /models/{}/production/predict HTTP/1.1\r\nhost: x\r\nauthorization: {KEY}\r\ncontent-length: 100000\r\n\r\nnot all",
         model()
     );
     stream.write_all(head.as_bytes()).await.unwrap();

@@ -327,10 +327,15 @@ impl Stage {
 
     /// A predict call that runs by itself.
     pub fn predict(&self) -> JoinHandle<Answer> {
+        self.ask(predict(full("{}")))
+    }
+
+    /// A request that runs by itself.
+    pub fn ask(&self, request: Request<Body>) -> JoinHandle<Answer> {
         let address = self.address;
         tokio::spawn(async move {
             let mut client = Client::connect(address).await;
-            Answer::read(client.send(predict(full("{}"))).await).await
+            Answer::read(client.send(request).await).await
         })
     }
 }

@@ -7,7 +7,10 @@ use std::{
 
 use api::{
     id::ReplicaId,
-    internal::replica::{ExitCause, HealthLimits, Phase},
+    internal::{
+        link::NOT_TAKEN,
+        replica::{ExitCause, HealthLimits, Phase},
+    },
 };
 use nix::{
     sys::signal::{Signal, kill},
@@ -39,6 +42,31 @@ class Model:
         sleep(inputs)
         return "done"
 "#;
+
+const MORTAL: &str = r#"
+import asyncio, os
+class Model:
+    async def predict(self, inputs):
+        await asyncio.Event().wait()
+    def completions(self, inputs):
+        os._exit(1)
+"#;
+
+#[tokio::test]
+async fn what_a_lost_model_has_not_seen_is_for_another_replica() {
+    let replica = Draft::model(MORTAL).ready().await;
+    // One runs, and the worker reads a few more ahead. The others wait for their turn.
+    let calls = (0..100).map(|_| replica.send(request("POST", "/v1/models/model:predict", "1")));
+    let dies = async {
+        replica.in_flight(100).await;
+        assert_eq!(replica.exchange(request("POST", "/v1/completions", "{}")).await.0, 502);
+    };
+    let (answers, ()) = tokio::join!(futures::future::join_all(calls), dies);
+    let (unseen, seen): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.headers().contains_key(NOT_TAKEN));
+    assert!(unseen.len() > 50, "{} of 100", unseen.len());
+    assert!(unseen.iter().all(|answer| answer.status() == 503));
+    assert!(!seen.is_empty() && seen.iter().all(|answer| answer.status() == 502));
+}
 
 #[tokio::test]
 async fn a_start_is_timed_and_told() {
@@ -184,7 +212,7 @@ async fn draining_finishes_what_was_accepted_and_takes_nothing_new() {
     let mut replica = Draft::model(PID).ready().await;
     let accepted = replica.predict(json!(0.5));
     let drained = async {
-        replica.in_flight().await;
+        replica.in_flight(1).await;
         assert_eq!(replica.exchange(request("POST", "/_greenroom/drain", "{\"timeout_ms\": 10000}")).await.0, 200);
         replica.phase("draining", |phase| matches!(phase, Phase::Draining)).await;
         assert_eq!(replica.predict(json!(0)).await.0, 503);
@@ -200,7 +228,7 @@ async fn a_drain_ends_at_its_time_limit() {
     let replica = Draft::model(PID).ready().await;
     let stuck = replica.predict(json!(600));
     let drained = async {
-        replica.in_flight().await;
+        replica.in_flight(1).await;
         replica.exchange(request("POST", "/_greenroom/drain", "{\"timeout_ms\": 100}")).await;
     };
     let (answer, ()) = tokio::join!(stuck, drained);

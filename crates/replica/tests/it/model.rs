@@ -315,7 +315,7 @@ class Model:
     let replica = Draft::model(source).ready().await;
     let busy = replica.predict(json!(24));
     let asked = async {
-        replica.in_flight().await;
+        replica.in_flight(1).await;
         let start = Instant::now();
         assert_eq!(replica.get("/").await, (200, "true".into()));
         assert!(start.elapsed() < Duration::from_millis(500));

@@ -287,15 +287,15 @@ impl Replica {
         self.until(label, || self.status().filter(|status| matches(&status.phase))).await
     }
 
-    /// Waits until a request has been accepted and not answered.
-    pub async fn in_flight(&self) {
+    /// Waits until so many requests have been accepted and not answered.
+    pub async fn in_flight(&self, count: u32) {
         let start = Instant::now();
         loop {
             let status: Status = serde_json::from_str(&self.get("/_greenroom/status").await.1).unwrap();
-            if status.in_flight > 0 {
+            if status.in_flight >= count {
                 return;
             }
-            assert!(start.elapsed() < PATIENCE, "nothing is in flight");
+            assert!(start.elapsed() < PATIENCE, "{} requests are in flight", status.in_flight);
         }
     }
 
