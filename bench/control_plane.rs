@@ -15,7 +15,10 @@ use std::{
 
 use api::{
     id::{DeploymentId, ModelId, TeamId, UserId},
-    internal::routes::{Load, Table},
+    internal::{
+        measures::Measures,
+        routes::{Load, Table},
+    },
 };
 use async_trait::async_trait;
 use backends::fake::Fake;
@@ -74,6 +77,10 @@ impl controller::Gateways for Gateways {
 
     fn loads(&self) -> HashMap<DeploymentId, Load> {
         self.gateway.loads()
+    }
+
+    fn measures(&self) -> HashMap<DeploymentId, Measures> {
+        self.gateway.measures()
     }
 
     async fn activity(&self) {

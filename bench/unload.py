@@ -55,7 +55,7 @@ def processes(server: Server) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cycles", type=int, default=1000)
+    parser.add_argument("--cycles", type=int, default=2000)
     parser.add_argument("--target-dir", type=Path, default=ROOT / "target" / "release")
     options = parser.parse_args()
     server = Server(options.target_dir / "greenroom", {})
@@ -76,7 +76,8 @@ def main() -> None:
             if cycle % max(1, options.cycles // 10) == 0:
                 memory.append(server.memory_mib())
                 print(f"| {cycle} | {memory[-1]:.2f} | {used_mib():.0f} | {processes(server)} | {statistics.median(took):.0f} |", flush=True)
-        print(f"\nfrom the second tenth to the last: {(memory[-1] / memory[1] - 1) * 100:+.2f} %")
+        middle = memory[len(memory) // 2 - 1]
+        print(f"\nfrom the middle to the end: {(memory[-1] / middle - 1) * 100:+.2f} %")
     finally:
         server.stop()
 

@@ -4,7 +4,10 @@ use std::collections::HashMap;
 
 use api::{
     id::DeploymentId,
-    internal::routes::{Load, Table},
+    internal::{
+        measures::Measures,
+        routes::{Load, Table},
+    },
 };
 use async_trait::async_trait;
 use gateway::Gateway;
@@ -20,6 +23,10 @@ impl controller::Gateways for OwnGateway {
 
     fn loads(&self) -> HashMap<DeploymentId, Load> {
         self.0.loads()
+    }
+
+    fn measures(&self) -> HashMap<DeploymentId, Measures> {
+        self.0.measures()
     }
 
     async fn activity(&self) {

@@ -2,7 +2,7 @@
 //! what it was asked. Time passes only through tokio's timers, so a paused clock makes it deterministic.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
@@ -20,7 +20,7 @@ use tokio::sync::watch;
 
 use crate::{
     Artifact, Backend, BackendError, BuildError, BuildOutput, BuildRequest, Likely, LogChunk, Observed, StartError,
-    StartReplica,
+    StartReplica, Usage,
 };
 
 /// Lines that one [`Backend::read_log`] answers at most.
@@ -321,6 +321,10 @@ impl Backend for Fake {
             return Err(BackendError { what: "cannot list replicas".into(), source });
         }
         Ok(state.replicas.values().map(observe).collect())
+    }
+
+    async fn usage(&self) -> HashMap<ReplicaId, Usage> {
+        HashMap::new()
     }
 
     async fn forget(&self, replica: &ReplicaId) {

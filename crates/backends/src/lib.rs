@@ -5,7 +5,11 @@
 pub mod fake;
 pub mod local;
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use api::{
     id::{DeploymentId, ReplicaId},
@@ -46,6 +50,9 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Every replica this backend owns, survivors of a restart and ended ones that were not forgotten included.
     async fn list(&self) -> Result<Vec<Observed>, BackendError>;
+
+    /// What living replicas use of their machines. Those of which it cannot be told are left out.
+    async fn usage(&self) -> HashMap<ReplicaId, Usage>;
 
     /// Removes what is left of an ended replica, when its end and its log have been stored.
     async fn forget(&self, replica: &ReplicaId);
@@ -165,6 +172,15 @@ pub struct Observed {
     pub status: Status,
     /// Where it listens.
     pub address: Address,
+}
+
+/// What a replica, with all that it has started, uses of its machine.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Processor time since it began, in milliseconds.
+    pub cpu_ms: u64,
+    /// Memory, in bytes. What several processes share counts once where the kernel tells.
+    pub memory_bytes: u64,
 }
 
 /// A piece of a log.

@@ -17,6 +17,7 @@ use crate::{
     driver::{Bell, Board, Driver, chain},
     garbage::Garbage,
     logs::Logs,
+    measure::Measure,
     observe::Observe,
     promotions::Promotions,
     publish::Publish,
@@ -168,7 +169,8 @@ fn start_tasks(shared: &Shared, board: &Board, stop: &watch::Receiver<bool>) -> 
     tasks.spawn(driver.clone().run(Reloads { shared: shared.clone() }, bells.reloads.clone()));
     tasks.spawn(driver.clone().run(Tell::new(shared.clone()), bells.tell.clone()));
     tasks.spawn(driver.clone().run(StandBy::new(shared.clone()), bells.standby.clone()));
-    tasks.spawn(driver.run(Logs::new(shared.clone()), bells.logs.clone()));
+    tasks.spawn(driver.clone().run(Logs::new(shared.clone()), bells.logs.clone()));
+    tasks.spawn(driver.run(Measure::new(shared.clone()), Bell::default()));
     tasks.spawn(slow_driver.run(Garbage { shared: shared.clone() }, Bell::default()));
     tasks
 }

@@ -1,4 +1,4 @@
-//! Removes what nobody needs any more: archives, artifacts, old log lines. Slowly, and never while something might still need it.
+//! Removes what nobody needs any more: archives, artifacts, old log lines and samples. Slowly, and never while something might still need it.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -31,6 +31,8 @@ impl Task for Garbage {
         let settings = &self.shared.settings;
         let parts = &self.shared.parts;
         parts.store.prune_logs(now.0.saturating_sub(millis(settings.log_retention)), settings.log_max_bytes).await?;
+
+        parts.store.prune_samples(Timestamp(now.0.saturating_sub(millis(settings.measure_retention)))).await?;
 
         self.shared.mirror.prune().await?;
 

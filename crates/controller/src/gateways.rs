@@ -4,7 +4,10 @@ use std::collections::HashMap;
 
 use api::{
     id::DeploymentId,
-    internal::routes::{Load, Table},
+    internal::{
+        measures::Measures,
+        routes::{Load, Table},
+    },
 };
 use async_trait::async_trait;
 
@@ -16,6 +19,9 @@ pub trait Gateways: Send + Sync + 'static {
 
     /// What all gateways together have on their hands, by deployment. A deployment that is not listed has nothing.
     fn loads(&self) -> HashMap<DeploymentId, Load>;
+
+    /// What all gateways together have counted since they began, by deployment. A deployment that is not listed has had nothing.
+    fn measures(&self) -> HashMap<DeploymentId, Measures>;
 
     /// Completes when somebody asks for a deployment that has no replica, since the last time this completed.
     async fn activity(&self);

@@ -20,6 +20,7 @@ mod grants;
 mod holds;
 mod loads;
 mod logs;
+mod measure;
 mod mirror;
 mod observe;
 mod orders;

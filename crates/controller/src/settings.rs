@@ -63,6 +63,10 @@ pub struct Settings {
     pub log_retention: Duration,
     /// How many bytes of log lines are kept; the oldest go first.
     pub log_max_bytes: u64,
+    /// How often what was counted is recorded; also how finely it can be looked at afterwards.
+    pub measure_interval: Duration,
+    /// How long it is kept that finely.
+    pub measure_retention: Duration,
     /// How long [`crate::Shutdown::StopReplicas`] waits for requests under way.
     pub shutdown_limit: Duration,
 }
@@ -87,6 +91,8 @@ impl Settings {
             archive_prefix: "archives".into(),
             log_retention: Duration::from_secs(7 * 24 * 3600),
             log_max_bytes: 4 << 30,
+            measure_interval: Duration::from_secs(30),
+            measure_retention: Duration::from_secs(8 * 24 * 3600),
             shutdown_limit: Duration::from_secs(30),
         }
     }

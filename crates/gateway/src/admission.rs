@@ -14,10 +14,13 @@ use std::{
 
 use api::{
     id::{DeploymentId, ReplicaId},
-    internal::routes::{Availability, DeploymentRoute, Endpoint, Load},
+    internal::{
+        measures::Measures,
+        routes::{Availability, DeploymentRoute, Endpoint, Load},
+    },
 };
 use arc_swap::ArcSwap;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{
     sync::{Notify, oneshot},
     time::{Instant, timeout_at},
@@ -42,6 +45,7 @@ pub(crate) struct Deployment {
     /// Requests that left the queue without a slot, ever.
     gave_up: AtomicU64,
     wakes: AtomicU64,
+    measures: Mutex<Measures>,
     demand: Arc<Notify>,
 }
 
@@ -132,6 +136,7 @@ impl Deployment {
             released: AtomicU64::new(0),
             gave_up: AtomicU64::new(0),
             wakes: AtomicU64::new(0),
+            measures: Mutex::default(),
             demand,
         }
     }
@@ -206,6 +211,11 @@ impl Deployment {
             Ok(Err(_unanswered)) => Err(NotAdmitted::Closed(Closed::Gone)),
             Err(_elapsed) => Err(NotAdmitted::Late),
         }
+    }
+
+    /// What has been counted, to count on.
+    pub(crate) fn measures(&self) -> MutexGuard<'_, Measures> {
+        self.measures.lock()
     }
 
     /// Records a wake call.

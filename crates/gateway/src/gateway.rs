@@ -4,7 +4,10 @@ use std::{collections::HashMap, sync::Arc};
 
 use api::{
     id::DeploymentId,
-    internal::routes::{Load, Table},
+    internal::{
+        measures::Measures,
+        routes::{Load, Table},
+    },
 };
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
@@ -68,6 +71,15 @@ impl Gateway {
         let deployments = routes.iter().flat_map(|routes| &routes.deployments);
         let loads = deployments.map(|(id, deployment)| (id, deployment.load()));
         loads.filter(|(_, load)| *load != Load::default()).map(|(id, load)| (id.clone(), load)).collect()
+    }
+
+    /// What it has counted for each deployment since it first had a route for it, those left out that it has never had a request
+    /// for.
+    pub fn measures(&self) -> HashMap<DeploymentId, Measures> {
+        let routes = self.0.routes.load();
+        let deployments = routes.iter().flat_map(|routes| &routes.deployments);
+        let measures = deployments.map(|(id, deployment)| (id, deployment.measures().clone()));
+        measures.filter(|(_, measures)| *measures != Measures::default()).map(|(id, all)| (id.clone(), all)).collect()
     }
 
     /// Completes when somebody asks for a deployment that has no replica, by a request or by a wake call, or when a replica

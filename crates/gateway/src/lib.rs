@@ -13,6 +13,7 @@ mod grpc;
 mod headers;
 mod linger;
 mod link;
+mod measure;
 mod proxy;
 mod replica;
 mod request_id;

@@ -1,6 +1,6 @@
 //! One request for a model, from its head to the end of its answer: whose key, which deployment, which slot, which connection.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use api::internal::replica::Protocol;
 use http::{HeaderValue, Method, Request, Response, StatusCode, response, uri::PathAndQuery};
@@ -14,13 +14,14 @@ use tokio::{io::AsyncWriteExt, time::timeout};
 
 use crate::{
     Gateway,
-    admission::Closed,
+    admission::{Closed, Deployment},
     auth,
     connection::SendError,
     download::{Download, Exchange, Payload},
     errors::{Allowed, Refusal},
     grpc, headers,
     link::Lost,
+    measure::{Measure, OpenWebsocket},
     request_id::RequestId,
     route::{self, Action, Addressed, Target},
     search::{ByEnvironment, Search, Way, is_small, unavailability},
@@ -45,14 +46,19 @@ pub(crate) async fn answer<B>(
     tasks: &Tasks,
     client: &HeaderValue,
     request: Request<Incoming>,
-) -> Response<Payload<B>> {
+) -> (Response<Payload<B>>, Option<Measure>) {
     let id = gateway.request_ids().next();
     let name = id.to_header();
     let is_grpc = grpc::is_call(&request);
+    let mut measure = None;
     let answer = async {
         match plan(gateway, id, &request)? {
             Plan::Woken => Ok(accepted()),
-            Plan::Forward { way, target } => forward(gateway, tasks, way, target, request, &name, client).await,
+            Plan::Forward { way, target } => {
+                let measure =
+                    measure.insert(Measure::begin(way.deployment.clone(), request.body().size_hint().exact()));
+                forward(gateway, tasks, way, target, request, Asked { id: &name, client }, measure).await
+            }
         }
     };
     let unanswered = Unanswered(id);
@@ -65,7 +71,10 @@ pub(crate) async fn answer<B>(
     });
     std::mem::forget(unanswered);
     response.headers_mut().insert(headers::REQUEST_ID, name);
-    response
+    if let Some(measure) = &mut measure {
+        measure.answered(response.status());
+    }
+    (response, measure)
 }
 
 /// Answers a request that gets no further.
@@ -170,6 +179,12 @@ fn onward(path: &str, query: Option<&str>) -> Result<PathAndQuery, Refusal> {
     target.map_err(|_| Refusal::MalformedPath)
 }
 
+/// What the platform adds to a request: its id, and who has asked.
+struct Asked<'a> {
+    id: &'a HeaderValue,
+    client: &'a HeaderValue,
+}
+
 /// Waits for a slot, sends the request to the replica that has it, and passes the answer on.
 async fn forward<B>(
     gateway: &Gateway,
@@ -177,8 +192,8 @@ async fn forward<B>(
     way: Way,
     target: PathAndQuery,
     mut request: Request<Incoming>,
-    id: &HeaderValue,
-    client: &HeaderValue,
+    Asked { id, client }: Asked<'_>,
+    measure: &mut Measure,
 ) -> Result<Response<Payload<B>>, Refusal> {
     let limits = way.deployment.seats().route.limits;
     let size = request.body().size_hint().lower();
@@ -203,7 +218,8 @@ async fn forward<B>(
     }
     let body = Upload::new(body, limits.max_body_bytes, body_timeout);
     let search = Search::new(gateway, way, limits, size, upgrade.is_some());
-    let Sent { answer, attempts, timing } = send(search, Request::from_parts(head, body)).await?;
+    let Sent { answer, attempts, timing, deployment } = send(search, Request::from_parts(head, body)).await?;
+    measure.deployment = deployment;
     let (response, exchange) = match answer {
         Answer::Plain(response, exchange) => (response, exchange),
         Answer::Linked(mut head, body) => {
@@ -218,7 +234,12 @@ async fn forward<B>(
     headers::to_client(&mut head, attempts, timing);
     let body = match upgrade {
         Some(upgrade) if is_upgraded => {
-            tasks.spawn(carry(upgrade, exchange, gateway.settings().tunnel_idle_timeout));
+            let open = OpenWebsocket::of(measure.deployment.clone());
+            let carry = carry(upgrade, exchange, gateway.settings().tunnel_idle_timeout);
+            tasks.spawn(async move {
+                carry.await;
+                drop(open);
+            });
             Payload::Whole(None)
         }
         _ if is_upgraded => return Err(Refusal::Crashed),
@@ -238,11 +259,12 @@ struct Sent<B> {
     answer: Answer<B>,
     attempts: u32,
     timing: Option<HeaderValue>,
+    deployment: Arc<Deployment>,
 }
 
 impl<B> Sent<B> {
     fn new(search: Search<'_>, answer: Answer<B>) -> Self {
-        Self { answer, attempts: search.attempts, timing: search.timing }
+        Self { answer, attempts: search.attempts, timing: search.timing, deployment: search.way.deployment }
     }
 }
 

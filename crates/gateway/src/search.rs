@@ -62,7 +62,7 @@ struct Meant {
 /// The search for a replica that takes one request.
 pub(crate) struct Search<'a> {
     pub(crate) gateway: &'a Gateway,
-    way: Way,
+    pub(crate) way: Way,
     pub(crate) limits: RequestLimits,
     is_upgrade: bool,
     /// The announced size of the body.
@@ -110,6 +110,7 @@ impl<'a> Search<'a> {
             self.turn = Turn::Again;
             // The slot may have been given just before its replica left the table.
             if !permit.replica().is_retired() {
+                self.way.deployment.measures().queued.record(self.began.elapsed().as_secs_f64());
                 self.timing = timing::header(self.began.elapsed(), permit.replica().start_after(self.began));
                 return Ok(permit);
             }

@@ -10,7 +10,7 @@ use std::{
         Arc,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -38,6 +38,7 @@ use crate::{
     errors::{Allowed, Refusal},
     front::secured,
     linger::Lingering,
+    measure::Measure,
     proxy,
     seldom::Seldom,
 };
@@ -204,8 +205,8 @@ where
             let open = Requests::open(&requests);
             let (server, client, peer) = (self.clone(), client.clone(), peer.clone());
             async move {
-                let response = server.receive(request, &client, peer).await;
-                Ok::<_, Infallible>(response.map(|body| Tracked { body, open }))
+                let (response, measure) = server.receive(request, &client, peer).await;
+                Ok::<_, Infallible>(response.map(|body| Tracked { body, measure, open }))
             }
         });
         let mut connection = pin!(self.http.serve_connection_with_upgrades(TokioIo::new(stream), service));
@@ -241,18 +242,13 @@ where
     }
 
     /// A request as it came over a connection: by a tunnel, for one, or neither.
-    async fn receive(
-        self: Arc<Self>,
-        request: Request<Incoming>,
-        client: &HeaderValue,
-        peer: Peer,
-    ) -> Response<Payload<B>> {
+    async fn receive(self: Arc<Self>, request: Request<Incoming>, client: &HeaderValue, peer: Peer) -> Answered<B> {
         let is_allowed = match (&peer.tunnel, self.front.tunnel(&request)) {
             (Some(host), None) => return self.respond(secured(request, host), client).await,
             (None, Some(Ok((tunnel, host)))) => {
                 let tunnel = (tunnel.tls.clone(), Peer { tunnel: Some(host.into()), ..peer });
                 self.clone().open_tunnel(request, tunnel);
-                return Response::new(Payload::Whole(None));
+                return (Response::new(Payload::Whole(None)), None);
             }
             (Some(_), Some(_)) => Err(Refusal::WrongMethod(Method::CONNECT, Allowed("GET, POST, PUT, PATCH, DELETE"))),
             (None, Some(Err(refusal))) => Err(refusal),
@@ -260,7 +256,7 @@ where
         };
         match is_allowed {
             Ok(()) => self.respond(request, client).await,
-            Err(refusal) => proxy::refuse(&self.gateway, refusal),
+            Err(refusal) => (proxy::refuse(&self.gateway, refusal), None),
         }
     }
 
@@ -282,12 +278,12 @@ where
         tasks.spawn(talk);
     }
 
-    async fn respond(&self, request: Request<Incoming>, client: &HeaderValue) -> Response<Payload<B>> {
+    async fn respond(&self, request: Request<Incoming>, client: &HeaderValue) -> Answered<B> {
         if proxy::is_for_model(&request) {
             return proxy::answer(&self.gateway, &self.tasks, client, request).await;
         }
         match self.fallback.clone().oneshot(request).await {
-            Ok(response) => response.map(Payload::Fallback),
+            Ok(response) => (response.map(Payload::Fallback), None),
             Err(never) => match never {},
         }
     }
@@ -336,9 +332,13 @@ impl Drop for OpenRequest {
     }
 }
 
+/// An answer, and what measures its request where that is for a deployment.
+type Answered<B> = (Response<Payload<B>>, Option<Measure>);
+
 /// A body whose request counts as open while it exists.
 struct Tracked<B> {
     body: Payload<B>,
+    measure: Option<Measure>,
     #[expect(dead_code, reason = "held to be dropped")]
     open: OpenRequest,
 }
@@ -352,7 +352,11 @@ where
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        if let (Some(measure), Some(Ok(frame))) = (&mut self.measure, &frame) {
+            measure.sent(frame.data_ref().map_or(0, Bytes::len));
+        }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -230,7 +230,7 @@ fn lock_beside(path: &str) -> Result<std::fs::File, Error> {
 }
 
 /// Every version of the tables, oldest first. Released ones never change.
-const MIGRATIONS: [(i64, &str, Sql); 10] = [
+const MIGRATIONS: [(i64, &str, Sql); 11] = [
     (1, "start", Sql::Common(include_str!("../migrations/0001_start.sql"))),
     (2, "promotions", Sql::Common(include_str!("../migrations/0002_promotions.sql"))),
     (3, "environment_groups", Sql::Common(include_str!("../migrations/0003_environment_groups.sql"))),
@@ -262,6 +262,7 @@ const MIGRATIONS: [(i64, &str, Sql); 10] = [
         },
     ),
     (10, "startups", Sql::Common(include_str!("../migrations/0010_startups.sql"))),
+    (11, "measures", Sql::Common(include_str!("../migrations/0011_measures.sql"))),
 ];
 
 /// The text of a migration.

@@ -13,7 +13,7 @@ use crate::{
     columns::{Columns, bigint, json, maybe_bigint, maybe_json},
     database::Write,
     domain::Replica,
-    startups,
+    measures, startups,
 };
 
 const TOPICS: &[Topic] = &[Topic::Replicas];
@@ -58,6 +58,7 @@ impl Store {
             return Ok(());
         }
         startups::record(&mut write, &known, status, now).await?;
+        measures::count_restart(&mut write, &known, status, now).await?;
         sqlx::query("UPDATE replicas SET status = $1, seen_at = COALESCE(seen_at, $2) WHERE id = $3")
             .bind(json(status))
             .bind(bigint(now.0))

@@ -2,5 +2,6 @@
 
 pub mod frame;
 pub mod link;
+pub mod measures;
 pub mod replica;
 pub mod routes;

@@ -28,7 +28,7 @@ mod uv;
 mod watch;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fs::{self, File, TryLockError},
     io,
     os::unix::fs::{DirBuilderExt, PermissionsExt},
@@ -44,7 +44,7 @@ pub use self::settings::{PythonChoice, Settings};
 use self::{python::Interpreter, standby::Standbys};
 use crate::{
     Artifact, Backend, BackendError, BuildError, BuildOutput, BuildRequest, Likely, LogChunk, Observed, StartError,
-    StartReplica,
+    StartReplica, Usage,
 };
 
 /// The backend.
@@ -158,6 +158,10 @@ impl Backend for Local {
 
     async fn list(&self) -> Result<Vec<Observed>, BackendError> {
         self.list_replicas()
+    }
+
+    async fn usage(&self) -> HashMap<ReplicaId, Usage> {
+        self.replica_usage().await
     }
 
     async fn forget(&self, replica: &ReplicaId) {

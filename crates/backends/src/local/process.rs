@@ -1,13 +1,15 @@
 //! Processes as the kernel shows them. A recorded process id alone proves nothing, because ids are used again: a replica is known
 //! by its command line, which names the folder that it was started in, and what it started by the session that it leads.
 
-use std::{fs, os::unix::ffi::OsStrExt, path::Path};
+use std::{collections::HashMap, fs, os::unix::ffi::OsStrExt, path::Path};
 
 use nix::{
     errno::Errno,
     sys::signal::{Signal, kill},
-    unistd::Pid,
+    unistd::{Pid, SysconfVar, sysconf},
 };
+
+use crate::Usage;
 
 /// Whether process `pid` is the replica that was started in a folder of this name, and lives.
 pub(super) fn serves(pid: u32, folder: &str) -> bool {
@@ -49,6 +51,29 @@ pub(super) fn kill_session(pid: u32, folder: &str) {
     }
 }
 
+/// What all living processes use, by the session that they belong to.
+pub(super) fn usage_by_session() -> HashMap<u32, Usage> {
+    let tick_ms = 1000 / sysconf(SysconfVar::CLK_TCK).ok().flatten().map_or(100, i64::unsigned_abs).max(1);
+    let mut sessions: HashMap<u32, Usage> = HashMap::new();
+    for pid in all() {
+        let Some(state) = state(pid).filter(|state| !is_dead(state.letter)) else { continue };
+        let usage = sessions.entry(state.session).or_default();
+        usage.cpu_ms += state.cpu_ticks * tick_ms;
+        usage.memory_bytes += memory(pid).unwrap_or(0);
+    }
+    sessions
+}
+
+/// A process's share of the memory that it uses; without that, all that it has in memory.
+fn memory(pid: u32) -> Option<u64> {
+    let field = |file: &str, name: &str| {
+        let text = fs::read_to_string(format!("/proc/{pid}/{file}")).ok()?;
+        let value = text.lines().find_map(|line| line.strip_prefix(name))?;
+        value.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+    };
+    field("smaps_rollup", "Pss:").or_else(|| field("status", "VmRSS:"))
+}
+
 /// Sends a signal; a process that is gone does not mind.
 pub(super) fn signal(pid: u32, signal: Signal) {
     let Ok(id) = i32::try_from(pid) else { return };
@@ -69,6 +94,8 @@ fn names_folder<'a>(command_line: &'a [u8], folder: &str) -> Option<&'a std::ffi
 struct State {
     letter: u8,
     session: u32,
+    /// Of it, and of those of its children that have ended and been waited for, in ticks of the kernel's clock.
+    cpu_ticks: u64,
 }
 
 /// Fields of `/proc/<pid>/stat` behind the command's name, which may itself hold anything.
@@ -77,7 +104,9 @@ fn state(pid: u32) -> Option<State> {
     let mut fields = stat[stat.rfind(')')? + 1..].split_whitespace();
     let letter = *fields.next()?.as_bytes().first()?;
     let session = fields.nth(2)?.parse().ok()?;
-    Some(State { letter, session })
+    // utime, stime, cutime, cstime
+    let cpu_ticks = fields.skip(7).take(4).map(|field| field.parse::<u64>().unwrap_or(0)).sum();
+    Some(State { letter, session, cpu_ticks })
 }
 
 fn is_dead(letter: u8) -> bool {

@@ -2,6 +2,7 @@
 //! so a server that starts anew finds its replicas by reading.
 
 use std::{
+    collections::HashMap,
     fs::{self, File},
     io::{self, Read, Seek, SeekFrom},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
@@ -24,7 +25,7 @@ use tokio::{
 };
 
 use super::{Local, app, process, remove_folder, standby::Standby};
-use crate::{Artifact, BackendError, Observed, ReplicaTemplate, StartError, StartReplica};
+use crate::{Artifact, BackendError, Observed, ReplicaTemplate, StartError, StartReplica, Usage};
 
 /// What this backend notes down about a replica, beside what the replica writes itself.
 const OWNER_FILE: &str = "owner.json";
@@ -198,6 +199,17 @@ impl Local {
     pub(super) fn list_replicas(&self) -> Result<Vec<Observed>, BackendError> {
         let failed = |source| BackendError { what: "cannot list replicas".into(), source };
         Ok(self.replica_ids().map_err(failed)?.into_iter().filter_map(|id| self.observe(id)).collect())
+    }
+
+    pub(super) async fn replica_usage(&self) -> HashMap<ReplicaId, Usage> {
+        let replicas = self.replica_ids().unwrap_or_default().into_iter();
+        let replicas: Vec<_> = replicas.filter_map(|id| Some((self.process(&id)?.0, id))).collect();
+        if replicas.is_empty() {
+            return HashMap::new();
+        }
+        // The kernel walks through the memory of each process for this.
+        let sessions = tokio::task::spawn_blocking(process::usage_by_session).await.unwrap_or_default();
+        replicas.into_iter().filter_map(|(pid, id)| Some((id, *sessions.get(&pid)?))).collect()
     }
 
     /// Every replica that has a folder.

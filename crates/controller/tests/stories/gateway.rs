@@ -8,7 +8,10 @@ use std::{
 
 use api::{
     id::{DeploymentId, ModelId, ReplicaId},
-    internal::routes::{Availability, DeploymentRoute, Load, Split, Table},
+    internal::{
+        measures::Measures,
+        routes::{Availability, DeploymentRoute, Load, Split, Table},
+    },
 };
 use async_trait::async_trait;
 use controller::Gateways;
@@ -42,6 +45,10 @@ impl Gateways for Gateway {
 
     fn loads(&self) -> HashMap<DeploymentId, Load> {
         self.loads.lock().unwrap().clone()
+    }
+
+    fn measures(&self) -> HashMap<DeploymentId, Measures> {
+        HashMap::new()
     }
 
     async fn activity(&self) {

@@ -2,7 +2,7 @@
 //! step as a killed process would.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{
         Arc, Mutex,
         atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering},
@@ -13,7 +13,7 @@ use api::id::{DeploymentId, ReplicaId};
 use async_trait::async_trait;
 use backends::{
     Artifact, Backend, BackendError, BuildError, BuildOutput, BuildRequest, Likely, LogChunk, Observed, StartError,
-    StartReplica, fake::Fake,
+    StartReplica, Usage, fake::Fake,
 };
 use tokio::sync::{Notify, Semaphore};
 
@@ -202,6 +202,10 @@ impl Backend for Spy {
     async fn list(&self) -> Result<Vec<Observed>, BackendError> {
         self.step().await;
         self.inner.list().await
+    }
+
+    async fn usage(&self) -> HashMap<ReplicaId, Usage> {
+        self.inner.usage().await
     }
 
     async fn forget(&self, replica: &ReplicaId) {

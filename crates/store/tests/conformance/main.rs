@@ -8,6 +8,7 @@ mod environment_groups;
 mod environments;
 mod keys;
 mod logs;
+mod measures;
 mod models;
 mod opening;
 mod organization;
@@ -76,6 +77,10 @@ on_every_store! {
         lines_are_picked_by_their_message_across_pages,
         a_part_of_a_replicas_log_is_stored_once,
         pruning_takes_the_oldest_and_the_orphaned;
+    measures:
+        samples_add_up_and_read_back_by_deployment_and_environment,
+        restarts_are_counted_once_and_told_with_the_next_sample,
+        what_there_is_to_pay_outlives_the_deployment;
     models:
         a_model_comes_with_environment_deployment_log_line_and_audit_entry,
         names_are_unique_within_a_team,

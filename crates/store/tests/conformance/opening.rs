@@ -44,6 +44,9 @@ pub async fn an_older_database_is_brought_up_to_date(database: Database) {
         "DROP TABLE environment_groups",
         "DROP TABLE scaling_decisions",
         "DROP TABLE startups",
+        "DROP TABLE totals",
+        "DROP TABLE samples",
+        "DROP TABLE usage_days",
         "DELETE FROM _sqlx_migrations WHERE version > 1",
     ] {
         sqlx::query(sql).execute(&pool).await.unwrap();
