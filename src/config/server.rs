@@ -51,6 +51,8 @@ pub const KEYS: &[Key] = &[
     key("promotion.sticky_header", "X-Greenroom-Sticky", "request header that keeps a caller on one side of divided traffic"),
     key("promotion.min_ready", "0s", "how long a candidate must have been ready before it gets its first traffic"),
     key("retention.logs", "7d", "how long log lines are kept"),
+    key("retention.metrics", "8d", "how long what was counted can be looked at over time; totals and usage are kept"),
+    key("metrics.interval", "30s", "how often what was counted is recorded, and how finely it can be looked at"),
 ];
 
 const fn key(name: &'static str, default: &'static str, doc: &'static str) -> Key {
@@ -133,6 +135,10 @@ pub struct Server {
     pub min_ready: Duration,
     /// How long log lines are kept.
     pub log_retention: Duration,
+    /// How long samples are kept.
+    pub metrics_retention: Duration,
+    /// How often they are taken.
+    pub metrics_interval: Duration,
 }
 
 /// How log lines look.
@@ -260,6 +266,8 @@ impl Server {
             sticky_header: layers.get("promotion.sticky_header")?,
             min_ready: duration(layers, "promotion.min_ready")?,
             log_retention: duration(layers, "retention.logs")?,
+            metrics_retention: duration(layers, "retention.metrics")?,
+            metrics_interval: duration(layers, "metrics.interval")?,
         })
     }
 }

@@ -38,6 +38,7 @@ pub fn management(settings: &config::Server) -> control_plane::Settings {
     management.archive_limits = archive_limits(settings);
     management.capacity = settings.capacity.clone();
     management.min_ready = settings.min_ready;
+    management.measure_interval = settings.metrics_interval;
     management
 }
 
@@ -82,6 +83,8 @@ pub fn controller(settings: &config::Server) -> Result<controller::Settings> {
     controller.max_queued = settings.max_queued;
     controller.max_queued_bytes = settings.max_queued_bytes;
     controller.log_retention = settings.log_retention;
+    controller.measure_retention = settings.metrics_retention;
+    controller.measure_interval = settings.metrics_interval;
     controller.shutdown_limit = settings.shutdown_grace;
     controller.instance_types = placement::cpu_catalogue();
     controller.capacity = settings.capacity.clone();

@@ -2,6 +2,7 @@
 built into it. It checks types and times of every answer itself; what is asserted here is what the answers mean. Fails at the first
 thing that is not so."""
 
+import datetime
 import io
 import sys
 import tarfile
@@ -161,6 +162,19 @@ def read(model, deployment):
     api.get_models_environments_startups_summary(
         model_id=model, env_name="production", params=m.GetModelsEnvironmentsStartupsSummaryParams(**window)
     )
+    for mode in ("CURRENT", "SUMMARY", "SERIES"):
+        params = {"mode": mode, "metrics": ["baseten_inference_requests_total", "baseten_gpu_utilization"]}
+        metrics = api.get_models_deployments_metrics(
+            model_id=model, deployment_id=deployment, params=m.GetModelsDeploymentsMetricsParams(**params)
+        )
+        assert [one.name for one in metrics.metric_descriptors] == ["baseten_inference_requests_total"]
+        api.get_models_environments_metrics(
+            model_id=model, env_name="production", params=m.GetModelsEnvironmentsMetricsParams(**params)
+        )
+    today = datetime.datetime.now(datetime.timezone.utc)
+    days = {"start_date": today - datetime.timedelta(days=1), "end_date": today + datetime.timedelta(days=1)}
+    usage = api.get_billing_usage_summary(params=m.GetBillingUsageSummaryParams(**days))
+    assert usage.dedicated_usage.minutes >= 0 and usage.training_usage is None
     assert api.get_audit_logs().items and api.get_models_audit_logs(model_id=model).items
 
 

@@ -15,6 +15,7 @@ mod inference;
 mod live_reload;
 mod long_answers;
 mod main_job;
+mod metrics;
 mod promote_command;
 mod promotions;
 mod restarts;

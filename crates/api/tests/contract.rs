@@ -10,7 +10,6 @@ use api::v1::{
         UpdateAutoscalingSettingsStatus,
     },
     backpressure::RequestBackpressureSettings,
-    billing::UsageSummary,
     deployments::{
         ActivateResponse, CreateModelDeploymentRequest, DeactivateResponse, Deployment, DeploymentConfigResponse,
         DeploymentStatus, DeploymentTombstone, Deployments, DownloadDeploymentResponse, FailureReason,
@@ -282,7 +281,6 @@ fn answers_about_the_installation_validate() {
     let organization = OrganizationInfo { org_id: "o".into(), name: Some("greenroom".into()), created_at: now() };
     answers("OrganizationInfo", organization);
     answers("Regions", Regions { regions: vec![Region { slug: "here".into(), display_name: "Here".into() }] });
-    answers("UsageSummary", UsageSummary::default());
     let log = Log {
         timestamp: "1767323045678000000".into(),
         message: "hello".into(),

@@ -26,6 +26,8 @@ pub struct Settings {
     pub max_body_bytes: usize,
     /// How long a body may take to arrive.
     pub body_timeout: Duration,
+    /// How often what was counted is recorded.
+    pub measure_interval: Duration,
     /// How often one key may call one endpoint.
     pub rate_limits: RateLimits,
 }
@@ -43,8 +45,15 @@ impl Settings {
             archive_limits: archive::Limits::default(),
             max_body_bytes: 4 << 20,
             body_timeout: Duration::from_secs(60),
+            measure_interval: Duration::from_secs(30),
             rate_limits: RateLimits::default(),
         }
+    }
+}
+
+impl Settings {
+    pub(crate) fn measure_interval_ms(&self) -> u64 {
+        u64::try_from(self.measure_interval.as_millis()).unwrap_or(u64::MAX).max(1)
     }
 }
 

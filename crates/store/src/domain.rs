@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use api::{
     id::{DeploymentId, ModelId, ReplicaId, SecretId, TeamId, UserId},
     internal::{
-        measures::Measures,
+        measures::{Histogram, Measures, Seconds},
         replica::{LogLine, Phase, StartTimes, Status as ReplicaStatus},
     },
     v1::{backpressure::RequestBackpressurePolicy, patches::DeploymentPatchPoint},
@@ -425,9 +425,14 @@ pub struct Total {
     pub measures: Measures,
     /// How it stood then.
     pub standing: Standing,
+    /// How long the parts of its starts took.
+    pub starts: Starts,
     /// Replicas that ended without having been asked to.
     pub restarts: u64,
 }
+
+/// How long the parts of starts took that came to a ready replica, by the name of the part; all of them together as `total`.
+pub type Starts = BTreeMap<String, Histogram<Seconds>>;
 
 /// What there is to pay for a deployment, a span of time.
 #[derive(Debug, Clone, PartialEq, Eq)]

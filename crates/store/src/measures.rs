@@ -4,7 +4,7 @@ use api::{
     id::{DeploymentId, ModelId},
     internal::{
         measures::Measures,
-        replica::{ExitCause, Phase, Status},
+        replica::{ExitCause, Phase, StartTimes},
     },
 };
 use planner::Timestamp;
@@ -14,7 +14,7 @@ use crate::{
     Error, Store,
     columns::{Columns, bigint, json},
     database::Write,
-    domain::{Replica, Sample, Standing, Total, UsageDay, Used},
+    domain::{Replica, Sample, Standing, Starts, Total, UsageDay, Used},
 };
 
 const DAY_MS: u64 = 24 * 3600 * 1000;
@@ -111,63 +111,112 @@ impl Store {
 }
 
 /// Counts the end of a replica that nobody asked for.
-pub(crate) async fn count_restart(
+pub(crate) async fn count_phase(
     write: &mut Write,
     replica: &Replica,
-    status: &Status,
+    phase: &Phase,
     now: Timestamp,
 ) -> Result<(), Error> {
-    let is_restart = matches!(&status.phase, Phase::Exited(exit) if exit.cause != ExitCause::Stopped);
+    let is_restart = matches!(phase, Phase::Exited(exit) if exit.cause != ExitCause::Stopped);
     if !is_restart || replica.has_ended() {
         return Ok(());
     }
-    sqlx::query(
-        "INSERT INTO totals (deployment_id, at, measures, standing, restarts, sampled)
-             SELECT id, $2, $3, $4, 1, 0 FROM deployments WHERE id = $1
-             ON CONFLICT (deployment_id) DO UPDATE SET restarts = totals.restarts + 1",
-    )
-    .bind(replica.deployment_id.as_str())
-    .bind(bigint(now.0))
-    .bind(json(&Measures::default()))
-    .bind(json(&Standing::default()))
-    .execute(write.on())
-    .await?;
-    Ok(())
+    let mut counted = Counted::of(write, &replica.deployment_id).await?;
+    counted.restarts += 1;
+    counted.save(write, &replica.deployment_id, now).await
+}
+
+/// Counts a start that took so many milliseconds in all.
+pub(crate) async fn count_start(
+    write: &mut Write,
+    deployment: &DeploymentId,
+    took_ms: u64,
+    times: &StartTimes,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let mut counted = Counted::of(write, deployment).await?;
+    let parts = [
+        ("total", Some(took_ms)),
+        ("decide", times.decide_ms),
+        ("spawn", times.spawn_ms),
+        ("import", times.import_ms),
+        ("load", times.load_ms),
+        ("first_probe", times.first_probe_ms),
+    ];
+    for (name, ms) in parts {
+        if let Some(ms) = ms {
+            counted.starts.entry(name.to_owned()).or_default().record(ms as f64 / 1000.0);
+        }
+    }
+    counted.save(write, deployment, now).await
+}
+
+/// A row of totals, to count on.
+#[derive(Default)]
+struct Counted {
+    measures: Measures,
+    standing: Standing,
+    starts: Starts,
+    restarts: u64,
+    sampled: u64,
+}
+
+impl Counted {
+    async fn of(write: &mut Write, deployment: &DeploymentId) -> Result<Self, Error> {
+        let row = sqlx::query("SELECT * FROM totals WHERE deployment_id = $1")
+            .bind(deployment.as_str())
+            .fetch_optional(write.on())
+            .await?;
+        let Some(row) = row else { return Ok(Self::default()) };
+        Ok(Self {
+            measures: row.json("measures")?,
+            standing: row.json("standing")?,
+            starts: row.json("starts")?,
+            restarts: row.number("restarts")?,
+            sampled: row.number("sampled")?,
+        })
+    }
+
+    /// A deployment that is gone is passed over.
+    async fn save(&self, write: &mut Write, deployment: &DeploymentId, at: Timestamp) -> Result<(), Error> {
+        sqlx::query(
+            "INSERT INTO totals (deployment_id, at, measures, standing, starts, restarts, sampled)
+                 SELECT id, $2, $3, $4, $5, $6, $7 FROM deployments WHERE id = $1
+                 ON CONFLICT (deployment_id) DO UPDATE
+                     SET at = excluded.at, measures = excluded.measures, standing = excluded.standing,
+                         starts = excluded.starts, restarts = excluded.restarts, sampled = excluded.sampled",
+        )
+        .bind(deployment.as_str())
+        .bind(bigint(at.0))
+        .bind(json(&self.measures))
+        .bind(json(&self.standing))
+        .bind(json(&self.starts))
+        .bind(bigint(self.restarts))
+        .bind(bigint(self.sampled))
+        .execute(write.on())
+        .await?;
+        Ok(())
+    }
 }
 
 async fn record_sample(write: &mut Write, sample: &Sample) -> Result<(), Error> {
-    let id = sample.deployment_id.as_str();
-    let row = sqlx::query("SELECT * FROM totals WHERE deployment_id = $1").bind(id).fetch_optional(write.on()).await?;
-    let (mut measures, mut restarts, mut sampled) = (Measures::default(), 0, 0);
-    if let Some(row) = row {
-        measures = row.json("measures")?;
-        (restarts, sampled) = (row.number("restarts")?, row.number("sampled")?);
-    }
-    measures.add(&sample.measures);
-    sqlx::query(
-        "INSERT INTO totals (deployment_id, at, measures, standing, restarts, sampled)
-             SELECT id, $2, $3, $4, $5, $5 FROM deployments WHERE id = $1
-             ON CONFLICT (deployment_id) DO UPDATE
-                 SET at = excluded.at, measures = excluded.measures, standing = excluded.standing, sampled = excluded.sampled",
-    )
-    .bind(id)
-    .bind(bigint(sample.until.0))
-    .bind(json(&measures))
-    .bind(json(&sample.standing))
-    .bind(bigint(restarts))
-    .execute(write.on())
-    .await?;
+    let mut counted = Counted::of(write, &sample.deployment_id).await?;
+    let restarts = counted.restarts.saturating_sub(counted.sampled);
+    counted.measures.add(&sample.measures);
+    counted.standing = sample.standing.clone();
+    counted.sampled = counted.restarts;
+    counted.save(write, &sample.deployment_id, sample.until).await?;
     sqlx::query(
         "INSERT INTO samples (deployment_id, environment, since, until, measures, standing, restarts)
              SELECT id, $2, $3, $4, $5, $6, $7 FROM deployments WHERE id = $1",
     )
-    .bind(id)
+    .bind(sample.deployment_id.as_str())
     .bind(&sample.environment)
     .bind(bigint(sample.since.0))
     .bind(bigint(sample.until.0))
     .bind(json(&sample.measures))
     .bind(json(&sample.standing))
-    .bind(bigint(restarts.saturating_sub(sampled)))
+    .bind(bigint(restarts))
     .execute(write.on())
     .await?;
     Ok(())
@@ -201,6 +250,7 @@ fn total(row: &AnyRow) -> Result<Total, Error> {
         at: row.time("at")?,
         measures: row.json("measures")?,
         standing: row.json("standing")?,
+        starts: row.json("starts")?,
         restarts: row.number("restarts")?,
     })
 }

@@ -12,6 +12,7 @@ use crate::{
     columns::{Columns, bigint, json},
     database::Write,
     domain::{Replica, StartOutcome, Startup},
+    measures,
 };
 
 /// Starts that are kept of each deployment, and read at once.
@@ -69,6 +70,10 @@ pub(crate) async fn record(write: &mut Write, replica: &Replica, status: &Status
     .await?;
     if added.rows_affected() == 0 {
         return Ok(());
+    }
+    if outcome == StartOutcome::Success {
+        let took = now.0.saturating_sub(replica.created_at.0);
+        measures::count_start(write, &replica.deployment_id, took, &status.start, now).await?;
     }
     sqlx::query(
         "DELETE FROM startups WHERE deployment_id = $1 AND id <=

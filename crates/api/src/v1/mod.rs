@@ -13,6 +13,7 @@ pub mod environment_groups;
 pub mod environments;
 pub mod instance_types;
 pub mod logs;
+pub mod metrics;
 pub mod models;
 pub mod organizations;
 pub mod pagination;

@@ -17,6 +17,15 @@ pub fn parse_rfc3339(text: &str) -> Option<u64> {
     u64::try_from(moment.as_millisecond()).ok()
 }
 
+/// Reads an ISO 8601 date or time, in UTC where it has no time zone, into milliseconds since the Unix epoch; none for anything else,
+/// and for moments before the epoch.
+pub fn parse_utc(text: &str) -> Option<u64> {
+    parse_rfc3339(text).or_else(|| {
+        let local: jiff::civil::DateTime = text.parse().ok()?;
+        u64::try_from(local.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_millisecond()).ok()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -31,6 +40,14 @@ mod tests {
     #[test]
     fn a_moment_without_a_time_zone_is_refused() {
         assert_eq!(parse_rfc3339("2026-01-02T03:04:05"), None);
+    }
+
+    #[test]
+    fn a_date_is_its_beginning_in_utc() {
+        assert_eq!(parse_utc("2026-01-02"), Some(1_767_312_000_000));
+        assert_eq!(parse_utc("2026-01-02T03:04:05"), Some(1_767_323_045_000));
+        assert_eq!(parse_utc("2026-01-02T05:04:05+02:00"), Some(1_767_323_045_000));
+        assert_eq!(parse_utc("yesterday"), None);
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! Who is calling. Every route, unknown ones included, is behind [`authenticate`]; what the caller may do is said by the type
-//! a handler asks for: [`Manager`] for most, [`KeyManager`] for the routes about keys.
+//! a handler asks for: [`Manager`] for most, [`KeyManager`] for the routes about keys, [`MetricsReader`] for what Prometheus reads.
 
 use axum::{
     extract::{FromRequestParts, Request, State},
@@ -47,6 +47,17 @@ impl<S: Send + Sync> FromRequestParts<S> for Manager {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
         caller_with(parts, Permission::Manage).map(Self)
+    }
+}
+
+/// A caller who may read metrics.
+pub struct MetricsReader(pub Caller);
+
+impl<S: Send + Sync> FromRequestParts<S> for MetricsReader {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        caller_with(parts, Permission::ReadMetrics).map(Self)
     }
 }
 

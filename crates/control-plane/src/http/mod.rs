@@ -5,6 +5,7 @@ mod api_keys;
 mod audit;
 mod auth;
 mod base_url;
+mod billing;
 mod convert;
 mod deployments;
 mod environment_groups;
@@ -15,6 +16,7 @@ mod graphql;
 mod health;
 mod instance_types;
 mod logs;
+mod metrics;
 mod models;
 mod organizations;
 mod patches;
@@ -48,6 +50,7 @@ pub fn router(control_plane: ControlPlane) -> Router {
     let limiters = rate_limit::RateLimiters::new(settings.rate_limits);
     let max_body_bytes = settings.max_body_bytes;
     let managed = Router::from(routes())
+        .route("/metrics", get(metrics::export))
         .route("/graphql", post(graphql::answer).layer(DefaultBodyLimit::max(patches::MOST_BYTES)))
         .route("/graphql/", post(graphql::answer).layer(DefaultBodyLimit::max(patches::MOST_BYTES)))
         .fallback(error::unknown_route)
@@ -96,6 +99,8 @@ fn routes() -> OpenApiRouter<ControlPlane> {
         .merge(regions::routes())
         .merge(audit::routes())
         .merge(startups::routes())
+        .merge(metrics::routes())
+        .merge(billing::routes())
         .merge(spec::routes())
 }
 

@@ -4,7 +4,10 @@ use std::sync::LazyLock;
 
 use api::{
     error::ManagementError,
-    v1::{audit_logs::AuditLogSortDirection, deployments::DeploymentConfigOutputFormat, startups::StartupSortBy},
+    v1::{
+        audit_logs::AuditLogSortDirection, deployments::DeploymentConfigOutputFormat, metrics::ModelMetricMode,
+        startups::StartupSortBy,
+    },
 };
 use axum::{http::header, response::IntoResponse};
 use serde_json::json;
@@ -64,6 +67,7 @@ pub fn complete(mut api: OpenApi) -> OpenApi {
     // Schemas that only parameters refer to are not collected with the routes.
     nested.push((AuditLogSortDirection::name().into_owned(), AuditLogSortDirection::schema()));
     nested.push((DeploymentConfigOutputFormat::name().into_owned(), DeploymentConfigOutputFormat::schema()));
+    nested.push((ModelMetricMode::name().into_owned(), ModelMetricMode::schema()));
     nested.push((StartupSortBy::name().into_owned(), StartupSortBy::schema()));
     components.schemas.extend(nested);
     let mut header = ApiKeyValue::new("Authorization");

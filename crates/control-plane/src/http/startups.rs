@@ -25,10 +25,7 @@ use super::{
 };
 use crate::{
     ControlPlane,
-    ops::{
-        self, Caller,
-        startups::{Startups, Whose},
-    },
+    ops::{self, Caller, Whose, startups::Startups},
 };
 
 const DEFAULT_LIMIT: usize = 50;

@@ -1,7 +1,7 @@
 //! Who calls, and what they may do.
 
 use api::id::TeamId;
-use store::domain::{ApiKey, ApiKeyKind, KeyOwner, User};
+use store::domain::{ApiKey, ApiKeyKind, KeyOwner, Model, User};
 
 use super::Error;
 
@@ -12,6 +12,8 @@ pub enum Permission {
     Manage,
     /// Make, list and delete keys.
     ManageKeys,
+    /// Read what was counted.
+    ReadMetrics,
 }
 
 /// The holder of a valid key.
@@ -33,7 +35,8 @@ impl Caller {
         let allowed = match self.key.kind {
             ApiKeyKind::Personal | ApiKeyKind::WorkspaceManageAll => true,
             ApiKeyKind::WorkspaceManageApiKeys => permission == Permission::ManageKeys,
-            ApiKeyKind::WorkspaceInvoke | ApiKeyKind::WorkspaceExportMetrics => false,
+            ApiKeyKind::WorkspaceExportMetrics => permission == Permission::ReadMetrics,
+            ApiKeyKind::WorkspaceInvoke => false,
         };
         if allowed {
             return Ok(());
@@ -41,6 +44,7 @@ impl Caller {
         let needed = match permission {
             Permission::Manage => "a personal key or one of type WORKSPACE_MANAGE_ALL",
             Permission::ManageKeys => "a personal key or one of type WORKSPACE_MANAGE_ALL or WORKSPACE_MANAGE_API_KEYS",
+            Permission::ReadMetrics => "a personal key or one of type WORKSPACE_MANAGE_ALL or WORKSPACE_EXPORT_METRICS",
         };
         Err(Error::Forbidden(format!("key {} may not do this: it needs {needed}", self.key.prefix)))
     }
@@ -56,6 +60,12 @@ impl Caller {
             )));
         }
         Ok(())
+    }
+
+    /// Whether the metrics of a model are theirs to read.
+    pub(super) fn may_measure(&self, model: &Model) -> bool {
+        let is_listed = self.key.model_ids.as_ref().is_none_or(|listed| listed.contains(&model.id));
+        is_listed && self.require_team(&model.team_id).is_ok()
     }
 
     /// Whether everything of the organization is theirs to manage.

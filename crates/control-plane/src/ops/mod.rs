@@ -4,6 +4,7 @@
 pub mod api_keys;
 pub mod audit;
 pub mod autoscaling;
+pub mod billing;
 mod bootstrap;
 mod caller;
 mod control_plane;
@@ -13,6 +14,7 @@ pub mod environments;
 mod error;
 mod key_text;
 pub mod logs;
+pub mod metrics;
 pub mod models;
 mod names;
 mod observed;
@@ -26,9 +28,11 @@ pub mod startups;
 pub mod teams;
 pub mod uploads;
 pub mod users;
+mod whose;
 
 pub use bootstrap::bootstrap;
 pub use caller::{Caller, Permission};
 pub use control_plane::ControlPlane;
 pub use error::Error;
 pub use key_text::KeyText;
+pub use whose::Whose;

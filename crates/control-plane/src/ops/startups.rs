@@ -2,21 +2,11 @@
 
 use std::collections::HashMap;
 
-use api::id::{DeploymentId, ModelId};
+use api::id::DeploymentId;
 use planner::Timestamp;
 use store::{StartsOf, domain::Startup};
 
-use super::{Caller, Error, deployments, environments};
-use crate::{ControlPlane, ops::deployments::Target};
-
-/// Whose starts.
-#[derive(Debug, Clone, Copy)]
-pub enum Whose<'a> {
-    /// Of a deployment.
-    Deployment(&'a ModelId, &'a Target),
-    /// Of whatever was in an environment when it started.
-    Environment(&'a ModelId, &'a str),
-}
+use super::{Caller, ControlPlane, Error, Whose, deployments, environments};
 
 /// Starts, and the names of the deployments they are of.
 pub struct Startups {

@@ -10,6 +10,7 @@ mod environments;
 mod errors;
 mod graphql;
 mod logs;
+mod metrics;
 mod models;
 mod patches;
 mod promotion_control;
