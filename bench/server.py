@@ -39,7 +39,7 @@ class Server:
 
     def write_model(self, name: str, code: str) -> Path:
         """The folder of a model with this class."""
-        folder = self.scratch / "model"
+        folder = self.scratch / name
         (folder / "model").mkdir(parents=True)
         (folder / "config.yaml").write_text(f"model_name: {name}\n")
         (folder / "model" / "model.py").write_text(code)

@@ -10,7 +10,7 @@ import inspect
 import socket
 from collections import deque
 from time import perf_counter
-from typing import Any, AsyncGenerator, Callable, Deque, Generator, Iterator, List, Set
+from typing import Any, AsyncGenerator, Callable, Deque, Dict, Generator, Iterator, List, NamedTuple, Set
 
 from . import asgi, bodies
 from .answers import Answers, method_or_raise
@@ -36,6 +36,22 @@ def suits(loaded: Loaded, predict_concurrency: int) -> bool:
     return predict_concurrency == 1 and offered == {"predict"} and not asynchronous
 
 
+class Code(NamedTuple):
+    """What answers, with what is asked of it again and again. Replaced as a whole."""
+
+    methods: Dict[str, Method]
+    predict: Method
+    parses: bool
+    is_simple: bool
+    file_name: str
+
+    @classmethod
+    def of(cls, loaded: Loaded) -> "Code":
+        """The code of a model."""
+        predict = loaded.methods["predict"]
+        return cls(loaded.methods, predict, predict.takes_inputs, predict.shape is Shape.INPUTS, loaded.file_name)
+
+
 class Blocking:
     """The loop over the data socket."""
 
@@ -44,16 +60,17 @@ class Blocking:
         self._incoming = incoming
         self._outgoing = outgoing
         self._answers = Answers(outgoing)
-        self._loaded = loaded
-        self._predict: Method = loaded.methods["predict"]
-        self._parses = self._predict.takes_inputs
-        self._is_simple = self._predict.shape is Shape.INPUTS
+        self._code = Code.of(loaded)
         self._reader = Reader()
         self._waiting: Deque[Frame] = deque()
         self._written: List[bytes] = []
         self._cancelled: Set[int] = set()
         self._paused: Set[int] = set()
         self._is_open = True
+
+    def use(self, loaded: Loaded) -> None:
+        """Answers with other code from now on, which `suits`. A request under way is finished with what it began with."""
+        self._code = Code.of(loaded)
 
     def run(self) -> None:
         """Answers until the replica closes the socket."""
@@ -121,6 +138,7 @@ class Blocking:
 
     def _answer(self, identifier: int, flags: int, operation: int, meta: bytes, body: bytes) -> None:
         is_binary = bool(flags & BINARY)
+        code = self._code
         if operation == WEBSOCKET:
             reason = b"WebSocket is not implemented on this deployment."
             self._written.append(self._answers.end(identifier, 1003, reason))
@@ -128,17 +146,17 @@ class Blocking:
         if operation != 0:
             # The body is looked at first: what is wrong with it is answered before what the model lacks.
             bodies.parse(body, is_binary, None)
-            method_or_raise(self._loaded.methods, OPERATIONS[operation])
-        predict = self._predict
-        inputs = bodies.parse(body, is_binary, predict.input_type) if self._parses else None
+            method_or_raise(code.methods, OPERATIONS[operation])
+        predict = code.predict
+        inputs = bodies.parse(body, is_binary, predict.input_type) if code.parses else None
         try:
-            if self._is_simple:
+            if code.is_simple:
                 result = predict.call(inputs)
             else:
                 request = asgi.make_request(meta, body, asgi.Departure()) if predict.takes_request else None
                 result = predict.call(*predict.arguments(inputs, request))
         except BaseException as error:
-            raise from_model(error, self._loaded.file_name) from None
+            raise from_model(error, self._code.file_name) from None
         if type(result) not in bodies.PLAIN:
             if inspect.isgenerator(result) or inspect.isasyncgen(result):
                 self._send_stream(identifier, flags, result)
@@ -154,7 +172,7 @@ class Blocking:
             try:
                 text = bodies.gathered(list(chunks))
             except BaseException as error:
-                raise from_model(error, self._loaded.file_name) from None
+                raise from_model(error, self._code.file_name) from None
             self._written.append(self._answers.result(identifier, text, bool(flags & BINARY)))
             return
         self._written.append(self._answers.stream_head(identifier))
@@ -172,7 +190,7 @@ class Blocking:
         except BaseException as error:
             # What was sent stays sent: the client sees a stream that ends, the author sees why in the log.
             last = self._answers.end(identifier)
-            report("generating streamed response", error, self._loaded.file_name)
+            report("generating streamed response", error, self._code.file_name)
         self._written.append(last)
 
     def _is_wanted(self, identifier: int) -> bool:
@@ -213,7 +231,7 @@ class Blocking:
 
                 asyncio.run(background())
             except BaseException as error:
-                report("doing background work", error, self._loaded.file_name)
+                report("doing background work", error, self._code.file_name)
 
     def _run_response(self, identifier: int, response: Any) -> bool:
         """Lets a response send itself. False when it failed; a client who leaves is no failure."""
@@ -237,7 +255,7 @@ class Blocking:
         except BaseException as error:
             has_failed = identifier not in self._cancelled
             if has_failed:
-                report("sending a response", error, self._loaded.file_name)
+                report("sending a response", error, self._code.file_name)
             self._written.append(self._answers.abort(identifier))
             return not has_failed
         self._written.append(self._answers.end(identifier))

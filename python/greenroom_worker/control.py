@@ -14,7 +14,8 @@ from typing import Any, Callable, Dict, Optional
 
 from . import jsonlog
 from .errors import report
-from .loader import Loaded
+from .loader import Loaded, LoadError
+from .swap import Impossible, Swap
 
 
 class Control:
@@ -41,17 +42,32 @@ class Control:
             except ConnectionError:
                 os._exit(0)
 
-    def serve(self, questions: "Questions") -> None:
+    def serve(self, questions: "Questions", swap: Swap) -> None:
         """Answers questions from now on."""
-        threading.Thread(target=self._serve, args=(questions,), name="control", daemon=True).start()
+        threading.Thread(target=self._serve, args=(questions, swap), name="control", daemon=True).start()
 
-    def _serve(self, questions: "Questions") -> None:
+    def _serve(self, questions: "Questions", swap: Swap) -> None:
         while True:
             question = self.receive()
             if question["call"] == "health":
                 self.send({"event": "health", "id": question["id"], "healthy": questions.is_healthy()})
             elif question["call"] == "environment":
                 questions.set_environment(question["environment"])
+            elif question["call"] == "swap":
+                self.send({"id": question["id"], **self._swap(question["files"], questions, swap)})
+
+    @staticmethod
+    def _swap(files: Dict[str, Optional[str]], questions: "Questions", swap: Swap) -> Dict[str, Any]:
+        try:
+            loaded, introduction = swap.to(files)
+        except Impossible as error:
+            return {"event": "not_swapped", "message": str(error), "is_broken": False, "detail": ""}
+        except LoadError as error:
+            jsonlog.logger.error("The new code does not work: %s\n%s", error, error.detail)
+            return {"event": "not_swapped", "message": str(error), "is_broken": True, "detail": error.detail}
+        questions.use(loaded)
+        jsonlog.logger.info("The model's class has been replaced; its state is kept")
+        return {"event": "swapped", **introduction}
 
 
 class Questions:
@@ -61,6 +77,10 @@ class Questions:
         self._loaded = loaded
         self._environment = environment
         self._complete = complete
+
+    def use(self, loaded: Loaded) -> None:
+        """Asks other code from now on."""
+        self._loaded = loaded
 
     def is_healthy(self) -> Optional[bool]:
         """What the model says of itself; nothing when it has no opinion."""

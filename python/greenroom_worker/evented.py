@@ -78,6 +78,10 @@ class Evented(asyncio.Protocol):
         self._transport: Any = None
         self.closed = asyncio.Event()
 
+    def use(self, loaded: Loaded) -> None:
+        """Answers with other code from now on. Requests under way are finished with what they began with."""
+        self._loaded = loaded
+
     # From asyncio.
 
     def connection_made(self, transport: Any) -> None:
@@ -175,10 +179,9 @@ class Evented(asyncio.Protocol):
             request = asgi.make_request(exchange.meta, exchange.body, exchange.departure)
         if name != "predict":
             return await self._deliver(exchange, await self._call(exchange, method, inputs, request))
-        return await self._predict(exchange, inputs, request)
+        return await self._predict(exchange, methods, inputs, request)
 
-    async def _predict(self, exchange: Exchange, inputs: Any, request: Any) -> bytes:
-        methods = self._loaded.methods
+    async def _predict(self, exchange: Exchange, methods: Dict[str, Method], inputs: Any, request: Any) -> bytes:
         if "preprocess" in methods:
             inputs = await self._call(exchange, methods["preprocess"], inputs, request)
         postprocess = methods.get("postprocess")

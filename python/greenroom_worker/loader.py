@@ -48,36 +48,52 @@ def load(setup: Dict[str, Any], imported: Callable[[int], None], complete: Calla
     sys.path.insert(0, os.getcwd())
     if setup["packages"]:
         sys.path.append(setup["packages"])
-    file = Path(config.get("model_module_dir") or "model") / (config.get("model_class_filename") or "model.py")
+    file = model_file(config)
     import_start = time.perf_counter()
-    with _blame("could not be imported", file.name):
-        module = _import(file)
+    with blame("could not be imported", file.name):
+        module = import_file(file)
     import_ms = _elapsed_ms(import_start)
     imported(import_ms)
 
     load_start = time.perf_counter()
-    class_name = config.get("model_class_name") or "Model"
-    model_class = getattr(module, class_name, None)
-    if model_class is None:
-        raise LoadError(f"`{file}` has no class `{class_name}`", "")
+    model_class = class_of(module, config)
     environment = setup["environment"]
-    with _blame("`__init__` raised", file.name):
+    with blame("`__init__` raised", file.name):
         model = model_class(**_arguments(model_class, setup))
-    try:
-        methods = describe(model)
-    except ContractError as error:
-        raise LoadError(str(error), "") from error
+    methods = methods_of(model)
     if "setup_environment" in methods and environment is not None:
         jsonlog.logger.info("Executing model.setup_environment with environment: %s", environment)
-        with _blame("`setup_environment` raised", file.name):
+        with blame("`setup_environment` raised", file.name):
             complete(model.setup_environment(environment))
     if hasattr(model, "load"):
-        with _blame("`load` raised", file.name):
+        with blame("`load` raised", file.name):
             _retry(lambda: complete(model.load()))
     return Loaded(model, methods, file.name, import_ms, _elapsed_ms(load_start))
 
 
-class _blame:
+def model_file(config: Dict[str, Any]) -> Path:
+    """The file with the model's class, from the folder of the deployment."""
+    return Path(config.get("model_module_dir") or "model") / (config.get("model_class_filename") or "model.py")
+
+
+def class_of(module: ModuleType, config: Dict[str, Any]) -> Any:
+    """The model's class in its module."""
+    name = config.get("model_class_name") or "Model"
+    model_class = getattr(module, name, None)
+    if model_class is None:
+        raise LoadError(f"`{model_file(config)}` has no class `{name}`", "")
+    return model_class
+
+
+def methods_of(model: Any) -> Dict[str, Method]:
+    """What the model offers."""
+    try:
+        return describe(model)
+    except ContractError as error:
+        raise LoadError(str(error), "") from error
+
+
+class blame:
     """Turns whatever model code raises into a `LoadError` that names the step."""
 
     def __init__(self, step: str, file_name: str) -> None:
@@ -97,8 +113,9 @@ class _blame:
         raise LoadError(subject, detail) from error
 
 
-def _import(file: Path) -> ModuleType:
-    path = file.resolve()
+def import_file(file: Path) -> ModuleType:
+    """Imports the file with the model's class."""
+    path = file.absolute()
     if not path.is_file():
         raise LoadError(f"there is no `{file}` in the model's folder", "")
     # `model/model.py` must not take the name `model`: that is the package beside it.

@@ -5,18 +5,17 @@ from __future__ import annotations
 import faulthandler
 import gc
 import inspect
-import json
 import os
 import socket
 import sys
-from typing import Any, Dict, List
+from typing import Any, Dict
 
 from . import blocking, jsonlog
 from .ahead import import_ahead, imported
 from .arena import Incoming, Outgoing
 from .control import Control, Questions, complete_on
 from .loader import Loaded, LoadError, load
-from .schema import schema
+from .swap import Swap, introduction
 
 
 def main() -> None:
@@ -37,7 +36,7 @@ def main() -> None:
     loop = _Loop()
     try:
         loaded = load(setup, lambda elapsed: channel.send({"event": "imported", "import_ms": elapsed}), loop.complete)
-        described = schema(loaded.methods)
+        told = introduction(loaded)
     except LoadError as error:
         jsonlog.logger.error("Exception while loading model: %s\n%s", error, error.detail)
         channel.send({"event": "failed", "message": str(error), "detail": error.detail})
@@ -49,35 +48,32 @@ def main() -> None:
     questions = Questions(loaded, setup["environment"], complete_on(None if is_blocking else loop.get()))
     gc.collect()
     gc.freeze()  # what the model loaded stays: no collection need look at it again
-    channel.send(_introduction(loaded, described, imported(setup)))
-    channel.serve(questions)
+    channel.send({"event": "loaded", "modules": imported(setup), **told})
     if is_blocking:
-        blocking.Blocking(connection, incoming, outgoing, loaded).run()
+        server = blocking.Blocking(connection, incoming, outgoing, loaded)
+        channel.serve(questions, Swap(setup["config"], loaded, lambda new: blocking.suits(new, concurrency), server.use))
+        server.run()
     else:
-        loop.get().run_until_complete(_run_evented(connection, incoming, outgoing, loaded, concurrency))
-
-
-def _introduction(loaded: Loaded, described: Any, modules: List[str]) -> Dict[str, Any]:
-    return {
-        "event": "loaded",
-        "load_ms": loaded.load_ms,
-        "wants_headers": any(method.takes_request for method in loaded.methods.values()) or "websocket" in loaded.methods,
-        "checks_health": "is_healthy" in loaded.methods,
-        "modules": modules,
-        "schema": None if described is None else json.dumps(described, separators=(",", ":"), ensure_ascii=False),
-    }
+        loop.get().run_until_complete(_run_evented(connection, incoming, outgoing, loaded, setup, channel, questions))
 
 
 async def _run_evented(
-    connection: socket.socket, incoming: Incoming, outgoing: Outgoing, loaded: Loaded, concurrency: int
+    connection: socket.socket,
+    incoming: Incoming,
+    outgoing: Outgoing,
+    loaded: Loaded,
+    setup: Dict[str, Any],
+    channel: Control,
+    questions: Questions,
 ) -> None:
     import asyncio
 
     from .evented import Evented
 
     connection.setblocking(False)
-    protocol = Evented(incoming, outgoing, loaded, concurrency)
+    protocol = Evented(incoming, outgoing, loaded, setup["predict_concurrency"])
     await asyncio.get_running_loop().create_unix_connection(lambda: protocol, sock=connection)
+    channel.serve(questions, Swap(setup["config"], loaded, lambda _: True, protocol.use))
     await protocol.closed.wait()
 
 

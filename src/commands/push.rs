@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     client::Client,
-    failure::{Result, while_doing},
+    failure::{Failure, Kind, Result, while_doing},
     words,
 };
 
@@ -62,6 +62,8 @@ pub struct Args {
     /// Push the development deployment, and reload it live while the folder is edited, as `greenroom watch` does
     #[arg(long, conflicts_with_all = ["environment", "promote", "deployment_name", "no_wait"])]
     watch: bool,
+    #[command(flatten)]
+    manner: watch::Manner,
     /// Give up the start after so many minutes, 10 to 1440 [default: the server's]
     #[arg(long, value_name = "MINUTES")]
     deploy_timeout_minutes: Option<u32>,
@@ -94,6 +96,13 @@ impl Args {
 }
 
 pub async fn run(args: Args, context: &Context) -> Result {
+    if args.manner != watch::Manner::default() && !args.watch {
+        return Err(Failure::new(
+            Kind::Usage,
+            "--hot-reload says how changes are carried over, and without --watch none are",
+        )
+        .hint("add --watch, or leave --hot-reload out"));
+    }
     let (source, name) = args.folder.read()?;
     let client = context.client()?;
     let printer = context.printer;
@@ -143,7 +152,8 @@ pub async fn run(args: Args, context: &Context) -> Result {
     };
     printer.answer(&pushed, |pushed| summary(pushed, started.elapsed(), source.config.example_input()))?;
     if args.watch {
-        watch::follow(&args.folder.dir, &client, &watched.deployment, watch::Sleep::Never, printer).await?;
+        let watch = watch::Watch { dir: &args.folder.dir, client: &client, deployment: &watched.deployment, printer };
+        watch.follow(watch::Sleep::Never, args.manner).await?;
     }
     Ok(())
 }

@@ -53,6 +53,16 @@ pub struct Args {
     /// Let the deployment go to zero while nobody calls it
     #[arg(long)]
     allow_sleep: bool,
+    #[command(flatten)]
+    manner: Manner,
+}
+
+/// How changes are carried over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::Args)]
+pub struct Manner {
+    /// Keep the process, and what `load` has put into the model, where only code has changed: the new class takes over its state
+    #[arg(long)]
+    hot_reload: bool,
 }
 
 /// Whether the deployment may go to zero while it is watched.
@@ -74,32 +84,8 @@ pub async fn run(args: Args, context: &Context) -> Result {
         _ => failure,
     })?;
     let sleep = if args.allow_sleep { Sleep::Allowed } else { Sleep::Never };
-    follow(&args.folder.dir, &client, &deployment, sleep, context.printer).await
-}
-
-/// Carries over each change of a folder, until interrupted.
-pub async fn follow(dir: &Path, client: &Client, deployment: &Deployment, sleep: Sleep, printer: Printer) -> Result {
-    let source = Source::read(dir)?;
-    // Before the first look: what changes after it must not pass unseen.
-    let mut changes = Changes::of(source.folders())?;
-    let watch = Watch { dir, client, deployment, printer };
-    watch.wake().await;
-    let args = wait::WaitArgs::default();
-    let tail = Tail::from_end(client, deployment).await?;
-    wait::until_active(client, printer, deployment.clone(), tail, &args).await?;
-    printer.say(&format!("Watching {} for changes; Ctrl-C ends it", dir.display()));
-    let mut folder = archive::Folder::default();
-    let carrying = async {
-        loop {
-            watch.carry_over(&mut folder).await?;
-            changes.next().await;
-        }
-    };
-    // Beside it, not in between: what has been heard of a change must not be dropped.
-    tokio::select! {
-        failed = carrying => failed,
-        never = watch.keep_awake(), if sleep == Sleep::Never => never,
-    }
+    let watch = Watch { dir: &args.folder.dir, client: &client, deployment: &deployment, printer: context.printer };
+    watch.follow(sleep, args.manner).await
 }
 
 /// What became of a change.
@@ -114,17 +100,47 @@ enum Outcome {
     NeedsPush { message: String },
 }
 
-struct Watch<'a> {
-    dir: &'a Path,
-    client: &'a Client,
-    deployment: &'a Deployment,
-    printer: Printer,
+/// A folder and the development deployment that is to be in line with it.
+pub struct Watch<'a> {
+    /// The folder.
+    pub dir: &'a Path,
+    /// To whom the deployment belongs.
+    pub client: &'a Client,
+    /// The deployment.
+    pub deployment: &'a Deployment,
+    /// Where it says what becomes of changes.
+    pub printer: Printer,
 }
 
 impl Watch<'_> {
+    /// Carries over each change, until interrupted.
+    pub async fn follow(&self, sleep: Sleep, manner: Manner) -> Result {
+        let Watch { dir, client, deployment, printer } = *self;
+        let source = Source::read(dir)?;
+        // Before the first look: what changes after it must not pass unseen.
+        let mut changes = Changes::of(source.folders())?;
+        self.wake().await;
+        let args = wait::WaitArgs::default();
+        let tail = Tail::from_end(client, deployment).await?;
+        wait::until_active(client, printer, deployment.clone(), tail, &args).await?;
+        printer.say(&format!("Watching {} for changes; Ctrl-C ends it", dir.display()));
+        let mut folder = archive::Folder::default();
+        let carrying = async {
+            loop {
+                self.carry_over(&mut folder, manner).await?;
+                changes.next().await;
+            }
+        };
+        // Beside it, not in between: what has been heard of a change must not be dropped.
+        tokio::select! {
+            failed = carrying => failed,
+            never = self.keep_awake(), if sleep == Sleep::Never => never,
+        }
+    }
+
     /// Carries over what has changed and says what became of it. Only what makes watching pointless is an error.
-    async fn carry_over(&self, folder: &mut archive::Folder) -> Result {
-        let outcome = match self.try_to_carry_over(folder).await {
+    async fn carry_over(&self, folder: &mut archive::Folder, manner: Manner) -> Result {
+        let outcome = match self.try_to_carry_over(folder, manner).await {
             Ok(None) => return Ok(()),
             Ok(Some(outcome)) => outcome,
             Err(failure) => match failure.kind {
@@ -146,10 +162,10 @@ impl Watch<'_> {
     }
 
     /// None when there was nothing to do.
-    async fn try_to_carry_over(&self, folder: &mut archive::Folder) -> Result<Option<Outcome>> {
+    async fn try_to_carry_over(&self, folder: &mut archive::Folder, manner: Manner) -> Result<Option<Outcome>> {
         let began = Instant::now();
         for _ in 0..TRIES {
-            let needs_push = match self.stage(folder).await? {
+            let needs_push = match self.stage(folder, manner).await? {
                 Staged::Nothing => return Ok(None),
                 Staged::OnlyByPush(reason) => Some(reason),
                 Staged::Something => self.sync().await?,
@@ -162,7 +178,7 @@ impl Watch<'_> {
         Err(Failure::new(Kind::Failed, "others keep patching the same deployment"))
     }
 
-    async fn stage(&self, folder: &mut archive::Folder) -> Result<Staged> {
+    async fn stage(&self, folder: &mut archive::Folder, manner: Manner) -> Result<Staged> {
         let source = Source::read(self.dir)?;
         let snapshot = source.look(folder)?;
         let (base, is_staged) = self.base().await?;
@@ -173,7 +189,10 @@ impl Watch<'_> {
             Difference::OnlyByPush(reason) => Ok(Staged::OnlyByPush(reason)),
             Difference::Nothing if is_staged => Ok(Staged::Something),
             Difference::Nothing => Ok(Staged::Nothing),
-            Difference::Patch(patch) => {
+            Difference::Patch(mut patch) => {
+                if manner.hot_reload {
+                    patch::ask_to_keep_process(&mut patch.patch_ops);
+                }
                 let staged: Result<CreateDeploymentPatchResponse> =
                     self.client.post_patiently(&self.path(&["patches"]), &patch).await;
                 match staged {

@@ -229,6 +229,21 @@ async fn truss_reloads_a_model_live_under_the_hosted_services_names() {
     hot.until_said("Watching for changes", 1).await;
     save(&versioned(3));
     until(3).await;
+    let with_state = |version: u32| {
+        format!(
+            "import os\nclass Model:\n    def predict(self, x):\n        self.made = getattr(self, 'made', os.urandom(8).hex())\n        return [{version}, self.made]\n"
+        )
+    };
+    let mut seen = Vec::new();
+    for version in [4, 5] {
+        save(&with_state(version));
+        let answer = eventually("the new answer", || async {
+            let answer = predict().await.1;
+            (answer[0] == version).then_some(answer)
+        });
+        seen.push(answer.await[1].clone());
+    }
+    assert_eq!(seen[0], seen[1], "the same object, with what it has made");
 }
 
 fn versioned(version: u32) -> String {

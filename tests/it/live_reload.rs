@@ -75,6 +75,44 @@ async fn what_is_saved_answers_and_what_is_broken_leaves_the_old_answer() {
 }
 
 #[tokio::test]
+async fn a_hot_reload_keeps_the_process_and_what_load_has_made() {
+    let server = Server::start();
+    let class = |version: u32| {
+        format!(
+            "import os\nclass Model:\n    def load(self):\n        self.weights = os.urandom(8).hex()\n    def predict(self, x):\n        return [{version}, self.weights]\n"
+        )
+    };
+    let folder = model(CONFIG, &class(1));
+    let dir = folder.path().to_str().expect("UTF-8");
+    let alone = server.greenroom(&["push", dir, "--hot-reload"]);
+    assert_eq!((alone.code, alone.stderr.contains("add --watch")), (2, true), "{}", alone.stderr);
+
+    let watching = server.begin(&["push", dir, "--watch", "--hot-reload"]);
+    watching.until_said("Watching", 1).await;
+    let (_, first) = ask(&server).await;
+    save(folder.path(), "model/model.py", &class(2));
+    until_answers(&server, json!([2, first[1]])).await;
+    watching.until_said("In force", 1).await;
+    save(folder.path(), "model/model.py", &format!("import nowhere_at_all\n{}", class(9)));
+    watching.until_said("ModuleNotFoundError: No module named 'nowhere_at_all'", 1).await;
+    assert_eq!(ask(&server).await, (200, json!([2, first[1]])));
+    save(folder.path(), "model/helper.py", "WORD = 'helped'\n");
+    let with_helper = class(3).replace("return [3", "from model.helper import WORD\n        return [WORD");
+    save(folder.path(), "model/model.py", &with_helper);
+    until_answers(&server, json!(["helped", first[1]])).await;
+
+    let asynchronous = class(4).replace("def predict", "async def predict");
+    save(folder.path(), "model/model.py", &asynchronous);
+    eventually("another process", || async { (ask(&server).await.1[0] == 4).then_some(()) }).await;
+    assert_ne!(ask(&server).await.1[1], first[1], "what cannot be had in the process gets another one");
+    save(folder.path(), "config.yaml", "model_name: m\nenvironment_variables: { MODE: fast }\n");
+    watching.until_said("In force", 4).await;
+    assert_eq!(watching.interrupt(), Some(130));
+    let logs = server.greenroom(&["logs", "m"]).stdout;
+    assert!(logs.contains("its state is kept") && logs.contains("a process of its own"), "{logs}");
+}
+
+#[tokio::test]
 async fn watching_takes_up_what_has_changed_meanwhile_and_what_is_promoted_is_what_runs() {
     let server = Server::start();
     let folder = model(CONFIG, &class(1));

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 
 use crate::{
     Artifact, Backend, BackendError, BuildError, BuildOutput, BuildRequest, Likely, LogChunk, Observed, StartError,
-    StartReplica, Usage,
+    StartReplica, SwapError, Usage,
 };
 
 /// Lines that one [`Backend::read_log`] answers at most.
@@ -74,6 +74,7 @@ struct State {
     stops_are_held: bool,
     likely: Vec<DeploymentId>,
     list_errors: u32,
+    swap_errors: VecDeque<SwapError>,
     calls: Calls,
 }
 
@@ -152,6 +153,11 @@ impl Fake {
     /// The replica's process is gone, with all that can be said about it.
     pub fn exit(&self, replica: &ReplicaId, exit: Exit) {
         self.set_phase(replica, Phase::Exited(exit));
+    }
+
+    /// The next swap of code fails.
+    pub fn fail_swap(&self, error: SwapError) {
+        self.state().swap_errors.push_back(error);
     }
 
     /// Appends a line to the replica's log.
@@ -310,6 +316,18 @@ impl Backend for Fake {
                 Err(BackendError { what: format!("cannot tell replica {replica} its environment"), source })
             }
         }
+    }
+
+    async fn swap_code(&self, replica: &ReplicaId, artifact: &Artifact) -> Result<(), SwapError> {
+        let mut state = self.state();
+        if let Some(error) = state.swap_errors.pop_front() {
+            return Err(error);
+        }
+        match state.replicas.get_mut(replica) {
+            Some(replica) => replica.start.artifact = artifact.clone(),
+            None => return Err(SwapError::Impossible(format!("replica {replica} is gone"))),
+        }
+        Ok(())
     }
 
     async fn list(&self) -> Result<Vec<Observed>, BackendError> {

@@ -48,6 +48,10 @@ pub trait Backend: Send + Sync + 'static {
         environment: Option<serde_json::Value>,
     ) -> Result<(), BackendError>;
 
+    /// Lets a replica go on with the code of another build of the same model: its process stays, and what the model has loaded.
+    /// Requests are answered by the old code until the new code answers. Doing it twice is doing it once.
+    async fn swap_code(&self, replica: &ReplicaId, artifact: &Artifact) -> Result<(), SwapError>;
+
     /// Every replica this backend owns, survivors of a restart and ended ones that were not forgotten included.
     async fn list(&self) -> Result<Vec<Observed>, BackendError>;
 
@@ -148,6 +152,22 @@ pub enum StartError {
     /// This time it did not work; another time it may.
     #[error("cannot start a replica: {0}")]
     Machine(#[source] std::io::Error),
+}
+
+/// Why a replica goes on with the code that it had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SwapError {
+    /// It takes another process.
+    #[error("{0}")]
+    Impossible(String),
+    /// The new code does not work.
+    #[error("{message}")]
+    Broken {
+        /// Why, in a sentence.
+        message: String,
+        /// The traceback.
+        detail: Option<String>,
+    },
 }
 
 /// A question that the machine did not answer.

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use api::{id::ReplicaId, internal::replica::Level};
+use backends::{Artifact, SwapError};
 use planner::{
     Timestamp,
     lifecycle::Reason,
     reload::{self, Candidate, Reload, Step},
-    replica_set::Action,
+    replica_set::{self, Action},
 };
 use store::domain::{Deployment, PendingPatch, Replica};
 
@@ -51,7 +52,9 @@ impl Reloads {
         if pending.is_none() && candidates.is_empty() {
             return Ok(());
         }
-        match (reload::decide(deployment.reload(), &deployment.lifecycle, &candidates), pending) {
+        let running = pending.filter(|pending| pending.keeps_process).and_then(|_| only_own(replicas));
+        let step = reload::decide(deployment.reload(), &deployment.lifecycle, &candidates, running.as_ref());
+        match (step, pending) {
             (Step::Try(actions), _) => {
                 for action in actions {
                     self.record_action(now, deployment, action).await?;
@@ -61,8 +64,11 @@ impl Reloads {
             (Step::TakeOver { artifact, replica }, Some(pending)) => {
                 self.take_over(now, deployment, pending, artifact, replica.as_ref()).await
             }
+            (Step::Swap { artifact, replica }, Some(pending)) => {
+                self.swap(now, deployment, pending, artifact, &replica).await
+            }
             (Step::Fail(reason), Some(_)) => self.fail(now, deployment, reason).await,
-            (Step::TakeOver { .. } | Step::Fail(_), None) => {
+            (Step::TakeOver { .. } | Step::Swap { .. } | Step::Fail(_), None) => {
                 unreachable!("without a patch nothing takes over or fails")
             }
         }
@@ -106,6 +112,33 @@ impl Reloads {
         Ok(store.append_logs(&[record(&deployment.id, replica, line(now, Level::Info, text))]).await?)
     }
 
+    async fn swap(
+        &self,
+        now: Timestamp,
+        deployment: &Deployment,
+        pending: &PendingPatch,
+        artifact: String,
+        replica: &ReplicaId,
+    ) -> Result<(), Error> {
+        let parts = &self.shared.parts;
+        match parts.backend.swap_code(replica, &Artifact(artifact.clone())).await {
+            Ok(()) => self.take_over(now, deployment, pending, artifact, Some(replica)).await,
+            Err(SwapError::Broken { message, detail }) => {
+                self.fail(now, deployment, Reason { message, hint: None, detail }).await
+            }
+            Err(SwapError::Impossible(why)) => {
+                let mut after = deployment.clone();
+                after.needs_process();
+                if !saved(parts.store.save_deployment(&mut after, None).await)? {
+                    return Ok(());
+                }
+                let text = format!("the patch gets a process of its own: {why}");
+                let told = record(&deployment.id, Some(replica), line(now, Level::Info, text));
+                Ok(parts.store.append_logs(&[told]).await?)
+            }
+        }
+    }
+
     async fn fail(&self, now: Timestamp, deployment: &Deployment, reason: Reason) -> Result<(), Error> {
         let store = &self.shared.parts.store;
         let detail = reason.detail.as_ref().map(|detail| format!("\n{detail}")).unwrap_or_default();
@@ -126,6 +159,13 @@ fn saved(outcome: Result<(), store::Error>) -> Result<bool, Error> {
         Err(store::Error::Conflict { .. }) => Ok(false),
         Err(error) => Err(error.into()),
     }
+}
+
+/// The replica that runs, where there is one only.
+fn only_own(replicas: &[Replica]) -> Option<replica_set::Replica> {
+    let mut own = replicas.iter().filter(|replica| !replica.tries_patch && !replica.has_ended());
+    let only = own.next()?;
+    own.next().is_none().then(|| facts::replica(only))
 }
 
 fn candidate(replica: &Replica) -> Candidate {

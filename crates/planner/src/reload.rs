@@ -1,6 +1,7 @@
 //! A patch on its way into a development deployment. It is built and tried beside what runs, in a replica of its own, and takes over
 //! when that replica is ready: until then, and for good where the patch is broken, the code that was there before answers. Where
-//! nothing answers, or there is no room for two, it takes over at once.
+//! nothing answers, or there is no room for two, it takes over at once. Where its author wants the process to go on, the code is swapped
+//! in the replica that runs.
 
 use api::id::ReplicaId;
 use serde::{Deserialize, Serialize};
@@ -88,18 +89,34 @@ pub enum Step {
         /// The replica that has tried it, where one was needed.
         replica: Option<ReplicaId>,
     },
+    /// This replica, which runs, is to go on with the code of the build. What comes of that is up to it.
+    Swap {
+        /// The build.
+        artifact: String,
+        /// The deployment's own.
+        replica: ReplicaId,
+    },
     /// It is broken.
     Fail(Reason),
 }
 
-/// Says what should happen to a patch now. `candidates` are all replicas in which any patch of the deployment has been tried.
-pub fn decide(reload: Option<&Reload>, lifecycle: &Lifecycle, candidates: &[Candidate]) -> Step {
+/// Says what should happen to a patch now. `candidates` are all replicas in which any patch of the deployment has been tried;
+/// `swaps` is the replica that runs, where the patch is one of code only and the process is to go on.
+pub fn decide(
+    reload: Option<&Reload>,
+    lifecycle: &Lifecycle,
+    candidates: &[Candidate],
+    swaps: Option<&Replica>,
+) -> Step {
     let Some(Reload::Starting { since, artifact }) = reload else {
         return Step::Try(candidates.iter().filter_map(dismiss).collect());
     };
     let artifact = artifact.clone();
     if !answers(lifecycle) {
         return Step::TakeOver { artifact, replica: None };
+    }
+    if let Some(running) = swaps.filter(|running| running.phase == Phase::Ready && !running.stopping) {
+        return Step::Swap { artifact, replica: running.id.clone() };
     }
     let (own, stale): (Vec<_>, Vec<_>) = candidates.iter().partition(|one| one.replica.ordered_at >= *since);
     let mut actions: Vec<Action> = stale.into_iter().filter_map(dismiss).collect();
@@ -171,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_patch_is_tried_beside_what_answers_and_takes_over_when_it_is_ready() {
-        let step = |candidates: &[Candidate]| decide(Some(&reload()), &serving(), candidates);
+        let step = |candidates: &[Candidate]| decide(Some(&reload()), &serving(), candidates, None);
         assert_eq!(step(&[]), Step::Try(vec![Action::Start(1)]));
         for phase in [Phase::Starting, Phase::Loading, Phase::Unhealthy] {
             assert_eq!(step(&[candidate(1, NOW, phase)]), Step::Try(vec![]));
@@ -180,10 +197,22 @@ mod tests {
     }
 
     #[test]
+    fn one_that_keeps_the_process_is_swapped_into_what_answers() {
+        let running = candidate(7, Timestamp(0), Phase::Ready).replica;
+        let step = |lifecycle: &Lifecycle, running: &Replica| decide(Some(&reload()), lifecycle, &[], Some(running));
+        let swap = Step::Swap { artifact: "new".into(), replica: running.id.clone() };
+        assert_eq!(step(&serving(), &running), swap);
+        let beside = Step::Try(vec![Action::Start(1)]);
+        assert_eq!(step(&serving(), &Replica { stopping: true, ..running.clone() }), beside);
+        assert_eq!(step(&serving(), &Replica { phase: Phase::Unhealthy, ..running.clone() }), beside);
+        assert_eq!(step(&lifecycle(Run::AtZero { since: NOW }), &running), take_over(None));
+    }
+
+    #[test]
     fn a_broken_patch_fails_with_the_reason_of_its_replica() {
         let detail = Some("Traceback".to_owned());
         let end = End { cause: Cause::LoadFailed, message: "`load` raised".into(), detail: detail.clone() };
-        let step = decide(Some(&reload()), &serving(), &[candidate(1, NOW, Phase::Ended(end))]);
+        let step = decide(Some(&reload()), &serving(), &[candidate(1, NOW, Phase::Ended(end))], None);
         assert_eq!(step, Step::Fail(Reason { message: "`load` raised".into(), hint: None, detail }));
     }
 
@@ -197,11 +226,11 @@ mod tests {
             Run::Waking { since: NOW },
             Run::Failed { at: NOW, reason },
         ] {
-            assert_eq!(decide(Some(&reload()), &lifecycle(run), &[]), take_over(None));
+            assert_eq!(decide(Some(&reload()), &lifecycle(run), &[], None), take_over(None));
         }
-        assert_eq!(decide(Some(&reload()), &serving().deactivate(), &[]), take_over(None));
+        assert_eq!(decide(Some(&reload()), &serving().deactivate(), &[], None), take_over(None));
         let waits = Candidate { lacks_room: true, ..candidate(1, NOW, Phase::Starting) };
-        assert_eq!(decide(Some(&reload()), &serving(), &[waits]), take_over(None));
+        assert_eq!(decide(Some(&reload()), &serving(), &[waits], None), take_over(None));
     }
 
     #[test]
@@ -211,9 +240,9 @@ mod tests {
         let old = [candidate(1, before, Phase::Ready), candidate(2, before, Phase::Ended(end))];
         let gone = vec![Action::Stop(old[0].replica.id.clone()), Action::Forget(old[1].replica.id.clone())];
         let with_start = [gone.clone(), vec![Action::Start(1)]].concat();
-        assert_eq!(decide(Some(&reload()), &serving(), &old), Step::Try(with_start));
-        assert_eq!(decide(Some(&Reload::Staged), &serving(), &old), Step::Try(gone.clone()));
-        assert_eq!(decide(None, &serving(), &old), Step::Try(gone));
+        assert_eq!(decide(Some(&reload()), &serving(), &old, None), Step::Try(with_start));
+        assert_eq!(decide(Some(&Reload::Staged), &serving(), &old, None), Step::Try(gone.clone()));
+        assert_eq!(decide(None, &serving(), &old, None), Step::Try(gone));
     }
 
     #[test]

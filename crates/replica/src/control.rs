@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use api::internal::replica::NotSwapped;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::{
@@ -19,8 +20,13 @@ use tokio::{
     sync::{mpsc, oneshot},
 };
 
+use crate::swap::Changes;
+
 /// How long the model has to say whether it is healthy before its last word counts.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long the import of new code may take.
+const SWAP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Questions that may wait for a worker that reads none. Beyond that, new ones are dropped: the answers would be stale.
 const UNSENT_LIMIT: usize = 64;
@@ -42,6 +48,22 @@ pub enum Event {
         message: String,
         /// The traceback.
         detail: String,
+    },
+    /// Other code answers from now on.
+    Swapped {
+        /// Which question.
+        id: u64,
+        /// What the model is like with it.
+        #[serde(flatten)]
+        loaded: Loaded,
+    },
+    /// The code is what it was.
+    NotSwapped {
+        /// Which question.
+        id: u64,
+        /// Why.
+        #[serde(flatten)]
+        why: NotSwapped,
     },
     /// An answer to a question about health.
     Health {
@@ -72,6 +94,7 @@ pub struct Loaded {
 pub struct Control {
     outbox: mpsc::Sender<String>,
     questions: RefCell<HashMap<u64, oneshot::Sender<bool>>>,
+    swaps: RefCell<HashMap<u64, oneshot::Sender<Result<Loaded, NotSwapped>>>>,
     next_question: Cell<u64>,
 }
 
@@ -81,7 +104,12 @@ impl Control {
         let (reader, writer) = stream.into_split();
         let (outbox, unsent) = mpsc::channel(UNSENT_LIMIT);
         let (events, receiver) = mpsc::channel(8);
-        let control = Rc::new(Self { outbox, questions: RefCell::default(), next_question: Cell::new(0) });
+        let control = Rc::new(Self {
+            outbox,
+            questions: RefCell::default(),
+            swaps: RefCell::default(),
+            next_question: Cell::new(0),
+        });
         tokio::task::spawn_local(write(writer, unsent));
         tokio::task::spawn_local(control.clone().read(reader, events));
         (control, receiver)
@@ -108,8 +136,25 @@ impl Control {
         answer.ok()?.ok()
     }
 
+    /// Asks the model to go on with these changes of its code. None when it does not answer in time.
+    pub async fn swap(&self, changes: &Changes) -> Option<Result<Loaded, NotSwapped>> {
+        let id = self.next_question.replace(self.next_question.get() + 1);
+        let (sender, receiver) = oneshot::channel();
+        self.swaps.borrow_mut().insert(id, sender);
+        self.send(&json!({"call": "swap", "id": id, "files": changes}));
+        let answer = tokio::time::timeout(SWAP_TIMEOUT, receiver).await;
+        self.swaps.borrow_mut().remove(&id);
+        answer.ok()?.ok()
+    }
+
     fn send(&self, document: &Value) {
         let _ = self.outbox.try_send(format!("{document}\n"));
+    }
+
+    fn end_swap(&self, id: u64, result: Result<Loaded, NotSwapped>) {
+        if let Some(swap) = self.swaps.borrow_mut().remove(&id) {
+            let _ = swap.send(result);
+        }
     }
 
     async fn read(self: Rc<Self>, reader: OwnedReadHalf, events: mpsc::Sender<Event>) {
@@ -121,6 +166,8 @@ impl Control {
                         let _ = question.send(healthy);
                     }
                 }
+                Ok(Event::Swapped { id, loaded }) => self.end_swap(id, Ok(loaded)),
+                Ok(Event::NotSwapped { id, why }) => self.end_swap(id, Err(why)),
                 Ok(event) => {
                     if events.send(event).await.is_err() {
                         tracing::debug!("the worker spoke of its start after the start");

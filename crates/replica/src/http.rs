@@ -6,7 +6,7 @@ use api::{
     error::{InferenceCode, InferenceError},
     internal::{
         link::{NOT_TAKEN, PATH, PROTOCOL},
-        replica::{Drain, Phase, Protocol},
+        replica::{Drain, Phase, Protocol, Swap},
     },
 };
 use bytes::Bytes;
@@ -162,6 +162,14 @@ async fn own(app: &Rc<App>, route: &str, request: Request<Incoming>) -> Response
                     let text = format!("cannot write the environment file: {error}");
                     inference_error(StatusCode::INTERNAL_SERVER_ERROR, &text, InferenceCode::InternalBasetenError)
                 }
+            },
+            Err(refusal) => *refusal,
+        },
+        (&Method::POST, "swap") => match read(request).await {
+            Ok(Swap { app: other }) => match app.program.swap(other).await {
+                Ok(()) => json(StatusCode::OK, "{}"),
+                Err(why) if why.is_broken => json_of(StatusCode::UNPROCESSABLE_ENTITY, &why),
+                Err(why) => json_of(StatusCode::CONFLICT, &why),
             },
             Err(refusal) => *refusal,
         },

@@ -35,6 +35,7 @@ mod sandbox;
 mod server;
 mod start;
 mod status;
+mod swap;
 mod truss;
 mod veil;
 mod websocket;

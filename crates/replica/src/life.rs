@@ -176,9 +176,7 @@ impl Kind {
 
     fn program(&self, spec: &Spec) -> Program {
         match self {
-            Kind::Truss { outgoing } => {
-                Program::Truss(Truss::new(outgoing.clone(), spec.max_body_bytes, ENVIRONMENT.into()))
-            }
+            Kind::Truss { outgoing } => Program::Truss(Truss::new(outgoing.clone(), spec, ENVIRONMENT.into())),
             Kind::Server { port } => Program::Server(Server::new(spec, *port, ENVIRONMENT.into())),
         }
     }
@@ -313,7 +311,7 @@ impl Life<'_> {
                 let detail = Some(detail).filter(|detail| !detail.is_empty());
                 Some(Exit { cause: ExitCause::LoadFailed, message, detail })
             }
-            Event::Health { .. } => None,
+            Event::Health { .. } | Event::Swapped { .. } | Event::NotSwapped { .. } => None,
         }
     }
 

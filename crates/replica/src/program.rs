@@ -1,8 +1,8 @@
 //! What answers for the model: our worker, or a server of the user's own.
 
-use std::{io, rc::Rc};
+use std::{io, path::PathBuf, rc::Rc};
 
-use api::internal::replica::Protocol;
+use api::internal::replica::{NotSwapped, Protocol};
 use http::{Request, Response};
 use hyper::body::Incoming;
 
@@ -31,6 +31,17 @@ impl Program {
         match self {
             Program::Truss(_) => Protocol::Http,
             Program::Server(server) => server.protocol(),
+        }
+    }
+
+    /// Goes on with the code of another build in the same process.
+    pub async fn swap(&self, app: PathBuf) -> Result<(), NotSwapped> {
+        match self {
+            Program::Truss(truss) => truss.swap(app).await,
+            Program::Server(_) => {
+                let message = "a server of the user's own is started again for new code".into();
+                Err(NotSwapped { message, is_broken: false, detail: None })
+            }
         }
     }
 

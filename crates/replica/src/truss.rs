@@ -7,7 +7,10 @@ use std::{
     rc::Rc,
 };
 
-use api::error::InferenceCode;
+use api::{
+    error::InferenceCode,
+    internal::replica::{NotSwapped, Program, Spec},
+};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
@@ -22,7 +25,7 @@ use crate::{
     http::{inference_error, not_taken},
     protocol::{Operation, flag, meta_pairs},
     status::{Board, InFlight},
-    websocket,
+    swap, websocket,
 };
 
 /// A model in our worker.
@@ -32,6 +35,8 @@ pub struct Truss {
     arena: Outgoing,
     max_body_bytes: u64,
     environment_file: PathBuf,
+    /// The folder with its code, and the deployment's folder that this is in. Another build's after a swap.
+    code: Code,
     /// The environment to tell the model of when it has been loaded.
     environment: RefCell<Option<serde_json::Value>>,
     was_healthy: Cell<bool>,
@@ -40,7 +45,22 @@ pub struct Truss {
 struct Model {
     channel: Rc<Channel>,
     control: Rc<Control>,
-    loaded: Loaded,
+    loaded: RefCell<Loaded>,
+}
+
+/// Where the code that runs comes from.
+struct Code {
+    app: RefCell<PathBuf>,
+    /// Below it.
+    folder: String,
+}
+
+impl Code {
+    fn of(spec: &Spec) -> Self {
+        let Program::Truss { app, config, .. } = &spec.program else { unreachable!("a Truss runs in a worker") };
+        let folder = config["model_module_dir"].as_str().filter(|folder| !folder.is_empty()).unwrap_or("model");
+        Self { app: RefCell::new(app.clone()), folder: folder.trim_matches('/').to_owned() }
+    }
 }
 
 impl Model {
@@ -62,12 +82,13 @@ impl Model {
 
 impl Truss {
     /// A model that is not loaded yet.
-    pub fn new(arena: Outgoing, max_body_bytes: u64, environment_file: PathBuf) -> Rc<Self> {
+    pub fn new(arena: Outgoing, spec: &Spec, environment_file: PathBuf) -> Rc<Self> {
         Rc::new(Self {
             model: OnceCell::new(),
             arena,
-            max_body_bytes: max_body_bytes.min(u64::from(u32::MAX)),
+            max_body_bytes: spec.max_body_bytes.min(u64::from(u32::MAX)),
             environment_file,
+            code: Code::of(spec),
             environment: RefCell::new(None),
             was_healthy: Cell::new(true),
         })
@@ -78,8 +99,27 @@ impl Truss {
         if let Some(environment) = self.environment.take() {
             control.set_environment(environment);
         }
-        let model = Model { channel, control, loaded };
+        let model = Model { channel, control, loaded: RefCell::new(loaded) };
         assert!(self.model.set(model).is_ok(), "a model is loaded once");
+    }
+
+    /// Goes on with the code of another build, in the same process and with what the model has loaded.
+    pub async fn swap(&self, app: PathBuf) -> Result<(), NotSwapped> {
+        let impossible = |message: String| NotSwapped { message, is_broken: false, detail: None };
+        let Some(model) = self.model.get() else {
+            return Err(impossible("the model is not loaded yet".into()));
+        };
+        let (before, after) = (self.code.app.borrow().join(&self.code.folder), app.join(&self.code.folder));
+        let changes = tokio::task::spawn_blocking(move || swap::changes(&before, &after)).await;
+        let changes = changes
+            .map_err(io::Error::other)
+            .flatten()
+            .map_err(|error| impossible(format!("the code cannot be read: {error}")))?;
+        let swapped = model.control.swap(&changes).await;
+        *model.loaded.borrow_mut() =
+            swapped.unwrap_or_else(|| Err(impossible("the model has not answered in time".into())))?;
+        *self.code.app.borrow_mut() = app;
+        Ok(())
     }
 
     /// Rewrites the environment file and tells the model, now or when it is loaded.
@@ -95,7 +135,7 @@ impl Truss {
     /// Whether the model says that it is healthy. One that does not answer in time keeps its last word: it is busy.
     pub async fn is_healthy(&self) -> bool {
         let Some(model) = self.model.get() else { return false };
-        if model.loaded.checks_health
+        if model.loaded.borrow().checks_health
             && let Some(healthy) = model.control.health().await
         {
             self.was_healthy.set(healthy);
@@ -133,8 +173,8 @@ impl Truss {
     }
 
     fn schema(&self) -> Response<Body> {
-        match self.model.get().map(|model| &model.loaded.schema) {
-            Some(Some(schema)) => json(StatusCode::OK, schema.clone()),
+        match self.model.get().map(|model| model.loaded.borrow().schema.clone()) {
+            Some(Some(schema)) => json(StatusCode::OK, schema),
             Some(None) => mark_error(json(StatusCode::NOT_FOUND, r#"{"error":"No schema found"}"#), ErrorCode::Model),
             None => {
                 let text = r#"{"error":"Schema not available, please try again later."}"#;
@@ -152,7 +192,7 @@ impl Truss {
         match self.read(body).await {
             Ok(body) => {
                 let (flags, meta) =
-                    (Hints::of_headers(&parts.headers).flags(), meta_of(&parts, model.loaded.wants_headers));
+                    (Hints::of_headers(&parts.headers).flags(), meta_of(&parts, model.loaded.borrow().wants_headers));
                 model.answer(Outbound { operation, flags, meta, body }, in_flight).await
             }
             Err(refusal) => *refusal,
@@ -179,7 +219,7 @@ impl Truss {
             return too_large(size, self.max_body_bytes);
         }
         let (flags, body) = (hints.flags(), Payload::Inline(body));
-        let meta = if model.loaded.wants_headers { meta.to_vec() } else { hints.ids() };
+        let meta = if model.loaded.borrow().wants_headers { meta.to_vec() } else { hints.ids() };
         model.answer(Outbound { operation, flags, meta, body }, board.begin()).await
     }
 

@@ -191,6 +191,13 @@ impl Deployment {
         Some(&self.patches.as_ref()?.pending.as_ref()?.reload)
     }
 
+    /// What is staged cannot be had in the process that runs.
+    pub fn needs_process(&mut self) {
+        if let Some(pending) = self.patches.as_mut().and_then(|patches| patches.pending.as_mut()) {
+            pending.keeps_process = false;
+        }
+    }
+
     /// Changes how far what is staged is, where anything is.
     pub fn change_reload(&mut self, change: impl FnOnce(Reload) -> Reload) {
         if let Some(pending) = self.patches.as_mut().and_then(|patches| patches.pending.as_mut()) {
@@ -219,6 +226,9 @@ pub struct PendingPatch {
     pub config: Value,
     /// The same as the user wrote it, where it is known.
     pub raw_config: Option<String>,
+    /// Whether the process that runs is to go on with it: all that has changed is code, and its author wants that.
+    #[serde(default)]
+    pub keeps_process: bool,
     /// How far it is.
     pub reload: Reload,
 }

@@ -92,6 +92,17 @@ pub fn between(
     }))
 }
 
+/// Marks the operations of a patch that is one of code only: all of them, or none.
+pub fn ask_to_keep_process(operations: &mut [DeploymentPatchOp]) {
+    if operations.iter().all(|one| matches!(one, DeploymentPatchOp::ModelCode(_))) {
+        for one in operations {
+            if let DeploymentPatchOp::ModelCode(file) = one {
+                file.hot_reload = true;
+            }
+        }
+    }
+}
+
 /// The rest of a path that lies below a folder.
 fn below<'p>(path: &'p str, folder: &str) -> Option<&'p str> {
     path.strip_prefix(folder.trim_matches('/'))?.strip_prefix('/')

@@ -285,6 +285,24 @@ pub struct Drain {
     pub timeout_ms: u64,
 }
 
+/// The body of `POST /_greenroom/swap`: go on with the code of another build, with the same process and what the model has loaded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Swap {
+    /// The other build's folder that would be `/app`.
+    pub app: PathBuf,
+}
+
+/// Why a replica goes on with the code it had: the answer to a [`Swap`] with status 409, or 422 where the code does not work.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotSwapped {
+    /// One sentence.
+    pub message: String,
+    /// Whether the new code does not work. Else it needs another process.
+    pub is_broken: bool,
+    /// The traceback.
+    pub detail: Option<String>,
+}
+
 /// One line of output, of the model or of the platform.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLine {

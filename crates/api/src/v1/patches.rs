@@ -164,6 +164,11 @@ fn config_path() -> String {
 }
 
 impl DeploymentPatchOp {
+    /// Whether it is one of code whose author wants the process to go on.
+    pub fn keeps_process(&self) -> bool {
+        matches!(self, Self::ModelCode(file) if file.hot_reload)
+    }
+
     /// Reads an operation; one without a type, which some clients leave out, is known by its fields.
     pub fn read(mut fields: Map<String, Value>) -> Result<Self, serde_json::Error> {
         let by_field = [

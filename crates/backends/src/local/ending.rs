@@ -64,6 +64,6 @@ impl Local {
     }
 
     async fn ask_to_drain(&self, id: &ReplicaId, timeout_ms: u64) -> io::Result<()> {
-        self.ask_replica(id, Method::POST, "/_greenroom/drain", serde_json::to_vec(&Drain { timeout_ms })?).await
+        self.tell_replica(id, Method::POST, "/_greenroom/drain", serde_json::to_vec(&Drain { timeout_ms })?).await
     }
 }

@@ -44,7 +44,7 @@ pub use self::settings::{PythonChoice, Settings};
 use self::{python::Interpreter, standby::Standbys};
 use crate::{
     Artifact, Backend, BackendError, BuildError, BuildOutput, BuildRequest, Likely, LogChunk, Observed, StartError,
-    StartReplica, Usage,
+    StartReplica, SwapError, Usage,
 };
 
 /// The backend.
@@ -154,6 +154,10 @@ impl Backend for Local {
         environment: Option<serde_json::Value>,
     ) -> Result<(), BackendError> {
         self.tell_environment(replica, environment).await
+    }
+
+    async fn swap_code(&self, replica: &ReplicaId, artifact: &Artifact) -> Result<(), SwapError> {
+        self.swap_replica_code(replica, artifact).await
     }
 
     async fn list(&self) -> Result<Vec<Observed>, BackendError> {

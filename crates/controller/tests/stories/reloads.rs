@@ -1,13 +1,13 @@
 //! Live reload of a development deployment.
 
 use api::internal::replica::ExitCause;
-use backends::fake::BuildScript;
+use backends::{SwapError, fake::BuildScript};
 use planner::{
     lifecycle::{Build, Status},
     reload::Reload,
 };
 use serde_json::json;
-use store::domain::{Archive, Deployment, DeploymentKind, Patches, PendingPatch};
+use store::domain::{Archive, Component, Deployment, DeploymentKind, Patches, PendingPatch};
 
 use crate::world::World;
 
@@ -25,6 +25,11 @@ async fn active(world: &World) -> (Deployment, api::id::ReplicaId) {
 
 /// Stages a patch and asks for it to run.
 async fn sync(world: &World, deployment: &Deployment, mode: &str) {
+    sync_with(world, deployment, mode, false).await;
+}
+
+/// The same, where the process may be to go on.
+async fn sync_with(world: &World, deployment: &Deployment, mode: &str, keeps_process: bool) {
     let key = format!("archives/{mode}");
     let chunks = futures::stream::iter([Ok::<_, std::io::Error>(bytes::Bytes::from(format!("patched: {mode}")))]);
     let bytes = world.blobs.put(&key, chunks, 1 << 20).await.unwrap();
@@ -33,6 +38,7 @@ async fn sync(world: &World, deployment: &Deployment, mode: &str) {
         archive: Archive { key, bytes },
         config: json!({ "environment_variables": { "MODE": mode } }),
         raw_config: None,
+        keeps_process,
         reload: Reload::Building { since: world.now() },
     };
     let stage = |deployment: &mut Deployment| {
@@ -51,6 +57,41 @@ async fn until_in_force(world: &World, deployment: &Deployment, mode: &str) {
             (is_it && now.patches?.pending.is_none()).then_some(())
         })
         .await;
+}
+
+#[tokio::test]
+async fn a_patch_that_keeps_the_process_is_swapped_into_it() {
+    let world = World::new().await;
+    let controller = world.start();
+    let (deployment, replica) = active(&world).await;
+    sync_with(&world, &deployment, "swapped", true).await;
+    until_in_force(&world, &deployment, "swapped").await;
+    world.settle(&controller).await;
+    assert_eq!(world.backend.live(), std::slice::from_ref(&replica), "the same process");
+    assert!(world.replicas(&deployment.id).await.iter().all(|replica| replica.stopping_since.is_none()));
+
+    world.backend.fail_swap(SwapError::Broken { message: "NameError".into(), detail: Some("line 1".into()) });
+    sync_with(&world, &deployment, "broken", true).await;
+    let failed = world
+        .eventually("the patch has failed", || async {
+            match world.deployment(&deployment.id).await.reload() {
+                Some(Reload::Failed { reason, .. }) => Some(reason.clone()),
+                _ => None,
+            }
+        })
+        .await;
+    assert_eq!((failed.message.as_str(), failed.detail.as_deref()), ("NameError", Some("line 1")));
+    assert_eq!(world.deployment(&deployment.id).await.config["environment_variables"]["MODE"], "swapped");
+    world.settle(&controller).await;
+    assert_eq!(world.backend.live(), std::slice::from_ref(&replica), "what ran before runs on");
+
+    world.backend.fail_swap(SwapError::Impossible("it is asynchronous now".into()));
+    sync_with(&world, &deployment, "another", true).await;
+    let next = world.until_started(&deployment.id, &[replica]).await;
+    world.backend.ready(&next);
+    until_in_force(&world, &deployment, "another").await;
+    let told = world.messages(&deployment.id, Component::Deploy).await;
+    assert!(told.iter().any(|line| line.contains("a process of its own: it is asynchronous now")), "{told:?}");
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use api::id::{DeploymentId, ReplicaId};
 use async_trait::async_trait;
 use backends::{
     Artifact, Backend, BackendError, BuildError, BuildOutput, BuildRequest, Likely, LogChunk, Observed, StartError,
-    StartReplica, Usage, fake::Fake,
+    StartReplica, SwapError, Usage, fake::Fake,
 };
 use tokio::sync::{Notify, Semaphore};
 
@@ -195,6 +195,13 @@ impl Backend for Spy {
     ) -> Result<(), BackendError> {
         self.step().await;
         let result = self.inner.set_environment(replica, environment).await;
+        self.step().await;
+        result
+    }
+
+    async fn swap_code(&self, replica: &ReplicaId, artifact: &Artifact) -> Result<(), SwapError> {
+        self.step().await;
+        let result = self.inner.swap_code(replica, artifact).await;
         self.step().await;
         result
     }

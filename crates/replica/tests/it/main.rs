@@ -9,5 +9,6 @@ mod sandbox;
 mod server;
 mod standby;
 mod support;
+mod swap;
 mod websocket;
 mod worker;

@@ -304,6 +304,11 @@ impl Replica {
         self.folder.path()
     }
 
+    /// A file in its own folder: `tmp/x` is what its model calls `/tmp/x`.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
     /// Everything that it has started, by the ids of the machine.
     pub fn processes(&self) -> Vec<i32> {
         let mut found = vec![self.child.id() as i32];

@@ -20,6 +20,7 @@ async fn staged(store: &Store) -> Deployment {
         archive: Archive { key: "archives/patched".into(), bytes: 7 },
         config: json!({ "model_name": "patched" }),
         raw_config: Some("model_name: patched\n".into()),
+        keeps_process: false,
         reload: reload::Reload::Staged,
     };
     let stage = |deployment: &mut Deployment| {

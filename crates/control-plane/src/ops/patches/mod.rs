@@ -127,6 +127,8 @@ pub async fn stage(
         archive,
         config: Value::Object(edited.config),
         raw_config: edited.raw_config,
+        keeps_process: patch.operations.iter().all(DeploymentPatchOp::keeps_process)
+            && pending.is_none_or(|pending| pending.keeps_process),
         reload: Reload::Staged,
     };
     let store = control_plane.store();
