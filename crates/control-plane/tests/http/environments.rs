@@ -66,6 +66,49 @@ async fn settings_that_make_no_sense_are_refused_and_nothing_is_made() {
     assert_eq!(app.get(&all).await.ok()["environments"].as_array().unwrap().len(), 1);
 }
 
+/// What tools that keep settings as code rely on: they take a value that comes back changed for one that was not set.
+#[tokio::test]
+async fn what_is_written_reads_back_as_it_was_written() {
+    let app = TestApp::start().await;
+    let one = app.push_model("iris").await;
+    let settings = |max_replica: u32| {
+        json!({
+            "autoscaling_settings": {
+                "min_replica": 1, "max_replica": max_replica, "autoscaling_window": 61, "scale_down_delay": 0,
+                "concurrency_target": 3, "target_utilization_percentage": 100, "max_scale_down_rate": 7
+            },
+            "promotion_settings": {
+                "redeploy_on_promotion": true, "rolling_deploy": true, "promotion_cleanup_strategy": "KEEP",
+                "rolling_deploy_config": {
+                    "rolling_deploy_strategy": "REPLICA", "max_surge_percent": 50, "max_unavailable_percent": 0,
+                    "stabilization_time_seconds": 0, "replica_overhead_percent": 1
+                },
+                "ramp_up_while_promoting": false, "ramp_up_duration_seconds": 601
+            },
+            "request_backpressure_settings": { "policy": "REJECT_ON_FULL" }
+        })
+    };
+    let reads_back = async |name: &str, written: &Value| {
+        let read = app.get(&one.model_path(&format!("/environments/{name}"))).await.ok();
+        for (part, fields) in written.as_object().unwrap() {
+            for (field, value) in fields.as_object().unwrap() {
+                assert_eq!(&read[part][field], value, "{part}.{field}");
+            }
+        }
+    };
+    let mut written = settings(4);
+    written["name"] = "staging".into();
+    app.post(&one.model_path("/environments"), written).await.ok();
+    reads_back("staging", &settings(4)).await;
+    let answer = app.patch(&one.model_path("/environments/staging"), settings(9)).await.ok();
+    assert_eq!(answer["status"], "ACCEPTED");
+    reads_back("staging", &settings(9)).await;
+    let labels = json!({ "commit": "abc", "nested": { "list": [1, null, 0.5] } });
+    let labelled =
+        app.push(&one.model, json!({ "config": {}, "labels": labels, "deployment_name": "v1.0" })).await.ok();
+    assert_eq!((&labelled["deployment"]["labels"], &labelled["deployment"]["name"]), (&labels, &json!("v1.0")));
+}
+
 #[tokio::test]
 async fn a_change_of_settings_reaches_what_is_served() {
     let app = TestApp::start().await;

@@ -16,6 +16,7 @@ mod patches;
 mod promotion_control;
 mod promotion_history;
 mod promotions;
+mod recorded;
 mod secrets;
 mod startups;
 mod support;
