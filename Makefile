@@ -93,4 +93,4 @@ tools-demo:
 	@scripts/install-tools.sh uv
 
 tools-test:
-	@scripts/install-tools.sh uv nextest postgresql
+	@scripts/install-tools.sh uv nextest postgresql prometheus

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the named tools where they are missing: uv into .cache/tools (a virtual environment), nextest and deny by cargo, and by
-# apt PostgreSQL's server programs and the proxies that a benchmark needs. What is there already is used as it is.
+# apt PostgreSQL's server programs, Prometheus and the proxies that a benchmark needs. What is there already is used as it is.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -43,6 +43,17 @@ install_postgresql() {
     [ -e /etc/postgresql-common/createcluster.conf ] ||
         echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
     apt_install postgresql
+}
+
+# A test lets it read what the server counts. Nothing of the machine's own is started.
+install_prometheus() {
+    command -v prometheus >/dev/null && command -v promtool >/dev/null && return
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+        say "the tests need Prometheus (prometheus, promtool); install it (Debian: apt install prometheus)"
+        exit 1
+    fi
+    say "installing prometheus"
+    apt_install prometheus
 }
 
 # What the gateway is measured beside, and the load generator for HTTP/2.

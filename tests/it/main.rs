@@ -16,6 +16,7 @@ mod live_reload;
 mod long_answers;
 mod main_job;
 mod metrics;
+mod prometheus;
 mod promote_command;
 mod promotions;
 mod restarts;

@@ -38,6 +38,7 @@ async fn requests_replicas_and_their_use_are_counted_and_survive_a_kill() {
         Some(1.0)
     );
     assert_eq!(value(&text, "greenroom_replica_start_seconds_count", "phase=\"load\""), Some(1.0));
+    assert_eq!(value(&text, "greenroom_build_seconds_count", "outcome=\"succeeded\""), Some(1.0));
     assert_eq!(value(&text, "baseten_time_to_first_byte_seconds_count", "status_code=\"200\""), Some(2.0));
     assert!(value(&text, "baseten_container_cpu_memory_working_set_bytes", "replica=").expect("memory") > 1e6);
     assert!(value(&text, "baseten_container_cpu_usage_seconds_total", "replica=").expect("cpu") > 0.0);

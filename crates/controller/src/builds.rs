@@ -14,6 +14,7 @@ use crate::{
     build_log::BuildLog,
     driver::{Next, Task, chain},
     mirror::Entry,
+    settings::millis,
     shared::Shared,
 };
 
@@ -102,6 +103,7 @@ impl Task for Builds {
 async fn build(shared: Shared, entry: Arc<Entry>, (since, subject): (Timestamp, Subject)) {
     let _keeps_garbage = shared.building.read().await;
     let id = &entry.deployment.id;
+    let began = Instant::now();
     let outcome = AssertUnwindSafe(make(&shared, &entry)).catch_unwind().await.unwrap_or_else(|_| {
         tracing::error!(deployment.id = %id, "a build panicked");
         Err(Reason {
@@ -127,6 +129,10 @@ async fn build(shared: Shared, entry: Arc<Entry>, (since, subject): (Timestamp, 
         Err(error) => {
             tracing::warn!(deployment.id = %id, error = chain(&error), "cannot record a build; it will be built again");
         }
+    }
+    let counted = shared.parts.store.count_build(id, outcome.is_ok(), millis(began.elapsed()), at).await;
+    if let Err(error) = counted {
+        tracing::warn!(deployment.id = %id, error = chain(&error), "cannot count a build");
     }
 }
 

@@ -5,8 +5,8 @@ CREATE TABLE totals (
     at            BIGINT NOT NULL,
     measures      TEXT NOT NULL,
     standing      TEXT NOT NULL,
-    -- How long the parts of starts took.
-    starts        TEXT NOT NULL,
+    -- How long starts and builds took.
+    durations     TEXT NOT NULL,
     restarts      BIGINT NOT NULL,
     -- How many of the restarts are in samples.
     sampled       BIGINT NOT NULL

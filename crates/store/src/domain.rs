@@ -435,14 +435,23 @@ pub struct Total {
     pub measures: Measures,
     /// How it stood then.
     pub standing: Standing,
-    /// How long the parts of its starts took.
-    pub starts: Starts,
+    /// How long its starts and builds took.
+    pub durations: Durations,
     /// Replicas that ended without having been asked to.
     pub restarts: u64,
 }
 
-/// How long the parts of starts took that came to a ready replica, by the name of the part; all of them together as `total`.
-pub type Starts = BTreeMap<String, Histogram<Seconds>>;
+/// How long things took that happen now and then.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Durations {
+    /// Parts of starts that came to a ready replica, by the name of the part; all of them together as `total`.
+    pub starts: BTreeMap<String, Histogram<Seconds>>,
+    /// Builds that made something to run.
+    pub builds: Histogram<Seconds>,
+    /// Builds that failed.
+    pub failed_builds: Histogram<Seconds>,
+}
 
 /// What there is to pay for a deployment, a span of time.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use crate::{
     Error, Store,
     columns::{Columns, bigint, json},
     database::Write,
-    domain::{Replica, Sample, Standing, Starts, Total, UsageDay, Used},
+    domain::{Durations, Replica, Sample, Standing, Total, UsageDay, Used},
 };
 
 const DAY_MS: u64 = 24 * 3600 * 1000;
@@ -75,6 +75,22 @@ impl Store {
         .fetch_all(self.readers())
         .await?;
         rows.iter().map(sample).collect()
+    }
+
+    /// Counts a build of a deployment that took so many milliseconds. One that is gone is passed over.
+    pub async fn count_build(
+        &self,
+        deployment: &DeploymentId,
+        succeeded: bool,
+        took_ms: u64,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let mut write = self.write(&[]).await?;
+        let mut counted = Counted::of(&mut write, deployment).await?;
+        let Durations { builds, failed_builds, .. } = &mut counted.durations;
+        if succeeded { builds } else { failed_builds }.record(seconds(took_ms));
+        counted.save(&mut write, deployment, now).await?;
+        write.commit().await
     }
 
     /// Forgets samples whose span ended before `before`.
@@ -145,10 +161,14 @@ pub(crate) async fn count_start(
     ];
     for (name, ms) in parts {
         if let Some(ms) = ms {
-            counted.starts.entry(name.to_owned()).or_default().record(ms as f64 / 1000.0);
+            counted.durations.starts.entry(name.to_owned()).or_default().record(seconds(ms));
         }
     }
     counted.save(write, deployment, now).await
+}
+
+fn seconds(ms: u64) -> f64 {
+    ms as f64 / 1000.0
 }
 
 /// A row of totals, to count on.
@@ -156,7 +176,7 @@ pub(crate) async fn count_start(
 struct Counted {
     measures: Measures,
     standing: Standing,
-    starts: Starts,
+    durations: Durations,
     restarts: u64,
     sampled: u64,
 }
@@ -171,7 +191,7 @@ impl Counted {
         Ok(Self {
             measures: row.json("measures")?,
             standing: row.json("standing")?,
-            starts: row.json("starts")?,
+            durations: row.json("durations")?,
             restarts: row.number("restarts")?,
             sampled: row.number("sampled")?,
         })
@@ -180,17 +200,17 @@ impl Counted {
     /// A deployment that is gone is passed over.
     async fn save(&self, write: &mut Write, deployment: &DeploymentId, at: Timestamp) -> Result<(), Error> {
         sqlx::query(
-            "INSERT INTO totals (deployment_id, at, measures, standing, starts, restarts, sampled)
+            "INSERT INTO totals (deployment_id, at, measures, standing, durations, restarts, sampled)
                  SELECT id, $2, $3, $4, $5, $6, $7 FROM deployments WHERE id = $1
                  ON CONFLICT (deployment_id) DO UPDATE
                      SET at = excluded.at, measures = excluded.measures, standing = excluded.standing,
-                         starts = excluded.starts, restarts = excluded.restarts, sampled = excluded.sampled",
+                         durations = excluded.durations, restarts = excluded.restarts, sampled = excluded.sampled",
         )
         .bind(deployment.as_str())
         .bind(bigint(at.0))
         .bind(json(&self.measures))
         .bind(json(&self.standing))
-        .bind(json(&self.starts))
+        .bind(json(&self.durations))
         .bind(bigint(self.restarts))
         .bind(bigint(self.sampled))
         .execute(write.on())
@@ -250,7 +270,7 @@ fn total(row: &AnyRow) -> Result<Total, Error> {
         at: row.time("at")?,
         measures: row.json("measures")?,
         standing: row.json("standing")?,
-        starts: row.json("starts")?,
+        durations: row.json("durations")?,
         restarts: row.number("restarts")?,
     })
 }

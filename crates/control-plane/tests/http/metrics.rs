@@ -6,7 +6,7 @@ use planner::Timestamp;
 use serde_json::{Value, json};
 use store::domain::{Sample, Standing, Use, Used};
 
-use crate::support::{Pushed, START, TestApp};
+use crate::support::{Pushed, START, TestApp, stage};
 
 /// What half a minute with these answers looks like.
 fn sample(pushed: &Pushed, number: u64, statuses: &[u16], standing: Standing) -> Sample {
@@ -113,6 +113,28 @@ async fn prometheus_reads_every_metric_of_what_its_key_may_see() {
     let key = app.make_key("WORKSPACE_INVOKE").await;
     let refused = app.call_as(Some(&key), Method::GET, "/metrics", None).await;
     refused.refuses(403, "PERMISSION_DENIED", "WORKSPACE_EXPORT_METRICS");
+}
+
+#[tokio::test]
+async fn what_is_being_promoted_is_told_apart_from_what_is_served() {
+    let app = TestApp::start().await;
+    let (first, second) = stage(&app).await;
+    let samples = [&first, &second].map(|pushed| sample(pushed, 0, &[200], Standing::default()));
+    app.store.record_samples(&samples, &[]).await.unwrap();
+    app.post(&second.path("/promote"), json!({})).await.ok();
+    app.move_promotion(&second, "production", |promotion| promotion.targets.candidate_percent = 30).await;
+    let text = app.get("/metrics").await.ok().as_str().unwrap().to_owned();
+    let of = |pushed: &Pushed, phase: &str| {
+        format!("deployment_id=\"{}\",environment=\"production\",rollout_phase=\"{phase}\"", pushed.deployment)
+    };
+    let has = |name: &str, labels: &str, end: &str| {
+        let is_it = |line: &&str| line.starts_with(name) && line.contains(labels) && line.ends_with(end);
+        text.lines().any(|line| is_it(&line))
+    };
+    assert!(has("baseten_inference_requests_total", &of(&first, "stable"), " 1.0"), "{text}");
+    assert!(has("baseten_inference_requests_total", &of(&second, "promoting"), " 1.0"), "{text}");
+    assert!(has("greenroom_rollout_traffic_percent", &of(&second, "promoting"), " 30.0"), "{text}");
+    assert!(!has("greenroom_rollout_traffic_percent", &of(&first, "stable"), ""), "{text}");
 }
 
 #[tokio::test]

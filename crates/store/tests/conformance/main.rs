@@ -80,6 +80,7 @@ on_every_store! {
     measures:
         samples_add_up_and_read_back_by_deployment_and_environment,
         restarts_are_counted_once_and_told_with_the_next_sample,
+        builds_are_counted_by_how_they_ended,
         what_there_is_to_pay_outlives_the_deployment;
     models:
         a_model_comes_with_environment_deployment_log_line_and_audit_entry,

@@ -77,6 +77,20 @@ pub async fn restarts_are_counted_once_and_told_with_the_next_sample(database: D
     assert_eq!(store.totals().await.unwrap()[0].restarts, 2);
 }
 
+pub async fn builds_are_counted_by_how_they_ended(database: Database) {
+    let store = database.open().await;
+    let (_, deployment) = with_model(&store).await;
+    for (succeeded, took_ms) in [(true, 1_500), (false, 250), (true, 500)] {
+        store.count_build(&deployment.id, succeeded, took_ms, NOW).await.unwrap();
+    }
+    let durations = store.totals().await.unwrap().remove(0).durations;
+    assert_eq!((durations.builds.count(), durations.builds.sum()), (2, 2.0));
+    assert_eq!((durations.failed_builds.count(), durations.failed_builds.sum()), (1, 0.25));
+    store.delete_deployment(&deployment.id, None).await.unwrap();
+    store.count_build(&deployment.id, true, 1, NOW).await.unwrap();
+    assert_eq!(store.totals().await.unwrap(), []);
+}
+
 pub async fn what_there_is_to_pay_outlives_the_deployment(database: Database) {
     let store = database.open().await;
     let (model, deployment) = with_model(&store).await;

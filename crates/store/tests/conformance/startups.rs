@@ -45,7 +45,8 @@ pub async fn a_start_is_written_down_once_when_it_is_over(database: Database) {
     let within = store.startups(StartsOf::Deployment(&deployment.id), NOW.plus(2), NOW.plus(2)).await.unwrap();
     assert_eq!(within, seen[1..2]);
     let total = store.totals().await.unwrap().remove(0);
-    let sums: Vec<_> = total.starts.iter().map(|(part, times)| (part.as_str(), times.count(), times.sum())).collect();
+    let sums: Vec<_> =
+        total.durations.starts.iter().map(|(part, times)| (part.as_str(), times.count(), times.sum())).collect();
     assert_eq!(sums, [("spawn", 1, 0.007), ("total", 1, 0.101)], "of the one that became ready");
     store.delete_deployment(&deployment.id, None).await.unwrap();
     assert_eq!(all(StartsOf::Deployment(&deployment.id)).await, []);

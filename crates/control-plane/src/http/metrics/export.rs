@@ -14,6 +14,7 @@ use prometheus_client::{
     metrics::MetricType,
     registry::Registry,
 };
+use store::domain::Durations;
 
 use crate::{
     ControlPlane,
@@ -91,11 +92,22 @@ impl Family<'_> {
             Metric::ResponseSize => self.by_status(exported, |answered| &answered.response_bytes),
             Metric::QueueWait => self.histogram(&labels(exported, &[]), &total.measures.queued),
             Metric::StartTime => {
-                for (part, times) in &total.starts {
+                for (part, times) in &total.durations.starts {
                     self.histogram(&labels(exported, &[("phase", part)]), times)?;
                 }
                 Ok(())
             }
+            Metric::BuildTime => {
+                let Durations { builds, failed_builds, .. } = &total.durations;
+                for (outcome, times) in [("succeeded", builds), ("failed", failed_builds)] {
+                    self.histogram(&labels(exported, &[("outcome", outcome)]), times)?;
+                }
+                Ok(())
+            }
+            Metric::Rollout => match exported.promoting {
+                Some(percent) => self.gauge(&labels(exported, &[]), percent.into()),
+                None => Ok(()),
+            },
             Metric::Restarts => self.counter(&labels(exported, &[]), total.restarts as f64),
             Metric::Readiness => {
                 for (condition, count) in conditions(&total.standing) {
@@ -159,10 +171,10 @@ type Labels = Vec<(String, String)>;
 
 /// What every series of a deployment has, and what tells this one apart.
 fn labels(exported: &Exported, own: &[(&str, &str)]) -> Labels {
-    let phase = match (&exported.environment, exported.is_promoting) {
+    let phase = match (&exported.environment, exported.promoting) {
         (None, _) => "",
-        (Some(_), true) => "promoting",
-        (Some(_), false) => "stable",
+        (Some(_), Some(_)) => "promoting",
+        (Some(_), None) => "stable",
     };
     let common = [
         ("model_id", exported.model.id.as_str()),

@@ -17,6 +17,10 @@ pub enum Metric {
     QueueWait,
     /// Parts of starts.
     StartTime,
+    /// Builds.
+    BuildTime,
+    /// How far promotions are.
+    Rollout,
     /// Requests that run or wait.
     Concurrent,
     /// Requests that wait.
@@ -78,7 +82,7 @@ pub const DEFAULT: [Metric; 3] = [Metric::ReplicasActive, Metric::Requests, Metr
 
 impl Metric {
     /// All of them, in the order in which they are exported.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Requests,
         Self::ResponseTime,
         Self::FirstByte,
@@ -86,6 +90,8 @@ impl Metric {
         Self::ResponseSize,
         Self::QueueWait,
         Self::StartTime,
+        Self::BuildTime,
+        Self::Rollout,
         Self::Concurrent,
         Self::Queued,
         Self::Websockets,
@@ -117,6 +123,8 @@ impl Metric {
             Self::ResponseSize => "baseten_response_size_bytes",
             Self::QueueWait => "greenroom_queue_wait_seconds",
             Self::StartTime => "greenroom_replica_start_seconds",
+            Self::BuildTime => "greenroom_build_seconds",
+            Self::Rollout => "greenroom_rollout_traffic_percent",
             Self::Concurrent => "baseten_concurrent_requests",
             Self::Queued => "greenroom_queued_requests",
             Self::Websockets => "baseten_ongoing_websocket_connections",
@@ -140,6 +148,8 @@ impl Metric {
             Self::ResponseSize => "Bodies of answers",
             Self::QueueWait => "How long requests waited for a free slot on a replica",
             Self::StartTime => "How long starts of replicas took, by part; total is the whole start",
+            Self::BuildTime => "How long builds took, by how they ended",
+            Self::Rollout => "The share of its environment's traffic that a deployment has while it is being promoted",
             Self::Concurrent => "Requests that run or wait",
             Self::Queued => "Requests that wait for a free slot on a replica",
             Self::Websockets => "Websockets that are open",
@@ -162,8 +172,10 @@ impl Metric {
             | Self::RequestSize
             | Self::ResponseSize
             | Self::QueueWait
-            | Self::StartTime => Kind::Histogram,
-            Self::Concurrent
+            | Self::StartTime
+            | Self::BuildTime => Kind::Histogram,
+            Self::Rollout
+            | Self::Concurrent
             | Self::Queued
             | Self::Websockets
             | Self::ReplicasActive
@@ -177,7 +189,7 @@ impl Metric {
     /// What its values are.
     pub fn unit(self) -> Unit {
         match self {
-            Self::ResponseTime | Self::FirstByte | Self::QueueWait | Self::StartTime => Unit::Seconds,
+            Self::ResponseTime | Self::FirstByte | Self::QueueWait | Self::StartTime | Self::BuildTime => Unit::Seconds,
             Self::RequestSize | Self::ResponseSize | Self::Memory => Unit::Bytes,
             Self::Cpu => Unit::CpuSeconds,
             _ => Unit::Count,

@@ -157,8 +157,8 @@ pub struct Exported {
     pub total: Total,
     /// The environment that it serves, or is being promoted to.
     pub environment: Option<String>,
-    /// Whether it is on its way there.
-    pub is_promoting: bool,
+    /// The share of that one's traffic that it has, in percent, while it is on its way there.
+    pub promoting: Option<u8>,
 }
 
 /// What was counted of every deployment that the caller may see.
@@ -174,19 +174,23 @@ pub async fn export(control_plane: &ControlPlane, caller: &Caller) -> Result<Vec
     let exported = deployments.into_iter().filter_map(|deployment| {
         let model = models.get(&deployment.model_id)?.clone();
         let total = totals.remove(&deployment.id)?;
-        let (environment, is_promoting) = place(&deployment, &environments, &promotions);
-        Some(Exported { model, total, environment, is_promoting })
+        let (environment, promoting) = place(&deployment, &environments, &promotions);
+        Some(Exported { model, total, environment, promoting })
     });
     Ok(exported.collect())
 }
 
-fn place(deployment: &Deployment, environments: &[Environment], promotions: &[Promotion]) -> (Option<String>, bool) {
+fn place(
+    deployment: &Deployment,
+    environments: &[Environment],
+    promotions: &[Promotion],
+) -> (Option<String>, Option<u8>) {
     let serves = environments.iter().find(|environment| environment.current.as_ref() == Some(&deployment.id));
     let promoted = promotions.iter().find(|promotion| promotion.candidate == deployment.id);
     match (serves, promoted) {
-        (_, Some(promotion)) => (Some(promotion.environment.clone()), true),
-        (Some(environment), None) => (Some(environment.name.clone()), false),
-        (None, None) => (None, false),
+        (_, Some(promotion)) => (Some(promotion.environment.clone()), Some(promotion.targets.candidate_percent)),
+        (Some(environment), None) => (Some(environment.name.clone()), None),
+        (None, None) => (None, None),
     }
 }
 

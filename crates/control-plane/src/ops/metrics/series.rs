@@ -69,7 +69,7 @@ pub fn series(metric: Metric, steps: &[Step<'_>]) -> Option<Series> {
         values: steps.iter().map(|step| vec![value(step)]).collect(),
     };
     Some(match metric {
-        Metric::StartTime => return None,
+        Metric::StartTime | Metric::BuildTime | Metric::Rollout => return None,
         Metric::Requests => requests(steps),
         Metric::ResponseTime => distribution(metric, steps, |step| step.merged(|answered| &answered.response_time)),
         Metric::FirstByte => distribution(metric, steps, |step| step.merged(|answered| &answered.first_byte)),
