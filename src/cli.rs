@@ -35,6 +35,7 @@ pub enum Command {
     Environments(environments::Args),
     Autoscale(autoscale::Args),
     Startups(startups::Args),
+    Top(top::Args),
     Activate(activate::Args),
     Deactivate(deactivate::Args),
     Retry(retry::Args),

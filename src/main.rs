@@ -79,6 +79,7 @@ async fn run(command: Command, context: &Context) -> Result {
         Command::Environments(args) => environments::run(args, context).await,
         Command::Autoscale(args) => autoscale::run(args, context).await,
         Command::Startups(args) => startups::run(args, context).await,
+        Command::Top(args) => top::run(args, context).await,
         Command::Activate(args) => activate::run(args, context).await,
         Command::Deactivate(args) => deactivate::run(args, context).await,
         Command::Retry(args) => retry::run(args, context).await,

@@ -36,17 +36,19 @@ impl Printer {
 
     /// The answer as rows under headings.
     pub fn table<T: Serialize>(&self, value: &T, headings: &[&str], rows: Vec<Vec<String>>) -> Result {
-        if self.json {
-            return self.document(value);
-        }
-        let mut table = Table::new();
-        table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-        table.set_header(headings.iter().map(|heading| heading.to_uppercase()));
-        table.add_rows(rows);
-        for column in table.column_iter_mut() {
-            column.set_padding((0, 2));
-        }
-        self.line(&table.trim_fmt())
+        if self.json { self.document(value) } else { self.line(&tabulated(headings, rows)) }
+    }
+
+    /// Whether the answer is read by somebody at a terminal, who sees what changes.
+    pub fn is_watched(&self) -> bool {
+        !self.json && io::stdout().is_terminal()
+    }
+
+    /// All that is to be seen on the terminal, in place of what was there; as much of it as there is room for.
+    pub fn screen(&self, text: &str) -> Result {
+        let rows = usize::from(console::Term::stdout().size().0.max(2)) - 1;
+        let shown: Vec<&str> = text.lines().take(rows).collect();
+        to_stdout(format!("{CLEAR}{}\n", shown.join("\n")).as_bytes())
     }
 
     /// One line of the answer. Nothing when there is nothing to say.
@@ -132,6 +134,21 @@ impl Printer {
         let text = serde_json::to_string_pretty(value).expect("answers are plain data");
         to_stdout(format!("{text}\n").as_bytes())
     }
+}
+
+/// To the first place of the screen, and everything from there on away.
+const CLEAR: &str = "\x1b[H\x1b[2J";
+
+/// Rows under headings, in columns.
+pub fn tabulated(headings: &[&str], rows: Vec<Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(headings.iter().map(|heading| heading.to_uppercase()));
+    table.add_rows(rows);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table.trim_fmt()
 }
 
 fn to_stdout(bytes: &[u8]) -> Result {

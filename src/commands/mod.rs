@@ -31,6 +31,7 @@ pub mod startups;
 pub mod status;
 mod tail;
 mod target;
+pub mod top;
 mod upload;
 mod wait;
 pub mod watch;

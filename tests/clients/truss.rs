@@ -4,7 +4,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -103,6 +103,15 @@ fn truss_leads_a_model_through_its_life_under_the_hosted_services_names() {
     life("tls");
 }
 
+/// Waits until an environment has taken over what was pushed for it, which comes right after the client has seen it ACTIVE.
+fn until_served(server: &Server, environment: &str, deployment: &str) {
+    let is_it = |one: &Value| one["id"] == deployment && one["environment"] == environment;
+    let began = Instant::now();
+    while !server.json(&["deployments", "walk"])["deployments"].as_array().expect("a list").iter().any(is_it) {
+        assert!(began.elapsed() < Duration::from_secs(60), "{environment} does not serve {deployment}");
+    }
+}
+
 fn life(recipe: &'static str) {
     let server = server();
     let Some(user) = User::new(&server, recipe) else { return };
@@ -111,7 +120,7 @@ fn life(recipe: &'static str) {
     let echo = model(CONFIG, ECHO);
     let first = user.push(echo.path(), &[]);
     let model_id = id(&first, "model_id");
-    assert_eq!(first["deployment"]["environment"], "production");
+    until_served(&server, "production", &id(&first, "id"));
     let asked = user.truss(&["predict", "--target-directory", text(echo.path()), "--published", "-d", r#"{"x": 1}"#]);
     assert!(asked.contains(r#""x": 1"#), "{asked}");
 
@@ -120,7 +129,7 @@ fn life(recipe: &'static str) {
     let second = user.push(echo.path(), &flags);
     let deployment = &second["deployment"];
     assert_eq!((&deployment["name"], &deployment["labels"]["team"]), (&"dep-1".into(), &"red".into()));
-    assert_eq!(deployment["environment"], "staging");
+    until_served(&server, "staging", &id(&second, "id"));
 
     let flags =
         ["--promote", "--preserve-previous-production-deployment", "--deploy-timeout-minutes", "12", "--no-cache"];

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::harness::{Server, eventually, model};
 
-const CLASS: &str = "class Model:\n    def predict(self, x):\n        if x == 'fail':\n            raise ValueError(x)\n        return x\n";
+const CLASS: &str = "class Model:\n    def load(self):\n        self.weights = bytearray(b'x' * (64 << 20))\n    def predict(self, x):\n        if x == 'fail':\n            raise ValueError(x)\n        return x\n";
 
 /// The value of the first series whose line begins and ends so, labels in between.
 fn value(text: &str, name: &str, label: &str) -> Option<f64> {
@@ -40,7 +40,7 @@ async fn requests_replicas_and_their_use_are_counted_and_survive_a_kill() {
     assert_eq!(value(&text, "greenroom_replica_start_seconds_count", "phase=\"load\""), Some(1.0));
     assert_eq!(value(&text, "greenroom_build_seconds_count", "outcome=\"succeeded\""), Some(1.0));
     assert_eq!(value(&text, "baseten_time_to_first_byte_seconds_count", "status_code=\"200\""), Some(2.0));
-    assert!(value(&text, "baseten_container_cpu_memory_working_set_bytes", "replica=").expect("memory") > 1e6);
+    assert!(value(&text, "baseten_container_cpu_memory_working_set_bytes", "replica=").expect("memory") > 64e6);
     assert!(value(&text, "baseten_container_cpu_usage_seconds_total", "replica=").expect("cpu") > 0.0);
 
     let path = format!("/v1/models/{model}/deployments/{deployment}/metrics?mode=SUMMARY");
@@ -50,6 +50,9 @@ async fn requests_replicas_and_their_use_are_counted_and_survive_a_kill() {
         (of_requests, &summary["metric_descriptors"][1]["label_sets"][0]["status"]),
         (&json!([2.0, 1.0]), &json!("2xx"))
     );
+    let shown = server.greenroom(&["top"]).stdout;
+    let row = shown.lines().nth(1).unwrap_or_default();
+    assert!(shown.starts_with("MODEL") && row.contains("production") && row.contains("1/1"), "{shown}");
     let (_, usage) = server.get("/v1/billing/usage_summary?start_date=2026-01-01&end_date=2026-01-02").await;
     assert_eq!(usage["dedicated_usage"]["minutes"], 0, "not on that day");
 

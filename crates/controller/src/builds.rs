@@ -113,6 +113,11 @@ async fn build(shared: Shared, entry: Arc<Entry>, (since, subject): (Timestamp, 
         })
     });
     let at = (shared.parts.clock)();
+    // In this order: once it is recorded, this task is wanted no more.
+    let counted = shared.parts.store.count_build(id, outcome.is_ok(), millis(began.elapsed()), at).await;
+    if let Err(error) = counted {
+        tracing::warn!(deployment.id = %id, error = chain(&error), "cannot count a build");
+    }
     let recorded = shared.parts.store.change_deployment(id, None, |deployment| {
         let result = outcome.clone().map(|artifact| artifact.0);
         match subject {
@@ -129,10 +134,6 @@ async fn build(shared: Shared, entry: Arc<Entry>, (since, subject): (Timestamp, 
         Err(error) => {
             tracing::warn!(deployment.id = %id, error = chain(&error), "cannot record a build; it will be built again");
         }
-    }
-    let counted = shared.parts.store.count_build(id, outcome.is_ok(), millis(began.elapsed()), at).await;
-    if let Err(error) = counted {
-        tracing::warn!(deployment.id = %id, error = chain(&error), "cannot count a build");
     }
 }
 

@@ -1,22 +1,23 @@
 //! What is stored: facts and intent, never a status. Times are wall-clock milliseconds.
 
+mod measured;
 mod promotion;
 
 use std::collections::BTreeMap;
 
 use api::{
     id::{DeploymentId, ModelId, ReplicaId, SecretId, TeamId, UserId},
-    internal::{
-        measures::{Histogram, Measures, Seconds},
-        replica::{LogLine, Phase, StartTimes, Status as ReplicaStatus},
-    },
+    internal::replica::{LogLine, Phase, StartTimes, Status as ReplicaStatus},
     v1::{backpressure::RequestBackpressurePolicy, patches::DeploymentPatchPoint},
 };
 use planner::{Timestamp, autoscale, capacity::Claim, lifecycle::Lifecycle, reload::Reload, replica_set};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use self::promotion::{Origin, Promotion};
+pub use self::{
+    measured::{Durations, Sample, Standing, Total, UsageDay, Use, Used},
+    promotion::{Origin, Promotion},
+};
 
 /// The environment that every model has from the start.
 pub const PRODUCTION: &str = "production";
@@ -373,126 +374,6 @@ pub enum StartOutcome {
     Failed,
     /// It took longer than it may.
     Stalled,
-}
-
-/// What was counted of a deployment within a span of time, and how it stood at the end.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Sample {
-    /// Of what.
-    pub deployment_id: DeploymentId,
-    /// The environment that it was in; none when it was in none.
-    pub environment: Option<String>,
-    /// When the span began.
-    pub since: Timestamp,
-    /// When it ended.
-    pub until: Timestamp,
-    /// What was counted.
-    pub measures: Measures,
-    /// How it stood.
-    pub standing: Standing,
-    /// Replicas that ended without having been asked to. The store counts them: what a new sample says is not looked at.
-    pub restarts: u64,
-}
-
-/// How a deployment stands at a moment.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Standing {
-    /// Replicas that are wanted.
-    pub desired: u32,
-    /// Replicas that are ready.
-    pub active: u32,
-    /// Replicas on their way to that, or waiting for room.
-    pub starting: u32,
-    /// Replicas that say that they are not healthy.
-    pub unhealthy: u32,
-    /// Requests that a replica has.
-    pub in_flight: u32,
-    /// Requests that wait for one.
-    pub queued: u32,
-    /// What each replica uses, where the backend can tell.
-    pub uses: BTreeMap<ReplicaId, Use>,
-}
-
-/// What a replica uses of its machine.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Use {
-    /// Processor time within the span, in milliseconds.
-    pub cpu_ms: u64,
-    /// Processor time since it began.
-    pub cpu_total_ms: u64,
-    /// Memory at the end of the span.
-    pub memory_bytes: u64,
-}
-
-/// What was counted of a deployment in all.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Total {
-    /// Of what.
-    pub deployment_id: DeploymentId,
-    /// Until when.
-    pub at: Timestamp,
-    /// What was counted.
-    pub measures: Measures,
-    /// How it stood then.
-    pub standing: Standing,
-    /// How long its starts and builds took.
-    pub durations: Durations,
-    /// Replicas that ended without having been asked to.
-    pub restarts: u64,
-}
-
-/// How long things took that happen now and then.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Durations {
-    /// Parts of starts that came to a ready replica, by the name of the part; all of them together as `total`.
-    pub starts: BTreeMap<String, Histogram<Seconds>>,
-    /// Builds that made something to run.
-    pub builds: Histogram<Seconds>,
-    /// Builds that failed.
-    pub failed_builds: Histogram<Seconds>,
-}
-
-/// What there is to pay for a deployment, a span of time.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Used {
-    /// Which.
-    pub deployment_id: DeploymentId,
-    /// The environment that it was in; none when it was in none.
-    pub environment: Option<String>,
-    /// When the span began.
-    pub since: Timestamp,
-    /// For how long replicas were up, all of them together.
-    pub replica_ms: u64,
-    /// Requests that were answered.
-    pub requests: u64,
-}
-
-/// What there is to pay for a deployment in an environment, a day. It may be gone.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UsageDay {
-    /// When the day began, in UTC.
-    pub day: Timestamp,
-    /// Which deployment.
-    pub deployment_id: DeploymentId,
-    /// The environment that it was in; none when it was in none.
-    pub environment: Option<String>,
-    /// Its name, as last known.
-    pub deployment_name: String,
-    /// Its model.
-    pub model_id: ModelId,
-    /// The model's name, as last known.
-    pub model_name: String,
-    /// Whose it is.
-    pub team_id: TeamId,
-    /// From the catalogue.
-    pub instance_type: String,
-    /// For how long replicas were up, all of them together.
-    pub replica_ms: u64,
-    /// Requests that were answered.
-    pub requests: u64,
-    /// Whether the deployment is gone.
-    pub is_deleted: bool,
 }
 
 /// A stored log line.

@@ -77,6 +77,15 @@ impl Store {
         rows.iter().map(sample).collect()
     }
 
+    /// The samples of all deployments whose span ended after `from`, oldest first.
+    pub async fn recent_samples(&self, from: Timestamp) -> Result<Vec<Sample>, Error> {
+        let rows = sqlx::query("SELECT * FROM samples WHERE until > $1 ORDER BY until, id")
+            .bind(bigint(from.0))
+            .fetch_all(self.readers())
+            .await?;
+        rows.iter().map(sample).collect()
+    }
+
     /// Counts a build of a deployment that took so many milliseconds. One that is gone is passed over.
     pub async fn count_build(
         &self,

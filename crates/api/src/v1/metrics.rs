@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::deployments::DeploymentStatus;
+
 /// How values are put together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
@@ -105,4 +107,52 @@ pub struct GetModelMetricsQuery {
     #[serde(default)]
     #[param(style = Form, explode)]
     pub metrics: Vec<String>,
+}
+
+/// What a deployment has had to do in the last minute, and with what.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct DeploymentActivity {
+    /// The model.
+    pub model_id: String,
+    /// The model's name.
+    pub model_name: String,
+    /// The deployment.
+    pub deployment_id: String,
+    /// The deployment's name.
+    pub deployment_name: String,
+    /// The environment that it was in; null when it was in none.
+    pub environment: Option<String>,
+    /// Where it stands.
+    pub status: DeploymentStatus,
+    /// Replicas that are ready.
+    pub active_replicas: u32,
+    /// Replicas that wait for room or load the model.
+    pub starting_replicas: u32,
+    /// Replicas that are wanted.
+    pub desired_replicas: u32,
+    /// Requests that a replica has.
+    pub running_requests: u32,
+    /// Requests that wait for one.
+    pub waiting_requests: u32,
+    /// Requests that were answered, a second.
+    pub requests_per_second: f64,
+    /// Those of them that were answered with a status of 500 or more, a second.
+    pub failures_per_second: f64,
+    /// Half of the requests took at most so long; null when there were none.
+    pub response_time_p50_seconds: Option<f64>,
+    /// 99 of a hundred took at most so long.
+    pub response_time_p99_seconds: Option<f64>,
+    /// Processors in use.
+    pub cpus: f64,
+    /// Memory in use, in bytes.
+    pub memory_bytes: u64,
+}
+
+/// What there is to do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Activity {
+    /// When it was last recorded, in milliseconds since the Unix epoch; null when nothing was in the last minute.
+    pub recorded_at_epoch_millis: Option<u64>,
+    /// Deployments with replicas or requests, those with the most requests first, at most 200.
+    pub deployments: Vec<DeploymentActivity>,
 }

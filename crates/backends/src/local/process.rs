@@ -51,17 +51,23 @@ pub(super) fn kill_session(pid: u32, folder: &str) {
     }
 }
 
-/// What all living processes use, by the session that they belong to.
-pub(super) fn usage_by_session() -> HashMap<u32, Usage> {
+/// What each of these processes uses together with all that it has started, directly or not.
+pub(super) fn usage_of(roots: &[u32]) -> HashMap<u32, Usage> {
     let tick_ms = 1000 / sysconf(SysconfVar::CLK_TCK).ok().flatten().map_or(100, i64::unsigned_abs).max(1);
-    let mut sessions: HashMap<u32, Usage> = HashMap::new();
-    for pid in all() {
-        let Some(state) = state(pid).filter(|state| !is_dead(state.letter)) else { continue };
-        let usage = sessions.entry(state.session).or_default();
-        usage.cpu_ms += state.cpu_ticks * tick_ms;
-        usage.memory_bytes += memory(pid).unwrap_or(0);
+    let living = all().filter_map(|pid| Some((pid, state(pid).filter(|state| !is_dead(state.letter))?)));
+    let living: HashMap<u32, State> = living.collect();
+    let parent = |pid: &u32| living.get(pid).map(|state| state.parent);
+    let mut usage: HashMap<u32, Usage> = HashMap::new();
+    for (pid, state) in &living {
+        // As many steps as there can be, should the table have changed while it was read.
+        let line = std::iter::successors(Some(*pid), parent).take(living.len());
+        if let Some(root) = line.into_iter().find(|ancestor| roots.contains(ancestor)) {
+            let usage = usage.entry(root).or_default();
+            usage.cpu_ms += state.cpu_ticks * tick_ms;
+            usage.memory_bytes += memory(*pid).unwrap_or(0);
+        }
     }
-    sessions
+    usage
 }
 
 /// A process's share of the memory that it uses; without that, all that it has in memory.
@@ -93,6 +99,7 @@ fn names_folder<'a>(command_line: &'a [u8], folder: &str) -> Option<&'a std::ffi
 
 struct State {
     letter: u8,
+    parent: u32,
     session: u32,
     /// Of it, and of those of its children that have ended and been waited for, in ticks of the kernel's clock.
     cpu_ticks: u64,
@@ -103,10 +110,11 @@ fn state(pid: u32) -> Option<State> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let mut fields = stat[stat.rfind(')')? + 1..].split_whitespace();
     let letter = *fields.next()?.as_bytes().first()?;
-    let session = fields.nth(2)?.parse().ok()?;
+    let parent = fields.next()?.parse().ok()?;
+    let session = fields.nth(1)?.parse().ok()?;
     // utime, stime, cutime, cstime
     let cpu_ticks = fields.skip(7).take(4).map(|field| field.parse::<u64>().unwrap_or(0)).sum();
-    Some(State { letter, session, cpu_ticks })
+    Some(State { letter, parent, session, cpu_ticks })
 }
 
 fn is_dead(letter: u8) -> bool {

@@ -207,9 +207,10 @@ impl Local {
         if replicas.is_empty() {
             return HashMap::new();
         }
+        let roots: Vec<u32> = replicas.iter().map(|(pid, _)| *pid).collect();
         // The kernel walks through the memory of each process for this.
-        let sessions = tokio::task::spawn_blocking(process::usage_by_session).await.unwrap_or_default();
-        replicas.into_iter().filter_map(|(pid, id)| Some((id, *sessions.get(&pid)?))).collect()
+        let usage = tokio::task::spawn_blocking(move || process::usage_of(&roots)).await.unwrap_or_default();
+        replicas.into_iter().filter_map(|(pid, id)| Some((id, *usage.get(&pid)?))).collect()
     }
 
     /// Every replica that has a folder.

@@ -16,7 +16,8 @@ static OPERATIONS: LazyLock<Vec<Value>> =
 const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../openapi/v1.json");
 
 /// Served beside the contract.
-const OURS_ALONE: [(&str, &str); 6] = [
+const OURS_ALONE: [(&str, &str); 7] = [
+    ("GET", "/v1/activity"),
     ("GET", "/v1/models/{model_id}/deployments/{deployment_id}/autoscaling_decisions"),
     ("GET", "/v1/spec"),
     ("POST", "/v1/models/{model_id}/environments/{env_name}/promotion_plan"),
@@ -402,6 +403,7 @@ async fn audit_and_ends(walk: &mut Walk, first: &Pushed) {
         walk.get(&template, &path).await;
         walk.patch(&template, &path, change.clone()).await;
     }
+    walk.get("/v1/activity", "/v1/activity").await;
     let usage = "/v1/billing/usage_summary";
     walk.get(usage, &format!("{usage}?start_date=2026-01-01&end_date=2026-01-31T00:00:00Z")).await;
     walk.get("/v1/models/{model_id}/audit_logs", &first.model_path("/audit_logs?limit=1")).await;

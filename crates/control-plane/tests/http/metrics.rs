@@ -138,6 +138,31 @@ async fn what_is_being_promoted_is_told_apart_from_what_is_served() {
 }
 
 #[tokio::test]
+async fn activity_is_what_the_last_minute_brought_to_those_who_are_busy() {
+    let app = TestApp::start().await;
+    let busy = app.push_model("busy").await;
+    app.make_active(&busy).await;
+    let idle = app.push_model("idle").await;
+    let standing = Standing { active: 2, desired: 3, queued: 4, ..Standing::default() };
+    let samples = [
+        sample(&busy, 0, &[200; 6], Standing { active: 1, ..Standing::default() }),
+        sample(&busy, 1, &[200, 200, 503], standing.clone()),
+        sample(&idle, 1, &[], standing),
+    ];
+    app.store.record_samples(&samples, &[]).await.unwrap();
+    app.pass(60_000);
+    let found = app.get("/v1/activity").await.ok();
+    let [first, second] = found["deployments"].as_array().unwrap().as_slice() else { panic!("{found:#}") };
+    assert_eq!((&first["model_name"], &second["model_name"]), (&json!("busy"), &json!("idle")));
+    assert_eq!((&first["requests_per_second"], &first["failures_per_second"]), (&json!(0.15), &json!(1.0 / 60.0)));
+    assert_eq!((&first["active_replicas"], &first["desired_replicas"]), (&json!(2), &json!(3)));
+    assert_eq!((&first["waiting_requests"], &first["status"]), (&json!(4), &json!("ACTIVE")));
+    assert_eq!(found["recorded_at_epoch_millis"], START.0 + 60_000);
+    app.pass(61_000);
+    assert_eq!(app.get("/v1/activity").await.ok()["deployments"], json!([]), "nobody records any more");
+}
+
+#[tokio::test]
 async fn every_metric_is_in_the_reference() {
     let app = TestApp::start().await;
     let reference = include_str!("../../../../docs/metrics.md");

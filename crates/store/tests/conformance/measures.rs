@@ -45,6 +45,7 @@ pub async fn samples_add_up_and_read_back_by_deployment_and_environment(database
     assert_eq!(store.samples(of, NOW, NOW.plus(180_000)).await.unwrap(), samples);
     let later = store.samples(of, NOW.plus(120_000), NOW.plus(170_000)).await.unwrap();
     assert_eq!(later, samples[1..2], "the newest from before, and none that is not over");
+    assert_eq!(store.recent_samples(NOW.plus(60_000)).await.unwrap(), samples[1..]);
     let of = MeasuredOf::Environment(&model.id, "production");
     assert_eq!(store.samples(of, NOW, NOW.plus(180_000)).await.unwrap(), samples[1..]);
     let total = store.totals().await.unwrap().remove(0);

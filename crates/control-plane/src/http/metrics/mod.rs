@@ -3,8 +3,8 @@
 mod export;
 
 use api::v1::metrics::{
-    GetModelMetricsQuery, GetModelMetricsResponse, ModelMetricDescriptor, ModelMetricKind, ModelMetricMode,
-    ModelMetricUnitHint, ModelMetricValueSet,
+    Activity, DeploymentActivity, GetModelMetricsQuery, GetModelMetricsResponse, ModelMetricDescriptor,
+    ModelMetricKind, ModelMetricMode, ModelMetricUnitHint, ModelMetricValueSet,
 };
 use axum::{Json, extract::State};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -12,6 +12,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 pub use self::export::export;
 use super::{
     auth::Manager,
+    convert,
     error::Error,
     extract::{InPath, InQuery},
     paths::{OfDeployment, OfEnvironment},
@@ -26,7 +27,10 @@ use crate::{
 
 /// The routes.
 pub fn routes() -> OpenApiRouter<ControlPlane> {
-    OpenApiRouter::new().routes(routes!(get_deployment_metrics)).routes(routes!(get_environment_metrics))
+    OpenApiRouter::new()
+        .routes(routes!(get_deployment_metrics))
+        .routes(routes!(get_environment_metrics))
+        .routes(routes!(get_activity))
 }
 
 /// Reads the metrics of a deployment.
@@ -55,6 +59,40 @@ async fn get_environment_metrics(
     InQuery(query): InQuery<GetModelMetricsQuery>,
 ) -> Result<Json<GetModelMetricsResponse>, Error> {
     read(&control_plane, &caller, Whose::Environment(&path.model_id, &path.env_name), query).await
+}
+
+/// Reads what every deployment has had to do in the last minute.
+#[utoipa::path(get, path = "/v1/activity", tag = "Metrics", responses((status = 200, body = Activity)))]
+async fn get_activity(
+    State(control_plane): State<ControlPlane>,
+    Manager(caller): Manager,
+) -> Result<Json<Activity>, Error> {
+    let found = ops::metrics::activity(&control_plane, &caller).await?;
+    let recorded_at_epoch_millis = found.iter().map(|activity| activity.at.0).max();
+    Ok(Json(Activity { recorded_at_epoch_millis, deployments: found.into_iter().map(one).collect() }))
+}
+
+fn one(found: ops::metrics::Activity) -> DeploymentActivity {
+    let ops::metrics::Activity { model, standing, work, .. } = found;
+    DeploymentActivity {
+        model_id: model.id.to_string(),
+        model_name: model.name,
+        deployment_id: found.deployment_id.to_string(),
+        deployment_name: found.deployment_name,
+        environment: found.environment,
+        status: convert::status(found.status),
+        active_replicas: standing.active,
+        starting_replicas: standing.starting,
+        desired_replicas: standing.desired,
+        running_requests: standing.in_flight,
+        waiting_requests: standing.queued,
+        requests_per_second: work.requests_per_s,
+        failures_per_second: work.failures_per_s,
+        response_time_p50_seconds: work.p50_s,
+        response_time_p99_seconds: work.p99_s,
+        cpus: work.cpus,
+        memory_bytes: work.memory_bytes,
+    }
 }
 
 async fn read(

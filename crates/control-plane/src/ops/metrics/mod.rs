@@ -1,5 +1,6 @@
 //! What was counted and measured of deployments: over time, and in all.
 
+mod activity;
 mod catalogue;
 mod series;
 
@@ -13,6 +14,7 @@ use store::{
 };
 
 pub use self::{
+    activity::{Activity, activity},
     catalogue::{Kind, Metric, Unit},
     series::{Labels, Series, conditions, gauge},
 };
