@@ -110,7 +110,7 @@ def _copy_with(root: Path, folder: Path, files: Dict[str, Optional[str]]) -> Pat
     copy = Path(tempfile.mkdtemp(prefix="model-"))
     target = copy / folder
     try:
-        shutil.copytree(root / folder, target, copy_function=os.symlink, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(root / folder, target, copy_function=_link, ignore=shutil.ignore_patterns("__pycache__"))
         for name, content in files.items():
             path = Path(os.path.normpath(target / name))
             if target not in path.parents:
@@ -123,6 +123,12 @@ def _copy_with(root: Path, folder: Path, files: Dict[str, Optional[str]]) -> Pat
         _remove(copy)
         raise Impossible(f"the new files cannot be written: {error}") from error
     return copy
+
+
+def _link(source: str, target: str) -> None:
+    """Shows a file in another place: the file itself, for one that has stayed the same through many swaps would be at the end of as many
+    links, and the kernel does not follow more than forty."""
+    os.symlink(os.path.realpath(source), target)
 
 
 def _remove(folder: Path) -> None:

@@ -64,9 +64,16 @@ impl Task for Measure {
             busy: HashSet::new(),
         };
         let view = self.shared.mirror.look().await?;
-        // What a gateway counted before the first look came in the time of this process. What replicas used may not have.
-        let first = Look { at: now, usage: look.usage.clone(), ..Look::default() };
-        let records = compare(&view, self.last.as_ref().unwrap_or(&first), &look);
+        let first;
+        let last = match &self.last {
+            Some(last) => last,
+            // What a gateway counted before the first look came in the time of this process. What replicas used may not have.
+            None => {
+                first = Look { at: now, usage: look.usage.clone(), ..Look::default() };
+                &first
+            }
+        };
+        let records = compare(&view, last, &look);
         look.busy =
             records.iter().filter(|record| record.is_busy).map(|record| record.sample.deployment_id.clone()).collect();
         let used: Vec<_> = records.iter().filter_map(Record::used).collect();

@@ -110,8 +110,9 @@ impl<'a> Search<'a> {
             self.turn = Turn::Again;
             // The slot may have been given just before its replica left the table.
             if !permit.replica().is_retired() {
-                self.way.deployment.measures().queued.record(self.began.elapsed().as_secs_f64());
-                self.timing = timing::header(self.began.elapsed(), permit.replica().start_after(self.began));
+                let waited = self.began.elapsed();
+                self.way.deployment.measures().queued.record(waited.as_secs_f64());
+                self.timing = timing::header(waited, permit.replica().start_after(self.began));
                 return Ok(permit);
             }
         }

@@ -136,7 +136,7 @@ impl Store {
 }
 
 /// Counts the end of a replica that nobody asked for.
-pub(crate) async fn count_phase(
+pub(crate) async fn count_restart(
     write: &mut Write,
     replica: &Replica,
     phase: &Phase,

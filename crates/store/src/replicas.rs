@@ -58,7 +58,7 @@ impl Store {
             return Ok(());
         }
         startups::record(&mut write, &known, status, now).await?;
-        measures::count_phase(&mut write, &known, &status.phase, now).await?;
+        measures::count_restart(&mut write, &known, &status.phase, now).await?;
         sqlx::query("UPDATE replicas SET status = $1, seen_at = COALESCE(seen_at, $2) WHERE id = $3")
             .bind(json(status))
             .bind(bigint(now.0))

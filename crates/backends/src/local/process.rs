@@ -60,8 +60,8 @@ pub(super) fn usage_of(roots: &[u32]) -> HashMap<u32, Usage> {
     let mut usage: HashMap<u32, Usage> = HashMap::new();
     for (pid, state) in &living {
         // As many steps as there can be, should the table have changed while it was read.
-        let line = std::iter::successors(Some(*pid), parent).take(living.len());
-        if let Some(root) = line.into_iter().find(|ancestor| roots.contains(ancestor)) {
+        let mut line = std::iter::successors(Some(*pid), parent).take(living.len());
+        if let Some(root) = line.find(|ancestor| roots.contains(ancestor)) {
             let usage = usage.entry(root).or_default();
             usage.cpu_ms += state.cpu_ticks * tick_ms;
             usage.memory_bytes += memory(*pid).unwrap_or(0);

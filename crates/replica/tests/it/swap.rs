@@ -66,6 +66,18 @@ async fn new_code_takes_over_the_state_and_requests_under_way_end_with_the_old()
 }
 
 #[tokio::test]
+async fn a_whole_day_of_edits_goes_into_one_process() {
+    let replica = ready(1).await;
+    // More than the kernel follows links one after the other.
+    for version in 2..60 {
+        let app = build(replica.data(), version, &source(version, PLAIN), "one");
+        assert_eq!(swap(&replica, &app).await.0, 200, "the {version}th");
+    }
+    let last = replica.predicted(json!("x")).await;
+    assert_eq!((&last[0], &last[1], &last[3]), (&json!(59), &json!("one"), &json!(1)));
+}
+
+#[tokio::test]
 async fn code_that_does_not_work_changes_nothing_and_says_why() {
     let replica = ready(1).await;
     let before = replica.predicted(json!("x")).await;

@@ -28,6 +28,13 @@ pub struct Sample {
     pub restarts: u64,
 }
 
+impl Sample {
+    /// How long the span was, in milliseconds.
+    pub fn span_ms(&self) -> u64 {
+        self.until.0.saturating_sub(self.since.0)
+    }
+}
+
 /// How a deployment stands at a moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standing {

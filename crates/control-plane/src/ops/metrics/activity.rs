@@ -12,7 +12,7 @@ use store::{
     domain::{Model, Sample, Standing},
 };
 
-use super::{CURRENT_WINDOW_MS, Caller, ControlPlane, Error, deployments};
+use super::{Caller, ControlPlane, Error, current_window_ms, deployments};
 
 /// Deployments that are shown at most.
 const MOST: usize = 200;
@@ -60,7 +60,7 @@ pub struct Work {
 /// What the caller's deployments do, those with the most requests first.
 pub async fn activity(control_plane: &ControlPlane, caller: &Caller) -> Result<Vec<Activity>, Error> {
     let store = control_plane.store();
-    let window_ms = CURRENT_WINDOW_MS.max(2 * control_plane.settings().measure_interval_ms());
+    let window_ms = current_window_ms(control_plane);
     let from = Timestamp(control_plane.now().0.saturating_sub(window_ms));
     let mut samples: BTreeMap<DeploymentId, Vec<Sample>> = BTreeMap::new();
     for sample in store.recent_samples(from).await? {
@@ -95,27 +95,27 @@ pub async fn activity(control_plane: &ControlPlane, caller: &Caller) -> Result<V
 
 /// What came in the time of these samples, which are of one deployment; processors and memory as they were in the last.
 fn work(samples: &[Sample]) -> Work {
-    let span_s = samples.iter().map(seconds_of).sum::<f64>();
-    let per_s = |count: u64| if span_s > 0.0 { count as f64 / span_s } else { 0.0 };
+    let span_ms: u64 = samples.iter().map(Sample::span_ms).sum();
+    let per_s = |count: u64| share(count as f64 * 1000.0, span_ms);
     let answered = || samples.iter().flat_map(|sample| &sample.measures.answered);
     let failed = answered().filter(|(status, _)| **status >= FIRST_FAILURE);
     let mut times = Histogram::default();
     answered().for_each(|(_, answered)| times.add(&answered.response_time));
     let last = samples.last();
     let uses = || last.into_iter().flat_map(|last| last.standing.uses.values());
-    let last_ms = last.map_or(0.0, seconds_of) * 1000.0;
     Work {
         requests_per_s: per_s(times.count()),
         failures_per_s: per_s(failed.map(|(_, answered)| answered.response_time.count()).sum()),
         p50_s: times.quantile(0.5),
         p99_s: times.quantile(0.99),
-        cpus: if last_ms > 0.0 { uses().map(|used| used.cpu_ms as f64).sum::<f64>() / last_ms } else { 0.0 },
+        cpus: share(uses().map(|used| used.cpu_ms as f64).sum(), last.map_or(0, Sample::span_ms)),
         memory_bytes: uses().map(|used| used.memory_bytes).sum(),
     }
 }
 
-fn seconds_of(sample: &Sample) -> f64 {
-    sample.until.0.saturating_sub(sample.since.0) as f64 / 1000.0
+/// So much for each millisecond; nothing where there was none.
+fn share(amount: f64, span_ms: u64) -> f64 {
+    if span_ms > 0 { amount / span_ms as f64 } else { 0.0 }
 }
 
 #[cfg(test)]

@@ -73,7 +73,8 @@ pub async fn read(
     whose: Whose<'_>,
     query: Query,
 ) -> Result<Report, Error> {
-    let asked = Asked::check(query, control_plane.now(), control_plane.settings().measure_interval_ms())?;
+    let interval_ms = control_plane.settings().measure_interval_ms();
+    let asked = Asked::check(query, control_plane.now(), interval_ms, current_window_ms(control_plane))?;
     let store = control_plane.store();
     let samples = match whose {
         Whose::Deployment(model, target) => {
@@ -88,6 +89,11 @@ pub async fn read(
     Ok(asked.answer(&samples))
 }
 
+/// How far now reaches back. The newest record may be one interval old.
+fn current_window_ms(control_plane: &ControlPlane) -> u64 {
+    CURRENT_WINDOW_MS.max(2 * control_plane.settings().measure_interval_ms())
+}
+
 /// A query that makes sense.
 #[derive(Debug)]
 struct Asked {
@@ -99,7 +105,7 @@ struct Asked {
 }
 
 impl Asked {
-    fn check(query: Query, now: Timestamp, interval_ms: u64) -> Result<Self, Error> {
+    fn check(query: Query, now: Timestamp, interval_ms: u64, current_window_ms: u64) -> Result<Self, Error> {
         let refuse = |field: &str, why: &str| Err(Error::Invalid(format!("{field}: {why}")));
         let mut metrics = Vec::new();
         for name in &query.metrics {
@@ -112,10 +118,8 @@ impl Asked {
             if query.start_ms.is_some() || query.end_ms.is_some() {
                 return refuse("start_epoch_millis", "mode CURRENT takes no window: leave it out, or ask for SUMMARY");
             }
-            // The newest record may be one interval old.
-            let window_ms = CURRENT_WINDOW_MS.max(2 * interval_ms);
-            let from = Timestamp(now.0.saturating_sub(window_ms));
-            return Ok(Self { mode: query.mode, from, to: now, step_ms: window_ms, metrics });
+            let from = Timestamp(now.0.saturating_sub(current_window_ms));
+            return Ok(Self { mode: query.mode, from, to: now, step_ms: current_window_ms, metrics });
         }
         let end_ms = query.end_ms.unwrap_or(now.0);
         let start_ms = query.start_ms.unwrap_or(end_ms.saturating_sub(DEFAULT_WINDOW_MS));
@@ -209,7 +213,9 @@ mod tests {
     #[test]
     fn steps_are_whole_records_and_never_too_many() {
         let check = |window_ms: u64, step_s: u64| {
-            let asked = Asked::check(query(Mode::Series, Some(NOW.0 - window_ms), None), NOW, 30_000).unwrap();
+            let asked =
+                Asked::check(query(Mode::Series, Some(NOW.0 - window_ms), None), NOW, 30_000, CURRENT_WINDOW_MS)
+                    .unwrap();
             assert_eq!(asked.step_ms, step_s * 1000, "of {window_ms} ms");
             assert!(asked.answer(&[]).steps.len() <= 40);
         };
@@ -223,7 +229,7 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_refused_by_name() {
         let refused = |query: Query, field: &str| {
-            let message = Asked::check(query, NOW, 30_000).expect_err(field).to_string();
+            let message = Asked::check(query, NOW, 30_000, CURRENT_WINDOW_MS).expect_err(field).to_string();
             assert!(message.starts_with(field), "{message}");
         };
         refused(query(Mode::Current, Some(1), None), "start_epoch_millis: ");
@@ -235,7 +241,8 @@ mod tests {
     #[test]
     fn what_nothing_here_has_is_left_out() {
         let metrics = ["baseten_gpu_utilization", "baseten_replicas_active"].map(str::to_owned).into();
-        let asked = Asked::check(Query { metrics, ..query(Mode::Current, None, None) }, NOW, 30_000).unwrap();
+        let asked = Asked::check(Query { metrics, ..query(Mode::Current, None, None) }, NOW, 30_000, CURRENT_WINDOW_MS)
+            .unwrap();
         assert_eq!(asked.metrics, [Metric::ReplicasActive]);
     }
 }

@@ -160,7 +160,7 @@ impl Step<'_> {
 }
 
 fn span(sample: &Sample) -> f64 {
-    sample.until.0.saturating_sub(sample.since.0) as f64
+    sample.span_ms() as f64
 }
 
 /// What each status class has had, with the contract's label.
