@@ -9,15 +9,19 @@ SHELL := /bin/bash
 # A uv that we install lands here; one in PATH wins.
 export PATH := $(PATH):$(CURDIR)/.cache/tools/bin
 
-.PHONY: help build release check deny fmt lint test test-rust test-python demo bench bench-gateway bench-cold bench-reload bench-soak bench-unload bench-control-plane bench-rollout openapi clean tools-demo tools-test
+.PHONY: help build dashboard release check deny fmt lint test test-rust test-python demo bench bench-gateway bench-cold bench-reload bench-soak bench-unload bench-control-plane bench-rollout openapi clean tools-demo tools-test
+
+# The dashboard, built by npm; Cargo puts it inside the program.
+PAGES := dashboard/dist/index.html
+MODULES := dashboard/node_modules/.package-lock.json
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: ## Build greenroom and greenroom-replica
+build: $(PAGES) ## Build greenroom and greenroom-replica, with the dashboard inside
 	cargo build --locked --bins
 
-release: ## Build both optimized, into target/release
+release: $(PAGES) ## Build both optimized, into target/release
 	cargo build --locked --bins --release
 
 check: ## Type-check everything, tests included
@@ -31,7 +35,18 @@ deny: ## Check licences, banned crates and sources of all dependencies
 fmt: ## Format the code
 	cargo fmt --all
 
-lint: ## Check formatting and lints
+$(MODULES): dashboard/package-lock.json
+	@scripts/install-tools.sh node
+	npm --prefix dashboard ci --silent
+	@touch $@
+
+$(PAGES): $(MODULES) openapi/v1.json $(shell find dashboard/src dashboard/public -type f -not -name schema.d.ts) $(wildcard dashboard/*.*)
+	npm --prefix dashboard run --silent build
+
+dashboard: $(PAGES) ## Build the dashboard
+
+lint: $(MODULES) ## Check formatting, lints, and the dashboard's types against the API
+	npm --prefix dashboard run --silent check
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
@@ -40,7 +55,7 @@ test: tools-test lint test-python test-rust ## Install what the tests need and r
 test-python:
 	python3 -m compileall -q python examples bench
 
-test-rust:
+test-rust: $(PAGES)
 	cargo nextest run --locked --workspace --no-fail-fast
 
 demo: tools-demo build ## Start a server, push examples/iris, predict; Ctrl-C ends it (DEMO_ONCE=1: ends by itself)
@@ -81,16 +96,17 @@ SECONDS ?= 60
 bench-rollout: tools-demo ## Promote again and again under load, and print what callers notice (SECONDS=60: for so long)
 	cargo bench --locked --bench rollout -- --seconds $(SECONDS)
 
-openapi: build ## Write openapi/v1.json from the code
+openapi: ## Write openapi/v1.json from the code
+	cargo build --locked --bins
 	target/debug/greenroom openapi > target/openapi.json
 	mv target/openapi.json openapi/v1.json
 
 clean: ## Remove what was built, the demo's data and the tools of .cache
 	cargo clean
-	rm -rf .greenroom .cache
+	rm -rf .greenroom .cache dashboard/dist dashboard/node_modules
 
 tools-demo:
 	@scripts/install-tools.sh uv
 
 tools-test:
-	@scripts/install-tools.sh uv nextest postgresql prometheus
+	@scripts/install-tools.sh uv node nextest postgresql prometheus chromium

@@ -58,6 +58,7 @@ echo
 echo "Asking which iris these two are: $input"
 "$greenroom" predict iris --data "$input"
 echo
+echo "Dashboard $url/ (sign in with the API key)"
 echo "Server    $url"
 echo "API key   $data/admin-api-key"
 echo "Log       $data/server.log"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the named tools where they are missing: uv into .cache/tools (a virtual environment), nextest and deny by cargo, and by
-# apt PostgreSQL's server programs, Prometheus and the proxies that a benchmark needs. What is there already is used as it is.
+# apt PostgreSQL's server programs, Prometheus, Chromium, Node.js and the proxies that a benchmark needs. What is there already is used as it is.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -54,6 +54,28 @@ install_prometheus() {
     fi
     say "installing prometheus"
     apt_install prometheus
+}
+
+# Builds the dashboard. The packages it takes from npm need no newer Node.js than 18.
+install_node() {
+    command -v npm >/dev/null && node -e 'process.exit(parseInt(process.versions.node) < 18)' && return
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+        say "the dashboard needs Node.js 18 or newer with npm; install them (Debian: apt install nodejs npm)"
+        exit 1
+    fi
+    say "installing nodejs and npm"
+    apt_install nodejs npm
+}
+
+# The dashboard's tests look at its pages in it.
+install_chromium() {
+    command -v chromium >/dev/null && return
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+        say "the dashboard's tests need Chromium; install it (Debian: apt install chromium)"
+        exit 1
+    fi
+    say "installing chromium"
+    apt_install chromium fonts-dejavu-core
 }
 
 # What the gateway is measured beside, and the load generator for HTTP/2.

@@ -19,6 +19,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("controller", &["api", "backends", "planner", "store"]),
     ("gateway", &["api", "tls"]),
     ("tls", &[]),
+    ("dashboard", &[]),
     ("replica", &["api"]),
 ];
 

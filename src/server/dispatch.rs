@@ -1,4 +1,5 @@
-//! What is not for a model: uploads go to the S3-compatible endpoint, everything else to the management API.
+//! What is not for a model: uploads go to the S3-compatible endpoint, pages come from the dashboard, everything else goes to the
+//! management API.
 
 use std::{
     convert::Infallible,
@@ -24,6 +25,8 @@ pub struct Dispatch<M> {
     pub management: M,
     /// The upload endpoint.
     pub uploads: uploads::Service,
+    /// The dashboard.
+    pub pages: dashboard::Pages,
 }
 
 impl<M, B> Service<Request<Incoming>> for Dispatch<M>
@@ -46,6 +49,13 @@ where
         if uploads::Service::serves(host(&request), request.uri().path()) {
             let uploads = self.uploads.clone();
             return Box::pin(async move { Ok(uploads.call(request).await) });
+        }
+        if dashboard::serves(request.method(), request.uri().path()) {
+            let pages = self.pages.clone();
+            return Box::pin(async move {
+                let response = pages.oneshot(request).await?;
+                Ok(response.map(|body| body.map_err(Into::into).boxed_unsync()))
+            });
         }
         if let Some(uri) = without_double_slashes(request.uri()) {
             *request.uri_mut() = uri;

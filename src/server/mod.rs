@@ -22,6 +22,7 @@ use planner::time::Clock;
 use serde::Serialize;
 use store::{Blobs, Store};
 use tokio::{net::TcpListener, sync::watch};
+use tokio_util::sync::CancellationToken;
 
 pub use self::front::certificate_file;
 use self::{dispatch::Dispatch, first_start::ServerSecret, gateways::OwnGateway, signals::Signals};
@@ -67,6 +68,7 @@ pub async fn run(settings: config::Server, printer: Printer) -> Result {
     let front = front::open(&settings)?;
     let issuer = uploads::Issuer::new(&secret);
     let limits = uploads::Limits { max_object_bytes: settings.max_archive, ..Default::default() };
+    let streams = CancellationToken::new();
     let fallback = Dispatch {
         management: control_plane::router(ControlPlane::new(
             rooms::management(&settings),
@@ -74,8 +76,10 @@ pub async fn run(settings: config::Server, printer: Printer) -> Result {
             blobs.clone(),
             issuer.clone(),
             clock.clone(),
+            streams.clone(),
         )),
         uploads: uploads::Service::new(blobs.clone(), issuer, limits, clock.clone()),
+        pages: dashboard::pages(),
     };
     let controller = Controller::start(
         rooms::controller(&settings)?,
@@ -105,7 +109,12 @@ pub async fn run(settings: config::Server, printer: Printer) -> Result {
             () = controller.ready() => printer.answer(&ready, announcement)?,
             () = told_to_stop(stop.clone()) => {}
         }
-        gateway::serve(listener, gateway, front, fallback, told_to_stop(stop)).await;
+        let shutdown = async {
+            told_to_stop(stop).await;
+            // They would hold up the end for as long as it may take at most.
+            streams.cancel();
+        };
+        gateway::serve(listener, gateway, front, fallback, shutdown).await;
         housekeeping.abort();
         let stopped = controller.shutdown(controller::Shutdown::StopReplicas).await.map_err(unusable);
         tracing::info!("stopped");

@@ -4,7 +4,7 @@ use api::id::ModelId;
 use sqlx::any::AnyRow;
 
 use crate::{
-    Error, Store,
+    Error, Store, Topic,
     columns::{Columns, bigint, json},
     database::Write,
     domain::{AuditEntry, AuditEvent, Deployment},
@@ -65,6 +65,7 @@ pub(crate) async fn insert_push(
 
 pub(crate) async fn insert(write: &mut Write, event: Option<&AuditEvent>) -> Result<(), Error> {
     let Some(event) = event else { return Ok(()) };
+    write.announce(Topic::Audit);
     sqlx::query(
         "INSERT INTO audit_log (at, event_type, event_data, api_key_prefix, model_id) VALUES ($1, $2, $3, $4, $5)",
     )

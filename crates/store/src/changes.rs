@@ -19,10 +19,14 @@ pub enum Topic {
     Secrets,
     /// Log lines.
     Logs,
+    /// What was counted and measured.
+    Measures,
+    /// The audit log.
+    Audit,
 }
 
 impl Topic {
-    pub(crate) const ALL: [Topic; 7] = [
+    pub(crate) const ALL: [Topic; 9] = [
         Topic::Deployments,
         Topic::Environments,
         Topic::Promotions,
@@ -30,17 +34,25 @@ impl Topic {
         Topic::Keys,
         Topic::Secrets,
         Topic::Logs,
+        Topic::Measures,
+        Topic::Audit,
     ];
 
     /// Whether rows of this kind are in the journal of changes.
     pub(crate) fn is_journaled(self) -> bool {
         match self {
             Topic::Deployments | Topic::Environments | Topic::Promotions | Topic::Replicas | Topic::Keys => true,
-            Topic::Secrets | Topic::Logs => false,
+            Topic::Secrets | Topic::Logs | Topic::Measures | Topic::Audit => false,
         }
     }
 
-    pub(crate) fn name(self) -> &'static str {
+    /// Whether its rows have to be seen in the order of their numbers: those of the journal, and lines of logs.
+    pub(crate) fn is_ordered(self) -> bool {
+        self.is_journaled() || self == Topic::Logs
+    }
+
+    /// Its name, in announcements and in events.
+    pub fn name(self) -> &'static str {
         match self {
             Topic::Deployments => "deployments",
             Topic::Environments => "environments",
@@ -49,6 +61,8 @@ impl Topic {
             Topic::Keys => "keys",
             Topic::Secrets => "secrets",
             Topic::Logs => "logs",
+            Topic::Measures => "measures",
+            Topic::Audit => "audit",
         }
     }
 
@@ -93,16 +107,16 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Completes when one of the topics has changed since the last completed wait, or since the subscription.
+    /// Completes when one of the topics has changed since the last completed wait, or since the subscription: which of them have.
     /// Dropping the future loses nothing. Never completes once the store is gone.
-    pub async fn wait(&mut self) {
+    pub async fn wait(&mut self) -> Vec<Topic> {
         let (seen, topics) = (self.seen, &self.topics);
-        let changed = |counts: &Counts| topics.iter().any(|topic| counts[*topic as usize] != seen[*topic as usize]);
-        let next = self.counts.wait_for(changed).await.map(|counts| *counts);
-        match next {
-            Ok(counts) => self.seen = counts,
-            Err(_) => std::future::pending().await,
-        }
+        let has_changed = |counts: &Counts, topic: Topic| counts[topic as usize] != seen[topic as usize];
+        let any = |counts: &Counts| topics.iter().any(|topic| has_changed(counts, *topic));
+        let next = self.counts.wait_for(any).await.map(|counts| *counts);
+        let Ok(counts) = next else { return std::future::pending().await };
+        self.seen = counts;
+        topics.iter().copied().filter(|topic| has_changed(&counts, *topic)).collect()
     }
 }
 
@@ -119,7 +133,7 @@ mod tests {
         assert!(changes.wait().now_or_never().is_none());
         notifier.notify([Topic::Keys]);
         notifier.notify([Topic::Keys]);
-        assert!(changes.wait().now_or_never().is_some());
+        assert_eq!(changes.wait().now_or_never(), Some(vec![Topic::Keys]));
         assert!(changes.wait().now_or_never().is_none());
     }
 

@@ -85,7 +85,7 @@ const POSTGRES_CONNECTIONS: u32 = 16;
 /// Each connection has a cache of its own, in KiB when negative, which fills as the file grows. The kernel has the file's pages anyway.
 const SQLITE_WRITER: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -512;";
 const SQLITE_READER: &str = "PRAGMA query_only = ON; PRAGMA cache_size = -256;";
-/// The advisory lock that writers of what is journaled take on PostgreSQL.
+/// The advisory lock that writers of what is read in order take on PostgreSQL.
 const WRITER_LOCK: i64 = 0x67_72_77_72;
 /// The PostgreSQL channel on which topics are announced.
 const CHANNEL: &str = "greenroom";
@@ -150,13 +150,13 @@ impl Store {
     }
 
     /// A transaction that announces `topics` when it is committed, and undoes itself when it is dropped.
-    pub(crate) async fn write(&self, topics: &'static [Topic]) -> Result<Write, Error> {
+    pub(crate) async fn write(&self, topics: &[Topic]) -> Result<Write, Error> {
         let mut transaction = self.0.writer.begin().await?;
-        if self.0.dialect == Dialect::Postgres && topics.iter().any(|topic| topic.is_journaled()) {
+        if self.0.dialect == Dialect::Postgres && topics.iter().any(|topic| topic.is_ordered()) {
             // As on SQLite, one writer at a time: whoever reads a change has read all that came before it.
             sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(WRITER_LOCK).execute(&mut *transaction).await?;
         }
-        Ok(Write { transaction, topics, dialect: self.0.dialect, notifier: self.0.notifier.clone() })
+        Ok(Write { transaction, topics: topics.to_vec(), dialect: self.0.dialect, notifier: self.0.notifier.clone() })
     }
 
     /// A connection of its own, outside the pool's count.
@@ -168,7 +168,7 @@ impl Store {
 /// A transaction.
 pub(crate) struct Write {
     transaction: Transaction<'static, Any>,
-    topics: &'static [Topic],
+    topics: Vec<Topic>,
     dialect: Dialect,
     notifier: Notifier,
 }
@@ -178,9 +178,14 @@ impl Write {
         &mut self.transaction
     }
 
+    /// Announces this too, when it is committed.
+    pub fn announce(&mut self, topic: Topic) {
+        self.topics.push(topic);
+    }
+
     pub async fn commit(mut self) -> Result<(), Error> {
         if self.dialect == Dialect::Postgres {
-            for topic in self.topics {
+            for topic in std::mem::take(&mut self.topics) {
                 // Delivered when, and only if, the transaction commits; our own listener hears it too.
                 sqlx::query("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(topic.name()).execute(self.on()).await?;
             }
@@ -197,12 +202,12 @@ impl Write {
 /// announcement too many only makes somebody look again.
 struct Announcement {
     notifier: Notifier,
-    topics: &'static [Topic],
+    topics: Vec<Topic>,
 }
 
 impl Drop for Announcement {
     fn drop(&mut self) {
-        self.notifier.notify(self.topics.iter().copied());
+        self.notifier.notify(self.topics.drain(..));
     }
 }
 

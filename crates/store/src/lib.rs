@@ -40,7 +40,7 @@ pub use delta::{Delta, Rows};
 pub use deployments::NewDeployment;
 pub use error::{BoxError, Error};
 pub use leadership::Leadership;
-pub use logs::{InvalidPattern, LogQuery, Pattern};
+pub use logs::{InvalidPattern, LogPosition, LogQuery, Pattern};
 pub use measures::MeasuredOf;
 pub use models::ModelFilter;
 pub use organization::Installation;

@@ -42,6 +42,16 @@ pub struct LogQuery {
     pub excludes: Vec<String>,
 }
 
+/// How far somebody has read who follows a log: the number of the last line, which grows with every line that is appended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogPosition(pub i64);
+
+impl LogPosition {
+    fn before(number: i64) -> Self {
+        Self(number.saturating_sub(1))
+    }
+}
+
 /// A regular expression in the syntax of RE2; it takes time linear in the text, whatever it is.
 #[derive(Debug, Clone)]
 pub struct Pattern(regex::Regex);
@@ -144,6 +154,71 @@ impl Store {
             };
             last = Some((row.signed("timestamp_ns")?, row.signed("id")?));
         }
+    }
+
+    /// The number before those of all lines of a deployment since `start_ms` (epoch milliseconds), or before those that come from now on.
+    pub async fn log_position(&self, deployment: &DeploymentId, start_ms: Option<u64>) -> Result<LogPosition, Error> {
+        if let Some(start_ms) = start_ms {
+            let first = "SELECT MIN(id) FROM logs WHERE deployment_id = $1 AND timestamp_ns >= $2";
+            let first: Option<i64> = sqlx::query_scalar(first)
+                .bind(deployment.as_str())
+                .bind(nanos(start_ms))
+                .fetch_one(self.readers())
+                .await?;
+            if let Some(first) = first {
+                return Ok(LogPosition::before(first));
+            }
+        }
+        self.last_log_position().await
+    }
+
+    async fn last_log_position(&self) -> Result<LogPosition, Error> {
+        let last: Option<i64> = sqlx::query_scalar("SELECT MAX(id) FROM logs").fetch_one(self.readers()).await?;
+        Ok(LogPosition(last.unwrap_or(0)))
+    }
+
+    /// Lines in the order they were appended, each with its number, from `position` on, which moves behind them. What `query` says of
+    /// the end, direction and limit does not count; one call reads a bounded number of lines, and says whether that was all there is.
+    pub async fn logs_from(
+        &self,
+        query: &LogQuery,
+        position: &mut LogPosition,
+    ) -> Result<(Vec<(LogPosition, LogRecord)>, bool), Error> {
+        let last = self.last_log_position().await?;
+        // The comparison with a made text keeps the planner from the index of all lines of the deployment: what is new is at the end
+        // of the table, and the index by number leads there.
+        let sql = format!(
+            "SELECT * FROM logs WHERE (deployment_id || '') IN {} AND id > $1 AND id <= $2
+                 AND timestamp_ns >= $3 AND ($4 IS NULL OR level >= $4) AND ($5 IS NULL OR replica_id = $5)
+                 AND ($6 IS NULL OR request_id = $6) AND ($7 IS NULL OR component = $7)
+             ORDER BY id LIMIT $8",
+            placeholders(9, query.deployments.len())
+        );
+        let mut select = sqlx::query(AssertSqlSafe(sql))
+            .bind(position.0)
+            .bind(last.0)
+            .bind(nanos(query.start_ms))
+            .bind(query.min_level.map(rank))
+            .bind(maybe_storable(&query.replica))
+            .bind(maybe_storable(&query.request_id))
+            .bind(query.component.as_ref().map(word))
+            .bind(i64::from(PAGE));
+        for id in &query.deployments {
+            select = select.bind(id.as_str());
+        }
+        let rows = select.fetch_all(self.readers()).await?;
+        let mut found = Vec::new();
+        for row in &rows {
+            let number = row.signed("id")?;
+            let record = record(row)?;
+            if query.picks(&record.line.message) {
+                found.push((LogPosition(number), record));
+            }
+        }
+        let is_all = rows.len() < PAGE as usize;
+        // What was written for others meanwhile is not looked at again.
+        *position = if is_all { last } else { LogPosition(rows[rows.len() - 1].signed("id")?) };
+        Ok((found, is_all))
     }
 
     async fn log_page(&self, query: &LogQuery, page: u32, last: Option<(i64, i64)>) -> Result<Vec<AnyRow>, Error> {

@@ -11,7 +11,7 @@ use planner::Timestamp;
 use sqlx::any::AnyRow;
 
 use crate::{
-    Error, Store,
+    Error, Store, Topic,
     columns::{Columns, bigint, json},
     database::Write,
     domain::{Durations, Replica, Sample, Standing, Total, UsageDay, Used},
@@ -37,7 +37,7 @@ impl Store {
         if samples.is_empty() && used.is_empty() {
             return Ok(());
         }
-        let mut write = self.write(&[]).await?;
+        let mut write = self.write(&[Topic::Measures]).await?;
         for sample in samples {
             record_sample(&mut write, sample).await?;
         }

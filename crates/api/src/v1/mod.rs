@@ -11,6 +11,7 @@ pub mod billing;
 pub mod deployments;
 pub mod environment_groups;
 pub mod environments;
+pub mod events;
 pub mod instance_types;
 pub mod logs;
 pub mod metrics;

@@ -52,7 +52,7 @@ impl From<ops::Error> for Error {
             ops::Error::Unauthenticated => Code::Unauthenticated,
             ops::Error::Forbidden(_) => Code::PermissionDenied,
             ops::Error::Stale(_) => Code::Conflict,
-            ops::Error::Busy | ops::Error::NotYet(_) => Code::Unavailable,
+            ops::Error::Busy | ops::Error::Crowded | ops::Error::NotYet(_) => Code::Unavailable,
             ops::Error::Internal { .. } => {
                 tracing::error!(error = &error as &dyn std::error::Error, "a request failed");
                 return Self::internal();

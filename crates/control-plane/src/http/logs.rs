@@ -1,13 +1,20 @@
 //! Routes of logs.
 
 use api::v1::logs::{GetDeploymentLogsRequest, GetLogsResponse, Log, SortOrder};
-use axum::{Json, extract::State};
+use axum::{
+    Json,
+    extract::State,
+    http::HeaderMap,
+    response::{IntoResponse, sse::Event},
+};
+use futures::StreamExt as _;
 use store::domain::LogRecord;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     auth::Manager,
     error::Error,
+    events,
     extract::{InPath, InQuery, JsonBody},
     paths::{OfDeployment, OfEnvironment},
 };
@@ -20,6 +27,7 @@ use crate::{
 pub fn routes() -> OpenApiRouter<ControlPlane> {
     OpenApiRouter::new()
         .routes(routes!(get_deployment_logs, query_deployment_logs))
+        .routes(routes!(follow_deployment_logs))
         .routes(routes!(get_environment_logs))
 }
 
@@ -49,6 +57,36 @@ async fn query_deployment_logs(
     JsonBody(request): JsonBody<GetDeploymentLogsRequest>,
 ) -> Result<Json<GetLogsResponse>, Error> {
     of_deployment(&control_plane, &caller, &path, request).await
+}
+
+/// Follows the log of a deployment. Greenroom's own: server-sent events `log`, each with one line and the line's number as its id. It
+/// begins at `start_epoch_millis`, or now; a client that comes back with `Last-Event-ID` goes on behind that line. A log that is followed
+/// has no `end_epoch_millis`, `direction` and `limit`.
+#[utoipa::path(
+    get, path = "/v1/models/{model_id}/deployments/{deployment_id}/logs/stream", tag = "Logs",
+    params(OfDeployment, GetDeploymentLogsRequest),
+    responses((status = 200, body = Log, content_type = "text/event-stream"))
+)]
+async fn follow_deployment_logs(
+    State(control_plane): State<ControlPlane>,
+    Manager(caller): Manager,
+    InPath(path): InPath<OfDeployment>,
+    InQuery(request): InQuery<GetDeploymentLogsRequest>,
+    headers: HeaderMap,
+) -> Result<impl IntoResponse, Error> {
+    let after = headers.get("last-event-id").map(|id| {
+        let id = id.to_str().ok().and_then(|text| text.parse().ok());
+        id.ok_or_else(|| {
+            Error::invalid("Last-Event-ID: it is not the id of a line: send the id of an event as it came")
+        })
+    });
+    let after = after.transpose()?;
+    let (model, target) = (&path.model_id, &path.deployment_id);
+    let lines = ops::logs::follow(&control_plane, &caller, model, target, query(request), after).await?;
+    Ok(events::stream(lines.map(|(number, record)| {
+        let event = Event::default().event("log").id(number.0.to_string());
+        event.json_data(line(record)).expect("lines are JSON")
+    })))
 }
 
 /// Reads the logs of the deployments of an environment.
@@ -95,12 +133,15 @@ fn query(request: GetDeploymentLogsRequest) -> Query {
 }
 
 fn wire(records: Vec<LogRecord>) -> GetLogsResponse {
-    let line = |record: LogRecord| Log {
+    GetLogsResponse { logs: records.into_iter().map(line).collect() }
+}
+
+fn line(record: LogRecord) -> Log {
+    Log {
         timestamp: record.line.timestamp_ns.to_string(),
         message: record.line.message,
         replica: record.replica_id.map(|id| id.to_string()),
         request_id: record.line.request_id,
         level: record.line.level.map(Into::into),
-    };
-    GetLogsResponse { logs: records.into_iter().map(line).collect() }
+    }
 }

@@ -11,6 +11,7 @@ mod deployments;
 mod environment_groups;
 mod environments;
 mod error;
+mod events;
 mod extract;
 mod graphql;
 mod health;
@@ -86,6 +87,7 @@ fn routes() -> OpenApiRouter<ControlPlane> {
         .merge(deployments::routes())
         .merge(patches::routes())
         .merge(logs::routes())
+        .merge(events::routes())
         .merge(environments::routes())
         .merge(promotions::routes())
         .merge(environment_groups::routes())

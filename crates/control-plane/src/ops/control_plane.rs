@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use planner::{Timestamp, time::Clock};
 use store::{Blobs, Store};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 use uploads::Issuer;
 
+use super::listening;
 use crate::Settings;
 
 /// The control plane. A cheap handle.
@@ -18,12 +21,23 @@ struct Inner {
     blobs: Blobs,
     issuer: Issuer,
     clock: Clock,
+    stopping: CancellationToken,
+    /// One for each who listens.
+    seats: Arc<Semaphore>,
 }
 
 impl ControlPlane {
-    /// Puts the parts together.
-    pub fn new(settings: Settings, store: Store, blobs: Blobs, issuer: Issuer, clock: Clock) -> Self {
-        Self(Arc::new(Inner { settings, store, blobs, issuer, clock }))
+    /// Puts the parts together. When `stopping` is cancelled, answers that would go on for ever end.
+    pub fn new(
+        settings: Settings,
+        store: Store,
+        blobs: Blobs,
+        issuer: Issuer,
+        clock: Clock,
+        stopping: CancellationToken,
+    ) -> Self {
+        let seats = Arc::new(Semaphore::new(listening::SEATS));
+        Self(Arc::new(Inner { settings, store, blobs, issuer, clock, stopping, seats }))
     }
 
     /// How it behaves.
@@ -51,6 +65,16 @@ impl ControlPlane {
 
     pub(super) fn issuer(&self) -> &Issuer {
         &self.0.issuer
+    }
+
+    /// Cancelled when the server is told to stop.
+    pub(super) fn stopping(&self) -> &CancellationToken {
+        &self.0.stopping
+    }
+
+    /// A place among those who listen, where one is left.
+    pub(super) fn seat(&self) -> Option<OwnedSemaphorePermit> {
+        self.0.seats.clone().try_acquire_owned().ok()
     }
 
     /// The instance type that stands in where nothing says which.

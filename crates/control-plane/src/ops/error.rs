@@ -26,6 +26,9 @@ pub enum Error {
     /// Ask again: it is on its way.
     #[error("{0}: ask again")]
     NotYet(String),
+    /// Try again later.
+    #[error("too many clients listen to this server at this moment: try again later")]
+    Crowded,
     /// Try again.
     #[error("the server is busy with another change to the same thing: try again")]
     Busy,

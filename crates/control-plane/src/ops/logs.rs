@@ -4,16 +4,19 @@ use api::{
     id::{DeploymentId, ModelId},
     internal::replica::{Level, LogLine},
 };
+use futures::{Stream, StreamExt as _, stream};
 use planner::Timestamp;
 use store::{
-    LogQuery,
+    LogPosition, LogQuery, Store, Topic,
     domain::{Component, LogRecord},
 };
 
 use super::{
     Caller, ControlPlane, Error,
     deployments::{self, Target},
-    environments, promotions,
+    environments,
+    listening::Listener,
+    promotions,
 };
 
 const MINUTE_MS: u64 = 60_000;
@@ -82,6 +85,71 @@ pub async fn of_deployment(
     let (_, deployment) = deployments::find(control_plane, caller, model, target).await?;
     let query = LogQuery { deployments: vec![deployment.id], ..check(query, control_plane.now().0)? };
     Ok(control_plane.store().logs(&query).await?)
+}
+
+/// Lines of one deployment from `query.start_ms` on (from now on, where it is none) or, for one who has followed before, after the line
+/// with the number `after`; then those that come, for as long as there are listeners. Each line with its number.
+pub async fn follow(
+    control_plane: &ControlPlane,
+    caller: &Caller,
+    model: &ModelId,
+    target: &Target,
+    query: Query,
+    after: Option<i64>,
+) -> Result<impl Stream<Item = (LogPosition, LogRecord)> + use<>, Error> {
+    let given = [
+        ("end_epoch_millis", query.end_ms.is_some()),
+        ("direction", query.oldest_first),
+        ("limit", query.limit.is_some()),
+    ];
+    if let Some((field, _)) = given.iter().find(|(_, is_given)| *is_given) {
+        return Err(Error::Invalid(format!("{field}: a log that is followed has no end: leave it out")));
+    }
+    let (_, deployment) = deployments::find(control_plane, caller, model, target).await?;
+    let start_ms = query.start_ms;
+    let query = LogQuery {
+        deployments: vec![deployment.id.clone()],
+        start_ms: start_ms.unwrap_or(0),
+        ..check(query, control_plane.now().0)?
+    };
+    // Subscribed before the first look: a line that comes in between is not missed.
+    let listener = Listener::new(control_plane, caller, &[Topic::Logs])?;
+    let position = match after {
+        Some(number) => LogPosition(number),
+        None => control_plane.store().log_position(&deployment.id, start_ms).await?,
+    };
+    let following = Following { store: control_plane.store().clone(), listener, query, position, is_behind: true };
+    Ok(stream::unfold(following, async |mut following| Some((following.next().await?, following)))
+        .flat_map(stream::iter))
+}
+
+/// One who follows a log.
+struct Following {
+    store: Store,
+    listener: Listener,
+    query: LogQuery,
+    position: LogPosition,
+    /// Whether there may be lines that are not read yet.
+    is_behind: bool,
+}
+
+impl Following {
+    /// The next lines; none when it is over.
+    async fn next(&mut self) -> Option<Vec<(LogPosition, LogRecord)>> {
+        loop {
+            if !self.is_behind {
+                self.listener.next().await?;
+            }
+            let read = self.store.logs_from(&self.query, &mut self.position).await;
+            let (lines, is_all) = read
+                .inspect_err(|error| tracing::warn!(error = error as &dyn std::error::Error, "cannot follow a log"))
+                .ok()?;
+            self.is_behind = !is_all;
+            if !lines.is_empty() {
+                return Some(lines);
+            }
+        }
+    }
 }
 
 /// Lines of what an environment serves, has served in the window, and of what is on its way there.

@@ -13,6 +13,7 @@ pub mod environment_groups;
 pub mod environments;
 mod error;
 mod key_text;
+pub mod listening;
 pub mod logs;
 pub mod metrics;
 pub mod models;

@@ -8,6 +8,7 @@ mod deployments;
 mod environment_groups;
 mod environments;
 mod errors;
+mod events;
 mod graphql;
 mod logs;
 mod metrics;

@@ -22,6 +22,7 @@ use planner::{Timestamp, placement};
 use serde_json::{Value, json};
 use store::{Blobs, Location, Options, SecretKey, Store, sqlite_url};
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use uploads::Issuer;
 
@@ -33,8 +34,10 @@ const LONGEST_ANSWER: usize = 4 << 20;
 pub struct TestApp {
     pub store: Store,
     pub key: String,
+    pub router: Router,
+    /// Cancelled when the server is to end.
+    pub stopping: CancellationToken,
     blobs: Blobs,
-    router: Router,
     now: Arc<AtomicU64>,
     _folder: TempDir,
 }
@@ -117,8 +120,16 @@ impl TestApp {
             Arc::new(move || Timestamp(now.load(Ordering::Relaxed)))
         };
         let issuer = Issuer::new(&secret_key);
-        let router = control_plane::router(ControlPlane::new(settings, store.clone(), blobs.clone(), issuer, clock));
-        Self { store, key, blobs, router, now, _folder: folder }
+        let stopping = CancellationToken::new();
+        let router = control_plane::router(ControlPlane::new(
+            settings,
+            store.clone(),
+            blobs.clone(),
+            issuer,
+            clock,
+            stopping.clone(),
+        ));
+        Self { store, key, blobs, router, now, stopping, _folder: folder }
     }
 
     pub fn now(&self) -> Timestamp {

@@ -144,3 +144,39 @@ pub async fn pruning_takes_the_oldest_and_the_orphaned(database: Database) {
     assert_eq!(store.prune_logs(0, u64::MAX).await.unwrap(), 0);
     assert_eq!(store.prune_logs(u64::MAX, u64::MAX).await.unwrap(), 3);
 }
+
+pub async fn a_log_is_followed_line_by_line_from_any_moment(database: Database) {
+    let store = database.open().await;
+    let (_, deployment) = with_model(&store).await;
+    let mut from_now = store.log_position(&deployment.id, None).await.unwrap();
+    store
+        .append_logs(&[record(&deployment, line(5 * MILLI, "a")), record(&deployment, line(3 * MILLI, "b"))])
+        .await
+        .unwrap();
+    let mut from_5 = store.log_position(&deployment.id, Some(5)).await.unwrap();
+    let mut from_later = store.log_position(&deployment.id, Some(2 * NOW.0)).await.unwrap();
+    store.append_logs(&[record(&deployment, line(6 * MILLI, "c"))]).await.unwrap();
+
+    // The fixture's own line is none of the model's.
+    let all = LogQuery { component: Some(Component::Model), ..query(&deployment) };
+    for (position, start_ms, expected) in
+        [(&mut from_now, 0, "a b c"), (&mut from_5, 5, "a c"), (&mut from_later, 0, "c")]
+    {
+        let query = LogQuery { start_ms, ..all.clone() };
+        let (lines, is_all) = store.logs_from(&query, position).await.unwrap();
+        let text: Vec<&str> = lines.iter().map(|(_, record)| record.line.message.as_str()).collect();
+        assert_eq!((text.join(" ").as_str(), is_all), (expected, true), "in the order they were appended");
+        assert!(lines.is_sorted_by_key(|(number, _)| number.0));
+        assert_eq!(store.logs_from(&query, position).await.unwrap(), (vec![], true), "nothing comes twice");
+    }
+
+    let many: Vec<LogRecord> = (0..2500).map(|n| record(&deployment, line(n, &format!("line {n}")))).collect();
+    store.append_logs(&many).await.unwrap();
+    let picky = LogQuery { includes: vec!["line 24".into()], ..all.clone() };
+    let (mut found, mut is_all) = (0, false);
+    while !is_all {
+        let (lines, last) = store.logs_from(&picky, &mut from_now).await.unwrap();
+        (found, is_all) = (found + lines.len(), last);
+    }
+    assert_eq!(found, 111, "a long log is read in parts, none of which is left out");
+}

@@ -72,6 +72,7 @@ on_every_store! {
         a_save_of_an_older_generation_is_refused;
     keys: a_key_reads_back_until_it_is_revoked, names_are_unique_within_their_owner;
     logs:
+        a_log_is_followed_line_by_line_from_any_moment,
         lines_come_in_order_within_their_window,
         lines_are_picked_by_their_fields,
         lines_are_picked_by_their_message_across_pages,

@@ -1,0 +1,75 @@
+//! Listening to changes for as long as somebody likes. It ends when the server is told to stop, and when the listener's key is gone.
+
+use std::time::Duration;
+
+use futures::{Stream, stream};
+use store::{Changes, Topic};
+use tokio::{sync::OwnedSemaphorePermit, time::sleep};
+
+use super::{Caller, ControlPlane, Error};
+
+/// How many may listen at once.
+pub(super) const SEATS: usize = 2000;
+/// The shortest time between two pieces of news for one listener.
+const PACE: Duration = Duration::from_millis(250);
+/// What listeners to everything hear of. Logs are followed one by one.
+const TOPICS: [Topic; 8] = [
+    Topic::Deployments,
+    Topic::Environments,
+    Topic::Promotions,
+    Topic::Replicas,
+    Topic::Keys,
+    Topic::Secrets,
+    Topic::Measures,
+    Topic::Audit,
+];
+
+/// Which kinds of things have changed, whenever some have; nothing at first.
+pub fn changes(control_plane: &ControlPlane, caller: &Caller) -> Result<impl Stream<Item = Vec<Topic>> + use<>, Error> {
+    let listener = Listener::new(control_plane, caller, &TOPICS)?;
+    let news = stream::unfold((listener, true), async |(mut listener, is_first)| {
+        let topics = if is_first { Vec::new() } else { listener.next().await? };
+        Some((topics, (listener, false)))
+    });
+    Ok(news)
+}
+
+/// One who listens.
+pub(super) struct Listener {
+    control_plane: ControlPlane,
+    caller: Caller,
+    changes: Changes,
+    _seat: OwnedSemaphorePermit,
+}
+
+impl Listener {
+    /// Takes a seat; 503 when there is none left.
+    pub fn new(control_plane: &ControlPlane, caller: &Caller, topics: &[Topic]) -> Result<Self, Error> {
+        let seat = control_plane.seat().ok_or(Error::Crowded)?;
+        let mut topics = topics.to_vec();
+        if !topics.contains(&Topic::Keys) {
+            topics.push(Topic::Keys);
+        }
+        let changes = control_plane.store().changes(&topics);
+        Ok(Self { control_plane: control_plane.clone(), caller: caller.clone(), changes, _seat: seat })
+    }
+
+    /// What has changed since the last call; none when it is over.
+    pub async fn next(&mut self) -> Option<Vec<Topic>> {
+        let stopping = self.control_plane.stopping().clone();
+        let waited = async {
+            sleep(PACE).await;
+            self.changes.wait().await
+        };
+        let topics = stopping.run_until_cancelled(waited).await?;
+        if topics.contains(&Topic::Keys) && !self.may_still_listen().await {
+            return None;
+        }
+        Some(topics)
+    }
+
+    async fn may_still_listen(&self) -> bool {
+        let key = self.control_plane.store().key(self.caller.prefix()).await;
+        key.is_ok_and(|key| key.hash == self.caller.key.hash)
+    }
+}

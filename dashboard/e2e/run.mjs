@@ -1,0 +1,3 @@
+// Runs one story: node e2e/run.mjs STORY.
+const { default: story } = await import(`./stories/${process.argv[2]}.mjs`);
+await story();

@@ -1,0 +1,49 @@
+// Numbers and times for people.
+
+const count = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0 });
+const small = new Intl.NumberFormat(undefined, { maximumFractionDigits: 1 });
+const exact = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'long' });
+
+/** `1,234`. */
+export const formatCount = (value: number): string => count.format(value);
+
+/** `12 ms`, `1.2 s`, `3 min 20 s`, `2 h 5 min`. */
+export function formatDuration(ms: number): string {
+  if (ms < 1000) return `${small.format(ms < 10 ? ms : Math.round(ms))} ms`;
+  const seconds = ms / 1000;
+  if (seconds < 60) return `${small.format(seconds)} s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return join(minutes, 'min', Math.round(seconds % 60), 's');
+  const hours = Math.floor(minutes / 60);
+  if (hours < 48) return join(hours, 'h', minutes % 60, 'min');
+  return join(Math.floor(hours / 24), 'd', hours % 24, 'h');
+}
+
+/** `1.5 MiB`. */
+export function formatBytes(bytes: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+  const power = bytes < 1 ? 0 : Math.min(Math.floor(Math.log2(bytes) / 10), units.length - 1);
+  return `${small.format(bytes / 1024 ** power)} ${units[power]}`;
+}
+
+/** `3 min ago`, `just now`. */
+export function formatAgo(ms: number): string {
+  const seconds = Math.floor(ms / 1000);
+  if (seconds < 5) return 'just now';
+  if (seconds < 60) return `${seconds} s ago`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `${minutes} min ago`;
+  const hours = Math.floor(minutes / 60);
+  if (hours < 48) return `${hours} h ago`;
+  return `${Math.floor(hours / 24)} d ago`;
+}
+
+/** The full date and time in the viewer's zone. */
+export const formatExact = (ms: number): string => exact.format(ms);
+
+/** `IN_PROGRESS` as `in progress`. */
+export const formatWord = (word: string): string => word.toLowerCase().replaceAll('_', ' ');
+
+function join(large: number, largeUnit: string, rest: number, restUnit: string): string {
+  return rest > 0 ? `${large} ${largeUnit} ${rest} ${restUnit}` : `${large} ${largeUnit}`;
+}

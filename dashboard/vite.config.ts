@@ -1,0 +1,22 @@
+import { svelte } from '@sveltejs/vite-plugin-svelte';
+import { fileURLToPath } from 'node:url';
+import { defineConfig } from 'vite';
+
+// Everything lies under /ui/, which no route of the API and no path to a model begins with.
+export default defineConfig({
+  base: '/ui/',
+  plugins: [svelte()],
+  resolve: { alias: { $lib: fileURLToPath(new URL('src/lib', import.meta.url)) } },
+  build: {
+    target: 'es2022',
+    // Inlined files would be data: URLs, which the Content-Security-Policy refuses.
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+  },
+  // `npm run dev` beside a server on its own port.
+  server: {
+    proxy: Object.fromEntries(
+      ['/v1', '/models', '/metrics'].map((path) => [path, process.env.GREENROOM_URL ?? 'http://127.0.0.1:8000']),
+    ),
+  },
+});
