@@ -16,6 +16,7 @@ use std::{
 use api::{
     id::{DeploymentId, ModelId, TeamId, UserId},
     internal::{
+        access::Accesses,
         measures::Measures,
         routes::{Load, Table},
     },
@@ -83,6 +84,14 @@ impl controller::Gateways for Gateways {
         self.gateway.measures()
     }
 
+    fn accesses(&self) -> Accesses {
+        self.gateway.accesses()
+    }
+
+    async fn accessed(&self) {
+        self.gateway.accessed().await;
+    }
+
     async fn activity(&self) {
         self.gateway.activity().await;
     }
@@ -103,8 +112,15 @@ async fn main() -> ExitCode {
     backend.make_ready_at_once();
     let work_dir = folder.path().join("work");
     fs::create_dir(&work_dir).expect("made");
-    let parts =
-        Parts { store: store.clone(), blobs, backend, gateways, clock: Arc::new(now), entropy: Arc::new(rand::random) };
+    let parts = Parts {
+        store: store.clone(),
+        blobs,
+        backend,
+        gateways,
+        clock: Arc::new(now),
+        entropy: Arc::new(rand::random),
+        log_export: None,
+    };
     let begun = Instant::now();
     let settings = Settings { capacity: planner::capacity::Capacity::default(), ..Settings::new(work_dir) };
     let _controller = Controller::start(settings, parts).expect("it starts");

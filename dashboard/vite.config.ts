@@ -2,6 +2,11 @@ import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vite';
 
+// `npm run dev` and `npx vite preview` beside a server on its own port.
+const proxy = Object.fromEntries(
+  ['/v1', '/models', '/metrics'].map((path) => [path, process.env.GREENROOM_URL ?? 'http://127.0.0.1:8000']),
+);
+
 // Everything lies under /ui/, which no route of the API and no path to a model begins with.
 export default defineConfig({
   base: '/ui/',
@@ -13,10 +18,6 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
   },
-  // `npm run dev` beside a server on its own port.
-  server: {
-    proxy: Object.fromEntries(
-      ['/v1', '/models', '/metrics'].map((path) => [path, process.env.GREENROOM_URL ?? 'http://127.0.0.1:8000']),
-    ),
-  },
+  server: { proxy },
+  preview: { proxy },
 });

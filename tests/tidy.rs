@@ -20,6 +20,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("gateway", &["api", "tls"]),
     ("tls", &[]),
     ("dashboard", &[]),
+    ("otlp", &["api"]),
     ("replica", &["api"]),
 ];
 

@@ -60,6 +60,8 @@ enum Component {
     Build,
     Deploy,
     Model,
+    /// What gateways say of single requests
+    Access,
 }
 
 pub async fn run(args: Args, context: &Context) -> Result {

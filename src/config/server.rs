@@ -8,6 +8,7 @@ use std::{
 
 use backends::local::PythonChoice;
 use bytesize::ByteSize;
+use gateway::AccessLog;
 use http::HeaderName;
 use planner::capacity::Capacity;
 
@@ -24,6 +25,11 @@ pub const KEYS: &[Key] = &[
     key("shutdown_grace", "30s", "how long requests in flight may take to end on shutdown"),
     key("log.level", "info", "least severe log lines to print: error, warn, info, debug, trace; or a tracing filter"),
     key("log.format", "text", "text for people or json for machines"),
+    key("log.access", "failures", "which inference requests get a line in their deployment's log: failures, all or off"),
+    key("otlp.endpoint", "", "base URL of an OpenTelemetry collector (OTLP over HTTP), such as http://collector:4318; unset means that nothing is exported"),
+    secret("otlp.headers", "headers that the collector wants, as NAME=VALUE, ..."),
+    key("otlp.logs", "on", "whether log lines of builds, deployments and models are exported: on or off"),
+    key("otlp.trace_ratio", "1", "which part of the inference requests is traced, from 0 to 1; a caller's own decision (traceparent) goes before it"),
     key("blobs.store", "folder", "where archives are kept: folder (in the data folder) or s3"),
     key("blobs.s3_bucket", "", "bucket, for blobs.store = s3"),
     key("blobs.s3_region", "us-east-1", "region of the bucket"),
@@ -95,6 +101,10 @@ pub struct Server {
     pub log_level: String,
     /// How log lines look.
     pub log_format: LogFormat,
+    /// Which requests are written down.
+    pub access_log: AccessLog,
+    /// Where traces and log lines go.
+    pub otlp: Option<Otlp>,
     /// Where archives are kept.
     pub blobs: BlobStore,
     /// What a model gets that asks for a Python that is not installed.
@@ -148,6 +158,16 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// Where traces and log lines go.
+pub struct Otlp {
+    /// Where the collector is.
+    pub collector: otlp::Settings,
+    /// Whether log lines are exported.
+    pub logs: bool,
+    /// Which part of the requests is traced, from 0 to 1.
+    pub trace_ratio: f64,
 }
 
 /// Where archives are kept.
@@ -227,6 +247,13 @@ impl Server {
                 "json" => Ok(LogFormat::Json),
                 other => Err(format!("`{other}` is neither `text` nor `json`")),
             })?,
+            access_log: layers.get_with("log.access", |log| match log {
+                "failures" => Ok(AccessLog::Failures),
+                "all" => Ok(AccessLog::All),
+                "off" => Ok(AccessLog::Off),
+                other => Err(format!("`{other}` is none of `failures`, `all` and `off`")),
+            })?,
+            otlp: otlp(layers)?,
             blobs,
             python: layers.get_with("local.python", |python| match python {
                 "nearest" => Ok(PythonChoice::Nearest),
@@ -258,11 +285,7 @@ impl Server {
                 gpus: bound(layers, "capacity.gpus", gpus)?,
             },
             proxy_names: layers.get_with("proxy.names", |names| Ok(list(names)))?,
-            proxy_tls: layers.get_with("proxy.tls", |tls| match tls {
-                "on" => Ok(true),
-                "off" => Ok(false),
-                other => Err(format!("`{other}` is neither `on` nor `off`")),
-            })?,
+            proxy_tls: on_or_off(layers, "proxy.tls")?,
             sticky_header: layers.get("promotion.sticky_header")?,
             min_ready: duration(layers, "promotion.min_ready")?,
             log_retention: duration(layers, "retention.logs")?,
@@ -270,6 +293,33 @@ impl Server {
             metrics_interval: duration(layers, "metrics.interval")?,
         })
     }
+}
+
+fn otlp(layers: &Layers) -> Result<Option<Otlp>, Error> {
+    let logs = on_or_off(layers, "otlp.logs")?;
+    let headers = layers.get_with("otlp.headers", pairs)?;
+    let trace_ratio = layers.get_with("otlp.trace_ratio", |text| match text.parse::<f64>() {
+        Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(ratio),
+        _ => Err(format!("`{text}` is not a part from 0 to 1")),
+    })?;
+    let endpoint = layers.optional("otlp.endpoint");
+    Ok(endpoint.map(|endpoint| Otlp { collector: otlp::Settings { endpoint, headers }, logs, trace_ratio }))
+}
+
+/// `NAME=VALUE, ...`. A mistake is told without the text, which holds secrets.
+fn pairs(text: &str) -> Result<BTreeMap<String, String>, String> {
+    let pair =
+        |part: &String| part.split_once('=').map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()));
+    let pairs: Option<BTreeMap<_, _>> = list(text).iter().map(pair).collect();
+    pairs.ok_or_else(|| "it needs to be NAME=VALUE, ...".to_owned())
+}
+
+fn on_or_off(layers: &Layers, key: &'static str) -> Result<bool, Error> {
+    layers.get_with(key, |text| match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        other => Err(format!("`{other}` is neither `on` nor `off`")),
+    })
 }
 
 fn required(layers: &Layers, key: &'static str) -> Result<String, String> {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use api::{
     id::DeploymentId,
     internal::{
+        access::Accesses,
         measures::Measures,
         routes::{Load, Table},
     },
@@ -27,6 +28,14 @@ impl controller::Gateways for OwnGateway {
 
     fn measures(&self) -> HashMap<DeploymentId, Measures> {
         self.0.measures()
+    }
+
+    fn accesses(&self) -> Accesses {
+        self.0.accesses()
+    }
+
+    async fn accessed(&self) {
+        self.0.accessed().await;
     }
 
     async fn activity(&self) {

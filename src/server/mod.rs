@@ -1,5 +1,6 @@
 //! The composition root: makes every room from the configuration, ties them together, and takes them apart in order.
 
+mod collector;
 mod dispatch;
 mod first_start;
 mod front;
@@ -64,7 +65,8 @@ pub async fn run(settings: config::Server, printer: Printer) -> Result {
     let address = listener.local_addr().map_err(while_doing("cannot listen"))?;
     let new_key = first_start::admin_key(&store, &settings.data_dir, settings.api_key.as_deref(), clock()).await?;
 
-    let gateway = Gateway::new(rooms::gateway(&settings));
+    let exports = collector::exports(settings.otlp.as_ref())?;
+    let gateway = Gateway::traced(rooms::gateway(&settings), exports.traces);
     let front = front::open(&settings)?;
     let issuer = uploads::Issuer::new(&secret);
     let limits = uploads::Limits { max_object_bytes: settings.max_archive, ..Default::default() };
@@ -90,6 +92,7 @@ pub async fn run(settings: config::Server, printer: Printer) -> Result {
             gateways: Arc::new(OwnGateway(gateway.clone())),
             clock: clock.clone(),
             entropy: Arc::new(rand::random),
+            log_export: exports.logs,
         },
     )
     .map_err(unusable)?;

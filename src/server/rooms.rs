@@ -28,6 +28,7 @@ pub fn gateway(settings: &config::Server) -> gateway::Settings {
     gateway::Settings {
         drain_limit: settings.shutdown_grace,
         sticky_header: settings.sticky_header.clone(),
+        access_log: settings.access_log,
         ..Default::default()
     }
 }

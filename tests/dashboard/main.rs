@@ -36,3 +36,38 @@ fn tell(story: &str) {
 fn the_door_opens_to_a_valid_key_only() {
     tell("sign_in");
 }
+
+#[test]
+fn a_push_is_watched_until_it_is_active_among_a_thousand_models() {
+    tell("overview");
+}
+
+#[test]
+fn a_promotion_is_seen_to_move_and_is_paused_canceled_and_rolled_back() {
+    tell("promote");
+}
+
+#[test]
+fn an_environment_is_made_tuned_and_deleted_with_its_guards() {
+    tell("environment");
+}
+
+#[test]
+fn a_deployment_is_followed_renamed_stopped_and_deleted() {
+    tell("deployment");
+}
+
+#[test]
+fn what_is_counted_is_drawn() {
+    tell("metrics");
+}
+
+#[test]
+fn a_model_is_called_and_its_stream_read_as_it_comes() {
+    tell("playground");
+}
+
+#[test]
+fn secrets_keys_access_the_audit_log_and_usage_are_looked_after() {
+    tell("administration");
+}

@@ -11,6 +11,7 @@ mod bad_models;
 mod bucket;
 mod command_line;
 mod configuration;
+mod export;
 mod inference;
 mod live_reload;
 mod long_answers;

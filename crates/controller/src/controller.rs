@@ -12,9 +12,11 @@ use tokio::{
 
 use crate::{
     Error, Parts, Settings, TaskStatus,
+    accesses::WriteAccesses,
     builds::{self, Builds},
     deployments::Deployments,
     driver::{Bell, Board, Driver, chain},
+    export::Export,
     garbage::Garbage,
     logs::Logs,
     measure::Measure,
@@ -170,6 +172,10 @@ fn start_tasks(shared: &Shared, board: &Board, stop: &watch::Receiver<bool>) -> 
     tasks.spawn(driver.clone().run(Tell::new(shared.clone()), bells.tell.clone()));
     tasks.spawn(driver.clone().run(StandBy::new(shared.clone()), bells.standby.clone()));
     tasks.spawn(driver.clone().run(Logs::new(shared.clone()), bells.logs.clone()));
+    tasks.spawn(driver.clone().run(WriteAccesses { shared: shared.clone() }, bells.accesses.clone()));
+    if let Some(to) = &shared.parts.log_export {
+        tasks.spawn(driver.clone().run(Export::new(shared.clone(), to.clone()), bells.export.clone()));
+    }
     tasks.spawn(driver.run(Measure::new(shared.clone()), Bell::default()));
     tasks.spawn(slow_driver.run(Garbage { shared: shared.clone() }, Bell::default()));
     tasks
@@ -178,7 +184,7 @@ fn start_tasks(shared: &Shared, board: &Board, stop: &watch::Receiver<bool>) -> 
 /// Who is woken by what.
 fn start_wakers(shared: &Shared) -> JoinSet<()> {
     let bells = &shared.bells;
-    let by_topic: [(Topic, &[&Bell]); 5] = [
+    let by_topic: [(Topic, &[&Bell]); 6] = [
         (
             Topic::Deployments,
             &[
@@ -198,6 +204,7 @@ fn start_wakers(shared: &Shared) -> JoinSet<()> {
             &[&bells.deployments, &bells.promotions, &bells.routes, &bells.reloads, &bells.observe, &bells.tell],
         ),
         (Topic::Keys, &[&bells.routes]),
+        (Topic::Logs, &[&bells.export]),
     ];
     let mut wakers = JoinSet::new();
     for (topic, bells) in by_topic {
@@ -216,6 +223,13 @@ fn start_wakers(shared: &Shared) -> JoinSet<()> {
         loop {
             seen = backend.changed(seen).await;
             observe.ring();
+        }
+    });
+    let (gateways, accesses) = (shared.parts.gateways.clone(), bells.accesses.clone());
+    wakers.spawn(async move {
+        loop {
+            gateways.accessed().await;
+            accesses.ring();
         }
     });
     let gateways = shared.parts.gateways.clone();

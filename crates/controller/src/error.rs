@@ -1,5 +1,8 @@
 //! What can keep a pass from ending well. Every one of them is answered the same way: the next pass looks again.
 
+/// Why somebody else has not done as asked.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
 /// Why a pass ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

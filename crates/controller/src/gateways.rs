@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use api::{
     id::DeploymentId,
     internal::{
+        access::Accesses,
         measures::Measures,
         routes::{Load, Table},
     },
@@ -22,6 +23,12 @@ pub trait Gateways: Send + Sync + 'static {
 
     /// What all gateways together have counted since they began, by deployment. A deployment that is not listed has had nothing.
     fn measures(&self) -> HashMap<DeploymentId, Measures>;
+
+    /// What all gateways together have to write down of single requests since the last time.
+    fn accesses(&self) -> Accesses;
+
+    /// Completes when there is something to write down.
+    async fn accessed(&self);
 
     /// Completes when somebody asks for a deployment that has no replica, since the last time this completed.
     async fn activity(&self);

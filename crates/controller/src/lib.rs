@@ -3,6 +3,7 @@
 //! asked to do a thing: it finds out.
 #![forbid(unsafe_code)]
 
+mod accesses;
 mod belonging;
 mod build_log;
 mod builds;
@@ -11,6 +12,7 @@ mod controller;
 mod deployments;
 mod driver;
 mod error;
+mod export;
 mod facts;
 #[cfg(test)]
 mod fixtures;
@@ -38,6 +40,7 @@ mod template;
 
 pub use controller::{Controller, Handle, Shutdown};
 pub use driver::TaskStatus;
-pub use error::Error;
+pub use error::{BoxError, Error};
+pub use export::LogExport;
 pub use gateways::Gateways;
 pub use settings::{Entropy, Parts, Settings};

@@ -6,7 +6,7 @@ use backends::Backend;
 use planner::{Clock, capacity::Capacity, placement::InstanceType};
 use store::{Blobs, Store};
 
-use crate::Gateways;
+use crate::{Gateways, LogExport};
 
 /// Where random bits come from; replica ids are made of them.
 pub type Entropy = Arc<dyn Fn() -> u128 + Send + Sync>;
@@ -26,6 +26,8 @@ pub struct Parts {
     pub clock: Clock,
     /// Random bits.
     pub entropy: Entropy,
+    /// Who takes log lines elsewhere.
+    pub log_export: Option<Arc<dyn LogExport>>,
 }
 
 /// What an operator may tune.

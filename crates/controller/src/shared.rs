@@ -72,6 +72,8 @@ pub(crate) struct Bells {
     pub builds: Bell,
     pub observe: Bell,
     pub logs: Bell,
+    pub accesses: Bell,
+    pub export: Bell,
     pub deployments: Bell,
     pub promotions: Bell,
     pub tell: Bell,

@@ -5,6 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use api::{
     id::DeploymentId,
     internal::{
+        access::Accesses,
         measures::Measures,
         routes::{Load, Table},
     },
@@ -13,7 +14,7 @@ use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 
-use crate::{Settings, request_id::RequestIds, table::Routes, upload::ReadAhead};
+use crate::{Settings, access::Waiting, request_id::RequestIds, table::Routes, trace::Traces, upload::ReadAhead};
 
 /// One gateway. Cheap to clone; all clones are the same gateway.
 #[derive(Clone)]
@@ -21,24 +22,33 @@ pub struct Gateway(Arc<Inner>);
 
 struct Inner {
     settings: Settings,
+    traces: Option<Traces>,
     routes: ArcSwapOption<Routes>,
     publishing: Mutex<()>,
     demand: Arc<Notify>,
     request_ids: RequestIds,
+    waiting: Waiting,
     read_ahead: Arc<ReadAhead>,
 }
 
 impl Gateway {
     /// A gateway without routes: until the first [`Gateway::publish`] it answers 503 to every request for a model.
     pub fn new(settings: Settings) -> Self {
+        Self::traced(settings, None)
+    }
+
+    /// The same, with somebody who collects what requests go through.
+    pub fn traced(settings: Settings, traces: Option<Traces>) -> Self {
         let read_ahead = Arc::new(ReadAhead::new(settings.read_ahead_bytes));
         Self(Arc::new(Inner {
             settings,
+            traces,
             read_ahead,
             routes: ArcSwapOption::empty(),
             publishing: Mutex::new(()),
             demand: Arc::default(),
             request_ids: RequestIds::new(rand::random()),
+            waiting: Waiting::default(),
         }))
     }
 
@@ -94,6 +104,24 @@ impl Gateway {
 
     pub(crate) fn read_ahead(&self) -> &Arc<ReadAhead> {
         &self.0.read_ahead
+    }
+
+    /// What there is to write down of requests since the last time.
+    pub fn accesses(&self) -> Accesses {
+        self.0.waiting.fetch()
+    }
+
+    /// Completes when there is something to write down.
+    pub async fn accessed(&self) {
+        self.0.waiting.some().await;
+    }
+
+    pub(crate) fn waiting(&self) -> &Waiting {
+        &self.0.waiting
+    }
+
+    pub(crate) fn traces(&self) -> Option<&Traces> {
+        self.0.traces.as_ref()
     }
 
     pub(crate) fn request_ids(&self) -> &RequestIds {

@@ -2,6 +2,7 @@
 //! Everything it knows arrives as one [`api::internal::routes::Table`]; the only thing it reports is load.
 #![forbid(unsafe_code)]
 
+mod access;
 mod admission;
 mod auth;
 mod connection;
@@ -25,10 +26,13 @@ mod settings;
 mod sticky;
 mod table;
 mod timing;
+mod trace;
 mod upgrade;
 mod upload;
 
+pub use access::AccessLog;
 pub use front::{Front, Tunnel};
 pub use gateway::Gateway;
 pub use serve::serve;
 pub use settings::Settings;
+pub use trace::Traces;

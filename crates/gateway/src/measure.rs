@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use http::StatusCode;
 use tokio::time::Instant;
 
-use crate::admission::Deployment;
+use crate::{Gateway, access::Line, admission::Deployment, replica::Replica, trace::Tracing};
 
 /// One request that is being measured. Counted when it is dropped: its answer has gone out, or nobody is left to take it.
 pub(crate) struct Measure {
@@ -15,6 +15,33 @@ pub(crate) struct Measure {
     request_bytes: Option<u64>,
     answer: Option<(StatusCode, Duration)>,
     response_bytes: u64,
+    /// How it came to the replica that answered.
+    pub(crate) taken: Option<Taken>,
+    /// Where somebody collects its trace.
+    pub(crate) trace: Option<Box<Tracing>>,
+    /// Where it may be written down.
+    pub(crate) access: Option<(Gateway, Line)>,
+}
+
+/// How a request came to its replica.
+pub(crate) struct Taken {
+    pub(crate) replica: Arc<Replica>,
+    /// How many replicas were tried.
+    pub(crate) attempts: u32,
+    /// For a slot.
+    pub(crate) waited: Duration,
+}
+
+/// How a request went.
+pub(crate) struct Ended<'a> {
+    pub(crate) deployment: &'a Deployment,
+    pub(crate) took: Duration,
+    /// Until the head of its answer; none, as with the status, for a client that left before.
+    pub(crate) first_byte: Option<Duration>,
+    pub(crate) status: Option<StatusCode>,
+    pub(crate) response_bytes: u64,
+    /// None where it never had a slot.
+    pub(crate) taken: Option<&'a Taken>,
 }
 
 /// What is counted for a client that left before the head of its answer.
@@ -23,7 +50,16 @@ const CLIENT_LEFT: u16 = 499;
 impl Measure {
     /// Begins with the head of a request, which may announce the size of its body.
     pub(crate) fn begin(deployment: Arc<Deployment>, request_bytes: Option<u64>) -> Self {
-        Self { deployment, began: Instant::now(), request_bytes, answer: None, response_bytes: 0 }
+        Self {
+            deployment,
+            began: Instant::now(),
+            request_bytes,
+            answer: None,
+            response_bytes: 0,
+            taken: None,
+            trace: None,
+            access: None,
+        }
     }
 
     /// Notes the head of the answer.
@@ -40,6 +76,23 @@ impl Measure {
 impl Drop for Measure {
     fn drop(&mut self) {
         let took = self.began.elapsed();
+        let (trace, access) = (self.trace.take(), self.access.take());
+        if trace.is_some() || access.is_some() {
+            let ended = Ended {
+                deployment: &self.deployment,
+                took,
+                first_byte: self.answer.map(|(_, first_byte)| first_byte),
+                status: self.answer.map(|(status, _)| status),
+                response_bytes: self.response_bytes,
+                taken: self.taken.as_ref(),
+            };
+            if let Some((gateway, line)) = access {
+                gateway.waiting().note(gateway.settings().access_log, line, &ended);
+            }
+            if let Some(trace) = trace {
+                trace.end(&ended);
+            }
+        }
         let mut measures = self.deployment.measures();
         let status = self.answer.map_or(CLIENT_LEFT, |(status, _)| status.as_u16());
         let answered = measures.answered.entry(status).or_default();

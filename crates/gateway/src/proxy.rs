@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use api::internal::replica::Protocol;
-use http::{HeaderValue, Method, Request, Response, StatusCode, response, uri::PathAndQuery};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, response, uri::PathAndQuery};
 use http_body::Body;
 use hyper::{
     body::Incoming,
@@ -13,7 +13,8 @@ use hyper_util::rt::TokioIo;
 use tokio::{io::AsyncWriteExt, time::timeout};
 
 use crate::{
-    Gateway,
+    Gateway, access,
+    access::AccessLog,
     admission::{Closed, Deployment},
     auth,
     connection::SendError,
@@ -21,12 +22,14 @@ use crate::{
     errors::{Allowed, Refusal},
     grpc, headers,
     link::Lost,
-    measure::{Measure, OpenWebsocket},
+    measure::{Measure, OpenWebsocket, Taken},
+    replica::Replica,
     request_id::RequestId,
     route::{self, Action, Addressed, Target},
     search::{ByEnvironment, Search, Way, is_small, unavailability},
     serve::Tasks,
     sticky,
+    trace::Tracing,
     upgrade::tunnel,
     upload::Upload,
 };
@@ -57,6 +60,13 @@ pub(crate) async fn answer<B>(
             Plan::Forward { way, target } => {
                 let measure =
                     measure.insert(Measure::begin(way.deployment.clone(), request.body().size_hint().exact()));
+                if gateway.settings().access_log != AccessLog::Off {
+                    measure.access = Some((gateway.clone(), access::Line::of(id, &request)));
+                }
+                measure.trace = gateway.traces().and_then(|traces| {
+                    let environment = way.by.as_ref().map(|by| &*by.environment);
+                    Tracing::begin(traces, id, request.method(), request.uri().path(), request.headers(), environment)
+                });
                 forward(gateway, tasks, way, target, request, Asked { id: &name, client }, measure).await
             }
         }
@@ -208,6 +218,9 @@ async fn forward<B>(
         return Err(Refusal::NotAnUpgrade);
     }
     headers::to_replica(&mut head, target, id, client);
+    if let Some(trace) = &measure.trace {
+        trace.to_replica(&mut head);
+    }
     // Both sides of a call may be silent as long as those of a websocket.
     let (body_timeout, idle) = match is_grpc {
         true => (gateway.settings().tunnel_idle_timeout, gateway.settings().tunnel_idle_timeout),
@@ -218,11 +231,19 @@ async fn forward<B>(
     }
     let body = Upload::new(body, limits.max_body_bytes, body_timeout);
     let search = Search::new(gateway, way, limits, size, upgrade.is_some());
-    let Sent { answer, attempts, timing, deployment } = send(search, Request::from_parts(head, body)).await?;
+    let Sent { answer, attempts, timing, deployment, waited, replica } =
+        send(search, Request::from_parts(head, body)).await?;
     measure.deployment = deployment;
+    measure.taken = replica.map(|replica| Taken { replica, attempts, waited });
+    let mut note = |headers: &mut HeaderMap| {
+        if let Some(trace) = &mut measure.trace {
+            trace.answered(headers);
+        }
+    };
     let (response, exchange) = match answer {
         Answer::Plain(response, exchange) => (response, exchange),
         Answer::Linked(mut head, body) => {
+            note(&mut head.headers);
             headers::to_client(&mut head, attempts, timing);
             return Ok(Response::from_parts(head, body));
         }
@@ -231,6 +252,7 @@ async fn forward<B>(
     let replica = &exchange.permit.replica().endpoint().replica_id;
     tracing::debug!(request.id = ?id, deployment.id = %exchange.permit.deployment_id(), replica.id = %replica, status = %head.status, attempts, "answered");
     let is_upgraded = head.status == StatusCode::SWITCHING_PROTOCOLS;
+    note(&mut head.headers);
     headers::to_client(&mut head, attempts, timing);
     let body = match upgrade {
         Some(upgrade) if is_upgraded => {
@@ -260,11 +282,20 @@ struct Sent<B> {
     attempts: u32,
     timing: Option<HeaderValue>,
     deployment: Arc<Deployment>,
+    waited: Duration,
+    replica: Option<Arc<Replica>>,
 }
 
 impl<B> Sent<B> {
     fn new(search: Search<'_>, answer: Answer<B>) -> Self {
-        Self { answer, attempts: search.attempts, timing: search.timing, deployment: search.way.deployment }
+        Self {
+            answer,
+            attempts: search.attempts,
+            timing: search.timing,
+            deployment: search.way.deployment,
+            waited: search.waited,
+            replica: search.replica,
+        }
     }
 }
 

@@ -40,6 +40,11 @@ impl RequestId {
         HeaderValue::from_bytes(&digits).expect("hexadecimal digits are allowed in a header")
     }
 
+    /// All of it.
+    pub(crate) fn number(self) -> u128 {
+        self.0
+    }
+
     /// Bits that differ from request to request, for choices by chance.
     pub(crate) fn chance(self) -> u64 {
         (self.0 >> 64) as u64

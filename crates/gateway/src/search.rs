@@ -16,6 +16,7 @@ use crate::{
     errors::Refusal,
     link::{Content, Link},
     proxy::Answer,
+    replica::Replica,
     route::Target,
     timing,
     upload::Upload,
@@ -73,6 +74,10 @@ pub(crate) struct Search<'a> {
     pub(crate) attempts: u32,
     /// What it has waited for.
     pub(crate) timing: Option<HeaderValue>,
+    /// How long.
+    pub(crate) waited: Duration,
+    /// The replica that it was sent to last.
+    pub(crate) replica: Option<Arc<Replica>>,
 }
 
 impl<'a> Search<'a> {
@@ -90,6 +95,8 @@ impl<'a> Search<'a> {
             turn: Turn::New,
             attempts: 0,
             timing: None,
+            waited: Duration::ZERO,
+            replica: None,
         }
     }
 
@@ -110,9 +117,10 @@ impl<'a> Search<'a> {
             self.turn = Turn::Again;
             // The slot may have been given just before its replica left the table.
             if !permit.replica().is_retired() {
-                let waited = self.began.elapsed();
-                self.way.deployment.measures().queued.record(waited.as_secs_f64());
-                self.timing = timing::header(waited, permit.replica().start_after(self.began));
+                self.waited = self.began.elapsed();
+                self.way.deployment.measures().queued.record(self.waited.as_secs_f64());
+                self.timing = timing::header(self.waited, permit.replica().start_after(self.began));
+                self.replica = Some(permit.replica().clone());
                 return Ok(permit);
             }
         }

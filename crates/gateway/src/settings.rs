@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use http::HeaderName;
 
+use crate::AccessLog;
+
 /// How a gateway treats its connections. Every value bounds what a stranger can hold on to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -30,6 +32,8 @@ pub struct Settings {
     pub max_streams: u32,
     /// The header whose value keeps a caller on one side of an environment whose traffic is divided.
     pub sticky_header: HeaderName,
+    /// Which requests are written down.
+    pub access_log: AccessLog,
     /// How long a shutdown waits for requests under way; then they are cut.
     pub drain_limit: Duration,
 }
@@ -48,6 +52,7 @@ impl Default for Settings {
             tunnel_idle_timeout: Duration::from_secs(3600),
             max_streams: 256,
             sticky_header: HeaderName::from_static("x-greenroom-sticky"),
+            access_log: AccessLog::default(),
             drain_limit: Duration::from_secs(1200),
         }
     }

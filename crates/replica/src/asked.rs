@@ -1,8 +1,10 @@
 //! What a request asks of a model: read from HTTP headers or from a link's meta, told to the worker.
 
+use api::internal::trace::TIMING;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, header, request::Parts};
 use http_body_util::Full;
+use tokio::time::Instant;
 
 use crate::protocol::{flag, meta_pairs, put_meta};
 
@@ -24,6 +26,7 @@ pub struct Hints<'a> {
     agent: Option<&'a [u8]>,
     request_id: Option<&'a [u8]>,
     chain_request_id: Option<&'a [u8]>,
+    timing: Option<&'a [u8]>,
 }
 
 impl<'a> Hints<'a> {
@@ -34,6 +37,7 @@ impl<'a> Hints<'a> {
             content_type: text(&header::CONTENT_TYPE),
             accept: text(&header::ACCEPT),
             agent: text(&header::USER_AGENT),
+            timing: headers.get(TIMING).map(HeaderValue::as_bytes),
             ..Self::default()
         }
     }
@@ -50,6 +54,7 @@ impl<'a> Hints<'a> {
                 b"user-agent" => &mut hints.agent,
                 b"x-baseten-request-id" => &mut hints.request_id,
                 b"x-baseten-chain-request-id" => &mut hints.chain_request_id,
+                _ if name == TIMING.as_bytes() => &mut hints.timing,
                 _ => continue,
             };
             // As with headers: the first of several counts.
@@ -62,6 +67,11 @@ impl<'a> Hints<'a> {
     pub fn posted_to(&self) -> Option<&'a str> {
         let target = self.target.filter(|_| self.method == Some(b"POST"))?;
         std::str::from_utf8(target.split(|byte| *byte == b'?').next()?).ok()
+    }
+
+    /// A watch, where the gateway wants to know how long things take.
+    pub fn watch(&self) -> Option<Instant> {
+        self.timing.map(|_| Instant::now())
     }
 
     /// Bits of [`flag`].

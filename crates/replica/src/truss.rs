@@ -9,11 +9,15 @@ use std::{
 
 use api::{
     error::InferenceCode,
-    internal::replica::{NotSwapped, Program, Spec},
+    internal::{
+        replica::{NotSwapped, Program, Spec},
+        trace::{TIMING, Timing},
+    },
 };
 use bytes::{Bytes, BytesMut};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
+use tokio::time::Instant;
 
 use crate::{
     arena::{Outgoing, UNIT},
@@ -65,18 +69,25 @@ impl Code {
 
 impl Model {
     /// Calls the worker and makes its answer one for HTTP.
-    async fn answer(&self, request: Outbound, in_flight: InFlight) -> Response<Body> {
+    async fn answer(&self, request: Outbound, in_flight: InFlight, watch: Option<Instant>) -> Response<Body> {
         let mut call = match self.channel.call(request).await {
             Ok(call) => call,
             Err(error) => return call_error(error),
         };
-        match call.answer().await {
+        let queued = watch.map(|began| began.elapsed());
+        let mut response = match call.answer().await {
             Ok(Answer { status, flags, meta, body }) => {
                 let body = body.map_or_else(|| Body::stream(call), Body::whole);
                 compose(status, flags, &meta, body.counted(in_flight))
             }
             Err(error) => call_error(error),
+        };
+        if let (Some(began), Some(queued)) = (watch, queued) {
+            let timing = Timing { queued, answered: began.elapsed() - queued };
+            let value = HeaderValue::try_from(timing.to_string()).expect("digits are a header value");
+            response.headers_mut().insert(TIMING, value);
         }
+        response
     }
 }
 
@@ -189,11 +200,12 @@ impl Truss {
         };
         let in_flight = board.begin();
         let (parts, body) = request.into_parts();
+        let hints = Hints::of_headers(&parts.headers);
+        let watch = hints.watch();
         match self.read(body).await {
             Ok(body) => {
-                let (flags, meta) =
-                    (Hints::of_headers(&parts.headers).flags(), meta_of(&parts, model.loaded.borrow().wants_headers));
-                model.answer(Outbound { operation, flags, meta, body }, in_flight).await
+                let (flags, meta) = (hints.flags(), meta_of(&parts, model.loaded.borrow().wants_headers));
+                model.answer(Outbound { operation, flags, meta, body }, in_flight, watch).await
             }
             Err(refusal) => *refusal,
         }
@@ -220,7 +232,7 @@ impl Truss {
         }
         let (flags, body) = (hints.flags(), Payload::Inline(body));
         let meta = if model.loaded.borrow().wants_headers { meta.to_vec() } else { hints.ids() };
-        model.answer(Outbound { operation, flags, meta, body }, board.begin()).await
+        model.answer(Outbound { operation, flags, meta, body }, board.begin(), hints.watch()).await
     }
 
     async fn websocket<B: Asked>(&self, board: &Rc<Board>, request: Request<B>) -> Response<Body> {

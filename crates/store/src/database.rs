@@ -235,7 +235,7 @@ fn lock_beside(path: &str) -> Result<std::fs::File, Error> {
 }
 
 /// Every version of the tables, oldest first. Released ones never change.
-const MIGRATIONS: [(i64, &str, Sql); 11] = [
+const MIGRATIONS: [(i64, &str, Sql); 12] = [
     (1, "start", Sql::Common(include_str!("../migrations/0001_start.sql"))),
     (2, "promotions", Sql::Common(include_str!("../migrations/0002_promotions.sql"))),
     (3, "environment_groups", Sql::Common(include_str!("../migrations/0003_environment_groups.sql"))),
@@ -268,6 +268,7 @@ const MIGRATIONS: [(i64, &str, Sql); 11] = [
     ),
     (10, "startups", Sql::Common(include_str!("../migrations/0010_startups.sql"))),
     (11, "measures", Sql::Common(include_str!("../migrations/0011_measures.sql"))),
+    (12, "positions", Sql::Common(include_str!("../migrations/0012_positions.sql"))),
 ];
 
 /// The text of a migration.

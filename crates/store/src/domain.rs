@@ -399,6 +399,8 @@ pub enum Component {
     Deploy,
     /// The model.
     Model,
+    /// The gateway, about one request.
+    Access,
 }
 
 /// One entry of the audit log.

@@ -172,7 +172,8 @@ impl Store {
         self.last_log_position().await
     }
 
-    async fn last_log_position(&self) -> Result<LogPosition, Error> {
+    /// The number of the last line.
+    pub async fn last_log_position(&self) -> Result<LogPosition, Error> {
         let last: Option<i64> = sqlx::query_scalar("SELECT MAX(id) FROM logs").fetch_one(self.readers()).await?;
         Ok(LogPosition(last.unwrap_or(0)))
     }
@@ -219,6 +220,36 @@ impl Store {
         // What was written for others meanwhile is not looked at again.
         *position = if is_all { last } else { LogPosition(rows[rows.len() - 1].signed("id")?) };
         Ok((found, is_all))
+    }
+
+    /// Lines of all deployments in the order they were appended, each with its number, after `position`: as many as one call reads.
+    pub async fn all_logs_from(&self, position: LogPosition) -> Result<Vec<(LogPosition, LogRecord)>, Error> {
+        let rows = sqlx::query("SELECT * FROM logs WHERE id > $1 ORDER BY id LIMIT $2")
+            .bind(position.0)
+            .bind(i64::from(PAGE))
+            .fetch_all(self.readers())
+            .await?;
+        rows.iter().map(|row| Ok((LogPosition(row.signed("id")?), record(row)?))).collect()
+    }
+
+    /// How far the one of this name has got with the lines; none when it has not begun.
+    pub async fn position(&self, name: &str) -> Result<Option<LogPosition>, Error> {
+        let position = sqlx::query_scalar("SELECT position FROM positions WHERE name = $1");
+        Ok(position.bind(name).fetch_optional(self.readers()).await?.map(LogPosition))
+    }
+
+    /// Remembers how far it has got.
+    pub async fn set_position(&self, name: &str, position: LogPosition) -> Result<(), Error> {
+        let mut write = self.write(&[]).await?;
+        sqlx::query(
+            "INSERT INTO positions (name, position) VALUES ($1, $2)
+             ON CONFLICT (name) DO UPDATE SET position = excluded.position",
+        )
+        .bind(name)
+        .bind(position.0)
+        .execute(write.on())
+        .await?;
+        write.commit().await
     }
 
     async fn log_page(&self, query: &LogQuery, page: u32, last: Option<(i64, i64)>) -> Result<Vec<AnyRow>, Error> {

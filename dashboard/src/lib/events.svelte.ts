@@ -1,7 +1,6 @@
 // What has changed on the server, as it changes. An event carries no data: whoever is told looks again.
-import { call } from './api/client';
-import { readEvents } from './sse';
-import { session } from './session.svelte';
+import type { ServerEvent } from './sse';
+import { stream } from './stream';
 
 /** What an event may be about. */
 export type Topic =
@@ -17,8 +16,6 @@ const TOPICS: Topic[] = [
   'measures',
   'audit',
 ];
-const FIRST_RETRY_MS = 500;
-const LONGEST_RETRY_MS = 10_000;
 
 /** How often each topic has changed since the page was opened. */
 export const changes = $state<Record<Topic, number>>({
@@ -37,27 +34,16 @@ export const connection = $state({ isLive: true });
 
 /** Listens until `signal` aborts; connects again after every interruption. */
 export async function listen(signal: AbortSignal): Promise<void> {
-  let retryMs = FIRST_RETRY_MS;
-  while (!signal.aborted) {
-    try {
-      const response = await call('/v1/events', { signal, headers: { Accept: 'text/event-stream' } });
-      if (response.ok && response.body) {
-        // What has changed while nobody listened is not known: look at everything again.
-        if (!connection.isLive) touch(TOPICS);
-        connection.isLive = true;
-        retryMs = FIRST_RETRY_MS;
-        for await (const event of readEvents(response.body)) {
-          if (event.event === 'changed') touch((JSON.parse(event.data) as { topics: Topic[] }).topics);
-        }
-      }
-    } catch {
-      // Answered below: by another attempt.
-    }
-    if (signal.aborted || !session.key) return;
-    connection.isLive = false;
-    await new Promise((resolve) => setTimeout(resolve, retryMs));
-    retryMs = Math.min(retryMs * 2, LONGEST_RETRY_MS);
-  }
+  const lost = () => (connection.isLive = false);
+  const opened = () => {
+    // What has changed while nobody listened is not known: look at everything again.
+    if (!connection.isLive) touch(TOPICS);
+    connection.isLive = true;
+  };
+  const event = ({ event, data }: ServerEvent) => {
+    if (event === 'changed') touch((JSON.parse(data) as { topics: Topic[] }).topics);
+  };
+  await stream(() => '/v1/events', signal, { opened, interrupted: lost, event }).catch(lost);
 }
 
 function touch(topics: Topic[]) {

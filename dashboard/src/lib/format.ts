@@ -2,10 +2,23 @@
 
 const count = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0 });
 const small = new Intl.NumberFormat(undefined, { maximumFractionDigits: 1 });
+const fine = new Intl.NumberFormat(undefined, { maximumFractionDigits: 2 });
 const exact = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'long' });
+const day = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short' });
+const clock = new Intl.DateTimeFormat(undefined, {
+  hour: '2-digit',
+  minute: '2-digit',
+  second: '2-digit',
+  fractionalSecondDigits: 3,
+  hourCycle: 'h23',
+});
 
 /** `1,234`. */
 export const formatCount = (value: number): string => count.format(value);
+
+/** How many a second: `0`, `0.04`, `1.2`, `1,234`. */
+export const formatRate = (perSecond: number): string =>
+  (perSecond >= 100 ? count : perSecond >= 1 ? small : fine).format(perSecond);
 
 /** `12 ms`, `1.2 s`, `3 min 20 s`, `2 h 5 min`. */
 export function formatDuration(ms: number): string {
@@ -40,6 +53,12 @@ export function formatAgo(ms: number): string {
 
 /** The full date and time in the viewer's zone. */
 export const formatExact = (ms: number): string => exact.format(ms);
+
+/** `14:03:07.512`, in the viewer's zone. */
+export const formatClock = (ms: number): string => clock.format(ms);
+
+/** `30 Nov, 14:03:07.512`, in the viewer's zone. */
+export const formatDayAndClock = (ms: number): string => `${day.format(ms)}, ${clock.format(ms)}`;
 
 /** `IN_PROGRESS` as `in progress`. */
 export const formatWord = (word: string): string => word.toLowerCase().replaceAll('_', ' ');

@@ -2,7 +2,7 @@
 import { ApiError } from './api/client';
 import { changes, type Topic } from './events.svelte';
 
-/** At most one read in so long, however fast things change. */
+/** At most one read in so long, however fast things change, unless a resource says otherwise. */
 const SHORTEST_INTERVAL_MS = 400;
 
 export class Resource<T> {
@@ -12,13 +12,16 @@ export class Resource<T> {
   isLoading = $derived(this.data === undefined && this.error === undefined);
 
   #load: () => Promise<T>;
+  #shortestIntervalMs: number;
   #running = false;
+  #nextReadAt = 0;
   #again = false;
   #generation = 0;
   #isOver = false;
 
-  constructor(load: () => Promise<T>) {
+  constructor(load: () => Promise<T>, shortestIntervalMs = SHORTEST_INTERVAL_MS) {
     this.#load = load;
+    this.#shortestIntervalMs = shortestIntervalMs;
   }
 
   /** Reads it, now or right after the read that runs. */
@@ -29,6 +32,9 @@ export class Resource<T> {
     }
     this.#running = true;
     do {
+      const tooEarlyMs = this.#nextReadAt - performance.now();
+      if (tooEarlyMs > 0) await new Promise((resolve) => setTimeout(resolve, tooEarlyMs));
+      if (this.#isOver) break;
       this.#again = false;
       const generation = this.#generation;
       try {
@@ -40,7 +46,7 @@ export class Resource<T> {
       } catch (error) {
         if (generation === this.#generation) this.error = asApiError(error);
       }
-      if (this.#again && !this.#isOver) await new Promise((resolve) => setTimeout(resolve, SHORTEST_INTERVAL_MS));
+      if (generation === this.#generation) this.#nextReadAt = performance.now() + this.#shortestIntervalMs;
     } while (this.#again && !this.#isOver);
     this.#running = false;
   }
@@ -48,6 +54,7 @@ export class Resource<T> {
   /** Forgets what was read, because it is about something else now. */
   forget() {
     this.#generation += 1;
+    this.#nextReadAt = 0;
     this.data = undefined;
     this.error = undefined;
   }
@@ -63,8 +70,13 @@ export class Resource<T> {
  * A resource that lives as long as the component which makes it, and is read again when one of `topics` changes. `about` says what it
  * is about (ids, filters): when that changes, what was read before is forgotten. Call it while the component is being made.
  */
-export function live<T>(topics: Topic[], about: () => unknown, load: () => Promise<T>): Resource<T> {
-  const resource = new Resource(load);
+export function live<T>(
+  topics: Topic[],
+  about: () => unknown,
+  load: () => Promise<T>,
+  shortestIntervalMs?: number,
+): Resource<T> {
+  const resource = new Resource(load, shortestIntervalMs);
   let before: string | undefined;
   $effect(() => {
     const now = JSON.stringify(about());

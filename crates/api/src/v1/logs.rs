@@ -105,7 +105,7 @@ pub struct GetDeploymentLogsRequest {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 256)]
     pub request_id: Option<String>,
-    /// Only lines from here: `build`, `deploy` or `model`.
+    /// Only lines from here: `build`, `deploy`, `model`, or `access` for what gateways say of single requests.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 256)]
     pub component: Option<String>,

@@ -235,7 +235,8 @@ fn component(name: &str) -> Result<Component, Error> {
         "build" => Ok(Component::Build),
         "deploy" => Ok(Component::Deploy),
         "model" => Ok(Component::Model),
-        _ => Err(Error::Invalid(format!("component: {name:?} is none of build, deploy and model"))),
+        "access" => Ok(Component::Access),
+        _ => Err(Error::Invalid(format!("component: {name:?} is none of build, deploy, model and access"))),
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
 use api::{
     id::{DeploymentId, ModelId, ReplicaId},
     internal::{
+        access::Accesses,
         measures::Measures,
         routes::{Availability, DeploymentRoute, Load, Split, Table},
     },
@@ -49,6 +50,14 @@ impl Gateways for Gateway {
 
     fn measures(&self) -> HashMap<DeploymentId, Measures> {
         HashMap::new()
+    }
+
+    fn accesses(&self) -> Accesses {
+        Accesses::default()
+    }
+
+    async fn accessed(&self) {
+        std::future::pending().await
     }
 
     async fn activity(&self) {

@@ -48,7 +48,7 @@ impl World {
                     return found;
                 }
                 tokio::select! {
-                    () = changes.wait() => {}
+                    _ = changes.wait() => {}
                     _ = table.changed() => {}
                     seen = self.spy.changed(backend) => backend = seen,
                 }

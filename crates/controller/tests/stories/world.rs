@@ -40,6 +40,7 @@ pub struct World {
     pub spy: Arc<Spy>,
     pub gateway: Arc<Gateway>,
     pub settings: Settings,
+    pub log_export: Option<Arc<dyn controller::LogExport>>,
     pub team: TeamId,
     now: Arc<AtomicU64>,
     drawn: Arc<AtomicU64>,
@@ -87,6 +88,7 @@ impl World {
             backend,
             gateway,
             settings,
+            log_export: None,
             team,
             now: Arc::new(AtomicU64::new(1_700_000_000_000)),
             drawn: Arc::default(),
@@ -104,6 +106,7 @@ impl World {
             gateways: self.gateway.clone(),
             clock: Arc::new(move || Timestamp(now.load(Ordering::SeqCst))),
             entropy: Arc::new(move || entropy(drawn.fetch_add(1, Ordering::SeqCst))),
+            log_export: self.log_export.clone(),
         };
         Controller::start(self.settings.clone(), parts).unwrap()
     }

@@ -1,0 +1,102 @@
+//! Sends log lines on to where the organization keeps its logs: each at least once, from the stored position on, in the order in which they
+//! were stored. While it cannot be reached, lines wait in the store.
+
+use std::{sync::Arc, time::Duration};
+
+use api::internal::outgoing::OutgoingLine;
+use async_trait::async_trait;
+use planner::Timestamp;
+use store::domain::{Component, LogRecord};
+
+use crate::{
+    BoxError, Error,
+    driver::{Next, Task, chain},
+    mirror::View,
+    shared::Shared,
+};
+
+/// What the stored position goes by.
+const POSITION: &str = "log_export";
+/// A place that did not take lines is tried again after this time.
+const RETRY_MS: u64 = 5_000;
+
+/// A place that takes log lines.
+#[async_trait]
+pub trait LogExport: Send + Sync + 'static {
+    /// Takes lines. When this returns well, they are its own to keep.
+    async fn take(&self, lines: &[OutgoingLine]) -> Result<(), BoxError>;
+}
+
+/// The task.
+pub(crate) struct Export {
+    shared: Shared,
+    to: Arc<dyn LogExport>,
+    /// What was last wrong, so that it is said once.
+    trouble: Option<String>,
+}
+
+impl Export {
+    /// A task that sends lines there.
+    pub fn new(shared: Shared, to: Arc<dyn LogExport>) -> Self {
+        Self { shared, to, trouble: None }
+    }
+
+    async fn send(&self, lines: &[OutgoingLine]) -> Result<(), String> {
+        self.to.take(lines).await.map_err(|error| chain(error.as_ref()))
+    }
+}
+
+impl Task for Export {
+    const NAME: &'static str = "export";
+    const PAUSE: Duration = Duration::from_millis(500);
+
+    async fn pass(&mut self, now: Timestamp) -> Result<Next, Error> {
+        let store = &self.shared.parts.store;
+        let mut position = match store.position(POSITION).await? {
+            Some(position) => position,
+            // Lines from before anybody wanted them are not sent.
+            None => {
+                let end = store.last_log_position().await?;
+                store.set_position(POSITION, end).await?;
+                return Ok(Next::IDLE);
+            }
+        };
+        loop {
+            let records = store.all_logs_from(position).await?;
+            let Some((last, _)) = records.last() else { return Ok(Next::IDLE) };
+            position = *last;
+            let view = self.shared.mirror.look().await?;
+            let lines: Vec<_> = records.into_iter().map(|(_, record)| outgoing(&view, record)).collect();
+            if let Err(trouble) = self.send(&lines).await {
+                if self.trouble.as_ref() != Some(&trouble) {
+                    tracing::warn!(error = trouble, "log lines cannot be exported; they wait");
+                }
+                self.trouble = Some(trouble);
+                return Ok(Next::IDLE.by(Some(now.plus(RETRY_MS))));
+            }
+            self.trouble = None;
+            store.set_position(POSITION, position).await?;
+        }
+    }
+}
+
+fn outgoing(view: &View, record: LogRecord) -> OutgoingLine {
+    let LogRecord { deployment_id, replica_id, component, line } = record;
+    let deployment = view.entries.get(&deployment_id).map(|entry| &entry.deployment);
+    let model = deployment.and_then(|one| view.models.iter().find(|model| model.id == one.model_id));
+    let environment = view.environments.iter().find(|one| one.current.as_ref() == Some(&deployment_id));
+    OutgoingLine {
+        line,
+        component: match component {
+            Component::Build => "build",
+            Component::Deploy => "deploy",
+            Component::Model => "model",
+            Component::Access => "access",
+        },
+        model_id: deployment.map(|one| one.model_id.clone()),
+        model_name: model.map(|model| model.name.clone()),
+        environment: environment.map(|one| one.name.clone()),
+        deployment_id,
+        replica_id,
+    }
+}
