@@ -2,6 +2,7 @@
 //! A real store, controller and gateway; replicas are the fake backend's. `make bench-control-plane` runs it in three sizes.
 
 #[path = "../src/clock.rs"]
+#[allow(dead_code, reason = "the program needs more of it")]
 mod clock;
 
 use std::{

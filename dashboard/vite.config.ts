@@ -7,6 +7,10 @@ const proxy = Object.fromEntries(
   ['/v1', '/models', '/metrics'].map((path) => [path, process.env.GREENROOM_URL ?? 'http://127.0.0.1:8000']),
 );
 
+const POLICY =
+  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; " +
+  "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
 // Everything lies under /ui/, which no route of the API and no path to a model begins with.
 export default defineConfig({
   base: '/ui/',
@@ -19,5 +23,6 @@ export default defineConfig({
     modulePreload: { polyfill: false },
   },
   server: { proxy },
-  preview: { proxy },
+  // With the policy that the server sends (crates/dashboard), so that stories against a build keep it.
+  preview: { proxy, headers: { 'Content-Security-Policy': POLICY } },
 });

@@ -53,6 +53,11 @@ impl Client {
         self.url.as_str().trim_end_matches('/')
     }
 
+    /// The address of something of the server's, for people.
+    pub fn address(&self, path: &[&str]) -> String {
+        self.at(path, &[]).into()
+    }
+
     /// Reads a resource.
     pub async fn get<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T> {
         self.get_where(path, &[]).await
@@ -62,6 +67,12 @@ impl Client {
     pub async fn get_where<T: DeserializeOwned>(&self, path: &[&str], query: &[(&str, String)]) -> Result<T> {
         let url = self.at(path, query);
         self.call::<(), T>(Method::GET, url, None, CALL_TIMEOUT).await
+    }
+
+    /// Reads a resource that is a text.
+    pub async fn text(&self, path: &[&str], query: &[(&str, String)]) -> Result<String> {
+        let text = self.answer::<()>(Method::GET, self.at(path, query), None, CALL_TIMEOUT).await?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
     }
 
     /// Creates or acts.
@@ -74,6 +85,11 @@ impl Client {
         self.call(Method::POST, self.at(path, &[]), Some(body), PATIENT_CALL_TIMEOUT).await
     }
 
+    /// Puts something in the place of what is there.
+    pub async fn put<B: Serialize, T: DeserializeOwned>(&self, path: &[&str], body: &B) -> Result<T> {
+        self.call(Method::PUT, self.at(path, &[]), Some(body), CALL_TIMEOUT).await
+    }
+
     /// Changes a resource.
     pub async fn patch<B: Serialize, T: DeserializeOwned>(&self, path: &[&str], body: &B) -> Result<T> {
         self.call(Method::PATCH, self.at(path, &[]), Some(body), CALL_TIMEOUT).await
@@ -81,7 +97,12 @@ impl Client {
 
     /// Removes a resource.
     pub async fn delete<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T> {
-        self.call::<(), T>(Method::DELETE, self.at(path, &[]), None, CALL_TIMEOUT).await
+        self.delete_where(path, &[]).await
+    }
+
+    /// Removes a resource, with a query.
+    pub async fn delete_where<T: DeserializeOwned>(&self, path: &[&str], query: &[(&str, String)]) -> Result<T> {
+        self.call::<(), T>(Method::DELETE, self.at(path, query), None, CALL_TIMEOUT).await
     }
 
     /// Calls a model. The answer is the model's, whatever it is; only an unreachable server is a failure here.
@@ -129,6 +150,24 @@ impl Client {
         body: Option<&B>,
         limit: Duration,
     ) -> Result<T> {
+        let answer = self.answer(method, url, body, limit).await?;
+        serde_json::from_slice(&answer).map_err(|error| {
+            Failure::new(
+                Kind::Server,
+                format!("{} answered what this version does not understand: {error}", self.url()),
+            )
+            .hint("is it a Greenroom server of the same version?")
+        })
+    }
+
+    /// The body of a success.
+    async fn answer<B: Serialize>(
+        &self,
+        method: Method,
+        url: Url,
+        body: Option<&B>,
+        limit: Duration,
+    ) -> Result<Vec<u8>> {
         let mut request =
             self.http.request(method, url).header("authorization", format!("Api-Key {}", self.api_key)).timeout(limit);
         if let Some(body) = body {
@@ -144,13 +183,7 @@ impl Client {
             };
             return Err(Self::refusal(status, message));
         }
-        serde_json::from_slice(&body).map_err(|error| {
-            Failure::new(
-                Kind::Server,
-                format!("{} answered what this version does not understand: {error}", self.url()),
-            )
-            .hint("is it a Greenroom server of the same version?")
-        })
+        Ok(body.into())
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Failure {

@@ -1,10 +1,12 @@
 // What every story in a real browser needs: the browser, a signed-in page, an accessibility check, pictures to look at.
 // A story is a module whose default export is run by `run.mjs`.
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { existsSync, mkdirSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { join } from 'node:path';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { chromium } from 'playwright-core';
 
@@ -15,12 +17,14 @@ export const key = required('GREENROOM_API_KEY');
 export const pages = process.env.GREENROOM_PAGES ?? url;
 const program = required('GREENROOM_PROGRAM');
 const pictures = required('GREENROOM_PICTURES');
+/** The story that runs: its pictures begin with its name. */
+const [, , story] = process.argv;
 
 export const WIDE = { width: 1280, height: 860 };
 export const PHONE = { width: 390, height: 844 };
 
-/** A browser, closed when `story` is over. The page fails the story on an error of its own. */
-export async function withPage(story, { viewport = WIDE, colorScheme = 'light' } = {}) {
+/** A browser, closed when `tell` is over. The page fails the story on an error of its own. */
+export async function withPage(tell, { viewport = WIDE, colorScheme = 'light' } = {}) {
   const executablePath = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync);
   if (!executablePath) throw new Error('no Chromium: apt install chromium');
   const args = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--disable-background-networking', '--disable-sync'];
@@ -36,7 +40,7 @@ export async function withPage(story, { viewport = WIDE, colorScheme = 'light' }
       if (message.type() === 'error' && !/Failed to load resource/.test(message.text())) troubles.push(message.text());
     });
     try {
-      await story(page);
+      await tell(page);
     } catch (error) {
       await picture(page, 'failed').catch(() => undefined);
       throw new Error(`${error.message}\n${troubles.join('\n')}`, { cause: error });
@@ -73,7 +77,7 @@ export async function checkAccessibility(page) {
 /** Keeps a picture of the whole page under `name`. */
 export async function picture(page, name) {
   mkdirSync(pictures, { recursive: true });
-  await page.screenshot({ path: join(pictures, `${name}.png`), fullPage: true });
+  await page.screenshot({ path: join(pictures, `${story}-${name}.png`), fullPage: true });
 }
 
 /** The page as it is now in both themes and at a phone's width: a picture of each, and the accessibility check in each. */
@@ -96,11 +100,22 @@ export async function lookAt(page, name) {
   await page.emulateMedia({ colorScheme: 'light' });
 }
 
+const environment = { ...process.env, GREENROOM_URL: url, GREENROOM_API_KEY: key };
+
 /** Runs the `greenroom` command line and gives its answer, parsed. */
 export async function greenroom(...args) {
-  const environment = { ...process.env, GREENROOM_URL: url, GREENROOM_API_KEY: key };
   const { stdout } = await promisify(execFile)(program, [...args, '--json'], { env: environment, maxBuffer: 1 << 26 });
   return stdout.trim() === '' ? undefined : JSON.parse(stdout);
+}
+
+/** Runs it in the background while `meanwhile` does. */
+export async function withGreenroom(args, meanwhile) {
+  const running = spawn(program, args, { env: environment, stdio: 'ignore' });
+  try {
+    await meanwhile();
+  } finally {
+    running.kill();
+  }
 }
 
 /** Calls the API; the parsed answer. */
@@ -124,6 +139,24 @@ export async function until(what, condition, limitMs = 60_000) {
     if (Date.now() > end) throw new Error(`waited ${limitMs} ms until ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
+}
+
+/** The folder of one of the repository's examples. */
+export const example = (name) => fileURLToPath(new URL(`../../examples/${name}`, import.meta.url));
+
+/** A folder with these files, by their paths in it. */
+export async function folderWith(files) {
+  const folder = await mkdtemp(join(tmpdir(), 'greenroom-story-'));
+  for (const [path, text] of Object.entries(files)) {
+    await mkdir(dirname(join(folder, path)), { recursive: true });
+    await writeFile(join(folder, path), text);
+  }
+  return folder;
+}
+
+/** Fails the story unless `holds`. */
+export function expect(holds, what) {
+  if (!holds) throw new Error(`this does not hold: ${what}`);
 }
 
 function required(name) {

@@ -1,6 +1,7 @@
 //! One file a verb. Each has its `Args` (the grammar) and a `run` (the work); what several share stands in [`target`].
 
 pub mod activate;
+pub mod audit;
 pub mod autoscale;
 pub mod ca;
 pub mod client_env;
@@ -11,10 +12,13 @@ pub mod delete;
 pub mod deployments;
 pub mod environments;
 pub mod keys;
+pub mod locations;
 pub mod login;
 pub mod logs;
 pub mod models;
+pub mod open;
 pub mod openapi;
+pub mod policies;
 pub mod predict;
 pub mod promote;
 mod promotion;
@@ -33,6 +37,7 @@ mod tail;
 mod target;
 pub mod top;
 mod upload;
+pub mod usage;
 mod wait;
 pub mod watch;
 

@@ -225,13 +225,16 @@ fn flatten(prefix: &str, table: toml::Table, into: &mut Vec<(String, toml::Value
     }
 }
 
-/// The text of a scalar; a list of scalars is joined by commas.
+/// The text of a scalar; a list of scalars is joined by commas, a list of tables is JSON.
 fn scalar(value: toml::Value) -> Result<String, String> {
     match value {
         toml::Value::String(text) => Ok(text),
         toml::Value::Integer(number) => Ok(number.to_string()),
         toml::Value::Float(number) => Ok(number.to_string()),
         toml::Value::Boolean(flag) => Ok(flag.to_string()),
+        toml::Value::Array(items) if items.first().is_some_and(toml::Value::is_table) => {
+            serde_json::to_string(&items).map_err(|error| error.to_string())
+        }
         toml::Value::Array(items) => {
             let items: Result<Vec<_>, _> = items.into_iter().map(scalar).collect();
             Ok(items?.join(", "))

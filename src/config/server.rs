@@ -10,7 +10,11 @@ use backends::local::PythonChoice;
 use bytesize::ByteSize;
 use gateway::AccessLog;
 use http::HeaderName;
-use planner::capacity::Capacity;
+use planner::{
+    capacity::Capacity,
+    placement::cpu_catalogue,
+    policy::{Inventory, Location, written},
+};
 
 use super::{Error, Key, Layers, OTHER_VARIABLES, config_dir, default_data_dir, variable, variables};
 
@@ -49,6 +53,7 @@ pub const KEYS: &[Key] = &[
     key("limits.archive", "5 GB", "largest uploaded model archive"),
     key("limits.archive_unpacked", "20 GB", "largest model archive once unpacked"),
     key("limits.archive_entries", "100000", "most files and folders in a model archive"),
+    key("locations", "", "where things may run, for policies to choose: in the file as [[locations]] with name, country, continent and flavors = [{ type, name, count }], elsewhere the same as JSON"),
     key("capacity.cpu", "", "CPUs that replicas may use together, such as 7.5; unset means no limit"),
     key("capacity.memory", "", "memory that replicas may use together, such as 30 GiB; unset means no limit"),
     key("capacity.gpus", "", "GPUs that replicas may use together, as KIND:COUNT, ...; unset means no limit"),
@@ -58,6 +63,7 @@ pub const KEYS: &[Key] = &[
     key("promotion.min_ready", "0s", "how long a candidate must have been ready before it gets its first traffic"),
     key("retention.logs", "7d", "how long log lines are kept"),
     key("retention.metrics", "8d", "how long what was counted can be looked at over time; totals and usage are kept"),
+    key("usage.prices", "", "what a minute of a replica costs in US dollars by instance type, as 1x2=0.0005, 4x16=0.002, ...; unset means nothing"),
     key("metrics.interval", "30s", "how often what was counted is recorded, and how finely it can be looked at"),
 ];
 
@@ -133,6 +139,8 @@ pub struct Server {
     pub max_archive_unpacked: u64,
     /// Files and folders in an archive.
     pub max_archive_entries: u64,
+    /// The locations that policies choose among.
+    pub inventory: Inventory,
     /// What replicas may use together.
     pub capacity: Capacity,
     /// Names of this server, for clients that take it for their proxy.
@@ -149,6 +157,8 @@ pub struct Server {
     pub metrics_retention: Duration,
     /// How often they are taken.
     pub metrics_interval: Duration,
+    /// What an instance type costs, by id, in US dollars a minute.
+    pub prices: BTreeMap<String, f64>,
 }
 
 /// How log lines look.
@@ -279,6 +289,7 @@ impl Server {
             max_archive: size(layers, "limits.archive")?,
             max_archive_unpacked: size(layers, "limits.archive_unpacked")?,
             max_archive_entries: layers.get("limits.archive_entries")?,
+            inventory: layers.get_with("locations", inventory)?,
             capacity: Capacity {
                 millicpu: bound(layers, "capacity.cpu", millicpu)?,
                 memory_mib: bound(layers, "capacity.memory", |text| Ok(bytes(text)? >> 20))?,
@@ -291,6 +302,7 @@ impl Server {
             log_retention: duration(layers, "retention.logs")?,
             metrics_retention: duration(layers, "retention.metrics")?,
             metrics_interval: duration(layers, "metrics.interval")?,
+            prices: layers.get_with("usage.prices", prices)?,
         })
     }
 }
@@ -312,6 +324,37 @@ fn pairs(text: &str) -> Result<BTreeMap<String, String>, String> {
         |part: &String| part.split_once('=').map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()));
     let pairs: Option<BTreeMap<_, _>> = list(text).iter().map(pair).collect();
     pairs.ok_or_else(|| "it needs to be NAME=VALUE, ...".to_owned())
+}
+
+/// Locations, as JSON.
+fn inventory(text: &str) -> Result<Inventory, String> {
+    if text.is_empty() {
+        return Ok(Inventory::default());
+    }
+    let written: Vec<written::Location> =
+        serde_json::from_str(text).map_err(|error| format!("these are not locations: {error}"))?;
+    let mut locations = Vec::new();
+    for (number, location) in written.into_iter().enumerate() {
+        let location = Location::try_from(location).map_err(|invalid| invalid.within(&format!("[{number}]")));
+        locations.push(location.map_err(|invalid| invalid.to_string())?);
+    }
+    Inventory::new(locations).map_err(|invalid| invalid.to_string())
+}
+
+/// Prices of instance types that there are.
+fn prices(text: &str) -> Result<BTreeMap<String, f64>, String> {
+    let known: Vec<String> = cpu_catalogue().into_iter().map(|kind| kind.id).collect();
+    let price = |part: String| {
+        let pair = part.split_once('=').and_then(|(id, price)| Some((id.trim(), price.trim().parse::<f64>().ok()?)));
+        let (id, price) = pair
+            .filter(|(_, price)| (0.0..1e6).contains(price))
+            .ok_or_else(|| format!("`{part}` is not TYPE=DOLLARS; write it like `1x2=0.0005`"))?;
+        match known.iter().any(|known| known == id) {
+            true => Ok((id.to_owned(), price)),
+            false => Err(format!("there is no instance type `{id}`: choose among {}", known.join(", "))),
+        }
+    };
+    list(text).into_iter().map(price).collect()
 }
 
 fn on_or_off(layers: &Layers, key: &'static str) -> Result<bool, Error> {
@@ -424,6 +467,28 @@ mod tests {
         assert_eq!(set.gpus, Some(BTreeMap::from([("L4".to_owned(), 2), ("H100".to_owned(), 8)])));
         let problem = problem("[capacity]\ngpus = [\"L4\"]");
         assert_eq!(problem, "`capacity.gpus` from server.toml: `L4` is not KIND:COUNT; write it like `L4:2, H100:8`");
+    }
+
+    #[test]
+    fn locations_are_tables_with_what_is_in_them() {
+        let file = "[[locations]]\nname = \"paris\"\ncountry = \"FR\"\ncontinent = \"eu\"\nflavors = [{ type = \"gpu\", name = \"t4\", count = 8 }]";
+        let inventory = resolve(file).expect("valid").inventory;
+        let paris = &inventory.locations()[0];
+        assert_eq!((paris.name.as_str(), paris.country.as_str(), paris.flavors[0].count), ("paris", "fr", 8));
+        let told = problem(&file.replace("FR", "UK"));
+        assert!(
+            told.contains("`locations` from server.toml: [0].country \"UK\" is not the code of a country"),
+            "{told}"
+        );
+        assert!(problem(&file.replace("count", "number")).contains("unknown field `number`"));
+    }
+
+    #[test]
+    fn prices_are_of_instance_types_that_there_are() {
+        let priced = resolve("[usage]\nprices = \"1x2=0.0005\"").expect("valid").prices;
+        assert_eq!(priced, BTreeMap::from([("1x2".to_owned(), 0.0005)]));
+        assert!(problem("[usage]\nprices = \"9x9=1\"").contains("there is no instance type `9x9`: choose among 1x2"));
+        assert!(problem("[usage]\nprices = \"1x2=free\"").contains("is not TYPE=DOLLARS"));
     }
 
     #[test]

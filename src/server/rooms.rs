@@ -40,6 +40,8 @@ pub fn management(settings: &config::Server) -> control_plane::Settings {
     management.capacity = settings.capacity.clone();
     management.min_ready = settings.min_ready;
     management.measure_interval = settings.metrics_interval;
+    management.prices = settings.prices.clone();
+    management.inventory = settings.inventory.clone();
     management
 }
 

@@ -71,3 +71,13 @@ fn a_model_is_called_and_its_stream_read_as_it_comes() {
 fn secrets_keys_access_the_audit_log_and_usage_are_looked_after() {
     tell("administration");
 }
+
+#[test]
+fn the_first_load_is_small_and_asks_nobody_else() {
+    tell("budget");
+}
+
+#[test]
+fn promotions_are_forced_failures_tried_again_and_models_renamed() {
+    tell("steering");
+}

@@ -9,6 +9,9 @@ pub struct ManagementError {
     pub code: Code,
     /// One sentence that names the thing, the cause and the remedy.
     pub message: String,
+    /// Greenroom's own: the request's id, under which the server's log knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
 }
 
 /// Codes of management errors; each has a page in `docs/errors`.
@@ -29,6 +32,8 @@ pub enum Code {
     Conflict,
     /// 413.
     PayloadTooLarge,
+    /// 422: well said, and about something that is not there.
+    Unprocessable,
     /// 429.
     RateLimited,
     /// 500: ours; the log has the cause under the request id.
@@ -48,6 +53,7 @@ impl Code {
             Code::MethodNotAllowed => 405,
             Code::Conflict => 409,
             Code::PayloadTooLarge => 413,
+            Code::Unprocessable => 422,
             Code::RateLimited => 429,
             Code::InternalError => 500,
             Code::Unavailable => 503,
@@ -66,6 +72,9 @@ pub struct InferenceError {
     /// More about this occurrence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+    /// Greenroom's own: the request's id, under which logs and traces know it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
 }
 
 /// Codes of inference errors, as the inference contract lists them.

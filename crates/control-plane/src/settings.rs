@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
-use planner::{capacity::Capacity, placement::InstanceType};
+use planner::{capacity::Capacity, placement::InstanceType, policy::Inventory};
 
 /// How the control plane behaves.
 #[derive(Debug, Clone)]
@@ -16,6 +16,8 @@ pub struct Settings {
     pub prices: BTreeMap<String, f64>,
     /// The most replicas that a deployment may ask for.
     pub replica_cap: u32,
+    /// The locations that policies choose among, with the hardware in each.
+    pub inventory: Inventory,
     /// What replicas may use together: a promotion whose two sides do not fit beside each other goes in place, or is refused.
     pub capacity: Capacity,
     /// How long a promotion's candidate must have been ready before it gets its first traffic.
@@ -40,6 +42,7 @@ impl Settings {
             instance_types,
             prices: BTreeMap::new(),
             replica_cap: 100,
+            inventory: Inventory::default(),
             capacity: Capacity::default(),
             min_ready: Duration::ZERO,
             archive_limits: archive::Limits::default(),

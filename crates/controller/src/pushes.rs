@@ -11,7 +11,7 @@ use planner::{
 use serde_json::{Value, json};
 use store::{
     Candidate, NewPromotion,
-    domain::{AuditEvent, Deployment, DeploymentKind, Environment, Origin, Promotion, Replica},
+    domain::{AuditEvent, Deployment, DeploymentKind, Doer, Environment, Origin, Promotion, Replica},
 };
 
 use crate::{
@@ -193,7 +193,7 @@ async fn event(
         "autoscaling_schedule_settings_update": Value::Null,
     });
     let (event_type, model_id) = (EVENT_TYPE.into(), Some(model.id));
-    Ok(AuditEvent { at: now, event_type, event_data, api_key_prefix: None, model_id })
+    Ok(AuditEvent { at: now, event_type, event_data, doer: Doer::default(), model_id })
 }
 
 async fn supersede(shared: &Shared, now: Timestamp, promotion: &Promotion, by: &Deployment) -> Result<(), Error> {

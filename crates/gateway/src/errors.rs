@@ -5,7 +5,7 @@ use api::error::{InferenceCode, InferenceError};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 
-use crate::admission::Fullness;
+use crate::{admission::Fullness, request_id::RequestId};
 
 /// Says who made an error: `gateway` (this request cannot be), `platform` (no replica could take it), `model` (it answered so).
 pub(crate) const ERROR_SOURCE: HeaderName = HeaderName::from_static("x-greenroom-error-source");
@@ -170,9 +170,10 @@ impl Refusal {
     }
 
     /// The answer as the inference contract shapes it.
-    pub(crate) fn into_response(self) -> Response<Bytes> {
+    pub(crate) fn into_response(self, id: RequestId) -> Response<Bytes> {
         let (status, error_code, source) = self.shape();
-        let body = InferenceError { error: self.to_string(), error_code, detail: self.detail() };
+        let (error, detail) = (self.to_string(), self.detail());
+        let body = InferenceError { error, error_code, detail, request_id: Some(id.to_string()) };
         let body = serde_json::to_vec(&body).expect("three texts always serialise");
         let mut response = Response::new(Bytes::from(body));
         *response.status_mut() = status;
@@ -202,18 +203,21 @@ impl Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::request_id::RequestIds;
 
     #[test]
     fn a_wrong_key_is_answered_with_the_contracts_own_words() {
-        let response = Refusal::WrongKey.into_response();
+        let response = Refusal::WrongKey.into_response(RequestIds::new(7).next());
         assert_eq!(response.status(), 401);
-        assert_eq!(&response.body()[..], br#"{"error":"please check the api-key you provided"}"#);
+        let expected =
+            br#"{"error":"please check the api-key you provided","request_id":"00000000000000000000000000000007"}"#;
+        assert_eq!(&response.body()[..], expected);
     }
 
     #[test]
     fn a_full_queue_says_when_to_come_back_and_how_full_it_is() {
-        let response =
-            Refusal::QueueFull { fullness: Fullness::Requests { waiting: 7, limit: 7 }, in_flight: 2 }.into_response();
+        let response = Refusal::QueueFull { fullness: Fullness::Requests { waiting: 7, limit: 7 }, in_flight: 2 }
+            .into_response(RequestIds::new(7).next());
         assert_eq!(response.status(), 429);
         assert_eq!(response.headers()["retry-after"], "1");
         let body: InferenceError = serde_json::from_slice(response.body()).unwrap();

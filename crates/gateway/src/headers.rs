@@ -8,7 +8,7 @@ use http::{
     uri::{PathAndQuery, Scheme},
 };
 
-use crate::errors::ERROR_SOURCE;
+use crate::{auth::OWN_AUTHORIZATION, errors::ERROR_SOURCE};
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-baseten-request-id");
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-baseten-model-prediction-attempts");
@@ -30,14 +30,18 @@ const HOP_BY_HOP: [HeaderName; 6] = [
     header::UPGRADE,
 ];
 
-/// Makes a client's request one for a replica. The client's key stays here: user code never sees it.
+/// Makes a client's request one for a replica. The client's key stays here: user code never sees it. With a key in a header of our own,
+/// `Authorization` is the model's.
 pub(crate) fn to_replica(head: &mut request::Parts, target: PathAndQuery, id: &HeaderValue, client: &HeaderValue) {
     let host = head.headers.remove(header::HOST).or_else(|| authority(&head.uri));
     let upgrade = head.headers.get(header::UPGRADE).filter(|_| wants_websocket(head)).cloned();
     let takes_trailers = head.headers.get(header::TE).is_some_and(|value| has_token(value, "trailers"));
     let headers = &mut head.headers;
     strip_hop_by_hop(headers);
-    for name in [header::AUTHORIZATION, header::EXPECT, header::TE] {
+    if headers.remove(OWN_AUTHORIZATION).is_none() {
+        headers.remove(header::AUTHORIZATION);
+    }
+    for name in [header::EXPECT, header::TE] {
         headers.remove(name);
     }
     if takes_trailers {
@@ -210,6 +214,14 @@ mod tests {
         assert_eq!(headers["x-forwarded-proto"], "http");
         assert_eq!(headers["x-baseten-request-id"], "id1");
         assert_eq!(headers["traceparent"], "00-1-2-01");
+    }
+
+    #[test]
+    fn a_model_has_the_authorization_of_a_caller_whose_key_comes_in_a_header_of_our_own() {
+        let request = Request::get("/").header("x-greenroom-authorization", "Bearer pre.secret");
+        let headers = forwarded(request.header("authorization", "Bearer the model's")).headers;
+        assert_eq!(headers["authorization"], "Bearer the model's");
+        assert!(!headers.contains_key("x-greenroom-authorization"));
     }
 
     #[test]

@@ -76,7 +76,7 @@ pub(crate) async fn answer<B>(
         tracing::debug!(request.id = %id, %refusal, "refused");
         match is_grpc {
             true => grpc::refused(&refusal),
-            false => refusal.into_response().map(|body| Payload::Whole(Some(body))),
+            false => refusal.into_response(id).map(|body| Payload::Whole(Some(body))),
         }
     });
     std::mem::forget(unanswered);
@@ -89,8 +89,9 @@ pub(crate) async fn answer<B>(
 
 /// Answers a request that gets no further.
 pub(crate) fn refuse<B>(gateway: &Gateway, refusal: Refusal) -> Response<Payload<B>> {
-    let mut response = refusal.into_response().map(|body| Payload::Whole(Some(body)));
-    response.headers_mut().insert(headers::REQUEST_ID, gateway.request_ids().next().to_header());
+    let id = gateway.request_ids().next();
+    let mut response = refusal.into_response(id).map(|body| Payload::Whole(Some(body)));
+    response.headers_mut().insert(headers::REQUEST_ID, id.to_header());
     response
 }
 

@@ -8,6 +8,7 @@ pub mod deployment;
 pub mod invariants;
 pub mod lifecycle;
 pub mod placement;
+pub mod policy;
 pub mod promotion;
 pub mod reload;
 pub mod replica_set;

@@ -210,5 +210,5 @@ fn events(app: &Rc<App>) -> Response<Body> {
 
 /// An error that is the platform's, not the model's.
 pub fn inference_error(status: StatusCode, text: &str, code: InferenceCode) -> Response<Body> {
-    json_of(status, &InferenceError { error: text.to_owned(), error_code: Some(code), detail: None })
+    json_of(status, &InferenceError { error: text.to_owned(), error_code: Some(code), detail: None, request_id: None })
 }

@@ -7,7 +7,7 @@ use crate::{
     Error, Store, Topic,
     columns::{Columns, bigint, json},
     database::Write,
-    domain::{AuditEntry, AuditEvent, Deployment},
+    domain::{AuditEntry, AuditEvent, Deployment, Doer},
 };
 
 /// Which entries to read.
@@ -67,26 +67,31 @@ pub(crate) async fn insert(write: &mut Write, event: Option<&AuditEvent>) -> Res
     let Some(event) = event else { return Ok(()) };
     write.announce(Topic::Audit);
     sqlx::query(
-        "INSERT INTO audit_log (at, event_type, event_data, api_key_prefix, model_id) VALUES ($1, $2, $3, $4, $5)",
+        "INSERT INTO audit_log (at, event_type, event_data, api_key_prefix, model_id, doer)
+         VALUES ($1, $2, $3, $4, $5, $6)",
     )
     .bind(bigint(event.at.0))
     .bind(&event.event_type)
     .bind(json(&event.event_data))
-    .bind(&event.api_key_prefix)
+    .bind(&event.doer.api_key_prefix)
     .bind(event.model_id.as_ref().map(ModelId::as_str))
+    .bind(json(&event.doer))
     .execute(write.on())
     .await?;
     Ok(())
 }
 
 fn entry(row: &AnyRow) -> Result<AuditEntry, Error> {
+    // Entries from before doers were written down have the key's prefix only.
+    let api_key_prefix = row.maybe_text("api_key_prefix")?;
+    let doer = row.maybe_json("doer")?.unwrap_or_else(|| Doer { api_key_prefix, ..Doer::default() });
     Ok(AuditEntry {
         id: row.number("id")?,
         event: AuditEvent {
             at: row.time("at")?,
             event_type: row.text("event_type")?,
             event_data: row.json("event_data")?,
-            api_key_prefix: row.maybe_text("api_key_prefix")?,
+            doer,
             model_id: row.maybe_id("model_id")?,
         },
     })

@@ -235,7 +235,7 @@ fn lock_beside(path: &str) -> Result<std::fs::File, Error> {
 }
 
 /// Every version of the tables, oldest first. Released ones never change.
-const MIGRATIONS: [(i64, &str, Sql); 12] = [
+const MIGRATIONS: [(i64, &str, Sql); 14] = [
     (1, "start", Sql::Common(include_str!("../migrations/0001_start.sql"))),
     (2, "promotions", Sql::Common(include_str!("../migrations/0002_promotions.sql"))),
     (3, "environment_groups", Sql::Common(include_str!("../migrations/0003_environment_groups.sql"))),
@@ -269,6 +269,8 @@ const MIGRATIONS: [(i64, &str, Sql); 12] = [
     (10, "startups", Sql::Common(include_str!("../migrations/0010_startups.sql"))),
     (11, "measures", Sql::Common(include_str!("../migrations/0011_measures.sql"))),
     (12, "positions", Sql::Common(include_str!("../migrations/0012_positions.sql"))),
+    (13, "audit_doers", Sql::Common(include_str!("../migrations/0013_audit_doers.sql"))),
+    (14, "policies", Sql::Common(include_str!("../migrations/0014_policies.sql"))),
 ];
 
 /// The text of a migration.

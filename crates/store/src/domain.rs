@@ -10,7 +10,9 @@ use api::{
     internal::replica::{LogLine, Phase, StartTimes, Status as ReplicaStatus},
     v1::{backpressure::RequestBackpressurePolicy, patches::DeploymentPatchPoint},
 };
-use planner::{Timestamp, autoscale, capacity::Claim, lifecycle::Lifecycle, reload::Reload, replica_set};
+use planner::{
+    Timestamp, autoscale, capacity::Claim, lifecycle::Lifecycle, policy::Policy, reload::Reload, replica_set,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -421,10 +423,72 @@ pub struct AuditEvent {
     pub event_type: String,
     /// The event's data.
     pub event_data: Value,
-    /// The key that did it; none when the system did.
-    pub api_key_prefix: Option<String>,
+    /// Who did it.
+    pub doer: Doer,
     /// The model it concerns, if one.
     pub model_id: Option<ModelId>,
+}
+
+/// A policy as it is kept.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredPolicy {
+    /// The policy.
+    pub policy: Policy,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+    /// How many environments it is attached to.
+    pub environments: u64,
+    /// How many deployments it is attached to.
+    pub deployments: u64,
+}
+
+/// What a policy is attached to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PolicyUse {
+    /// An environment.
+    Environment {
+        /// Its model.
+        model_id: ModelId,
+        /// Its name.
+        environment: String,
+    },
+    /// A deployment.
+    Deployment {
+        /// Which.
+        deployment_id: DeploymentId,
+    },
+}
+
+/// Who did something and by what, as it was known then. Nobody is the platform itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Doer {
+    /// The key's public part.
+    pub api_key_prefix: Option<String>,
+    /// The key's name.
+    pub api_key_name: Option<String>,
+    /// Whose key it was, for a personal one.
+    pub user_id: Option<UserId>,
+    /// Their address.
+    pub email: Option<String>,
+    /// The program that asked for it.
+    pub client: ClientProgram,
+}
+
+/// A program that calls the API, as it says itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ClientProgram {
+    /// Its name.
+    pub name: Option<String>,
+    /// Its version.
+    pub version: Option<String>,
+    /// What groups its calls.
+    pub session_id: Option<String>,
+    /// Whether somebody looks at it in a browser.
+    pub is_dashboard: bool,
 }
 
 /// Values of secrets by folded name, as a deployment may have them.

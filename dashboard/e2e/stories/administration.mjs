@@ -1,14 +1,13 @@
 // Running a server: a secret whose value nobody sees again, a key that can do one thing until it is taken back, an environment that is
 // shut to keys of the team, the log that has seen all of it, and what was used.
 import { readFile } from 'node:fs/promises';
-import { greenroom, lookAt, request, signIn, until, url, withPage } from '../lib.mjs';
+import { example, expect, greenroom, lookAt, request, signIn, until, url, withPage } from '../lib.mjs';
 
-const EXAMPLES = new URL('../../../examples/', import.meta.url).pathname;
 const SECRET = 'first-value-7f3a\nsecond-line';
 
 export default () =>
   withPage(async (page) => {
-    const pushed = [greenroom('push', `${EXAMPLES}hello`), greenroom('push', `${EXAMPLES}stream`)];
+    const pushed = [greenroom('push', example('hello')), greenroom('push', example('stream'))];
     await signIn(page, '/secrets');
     await secrets(page);
     await Promise.all(pushed);
@@ -197,8 +196,4 @@ async function usage(page) {
   await page.getByLabel('Last day').fill('2020-01-31');
   await page.getByText('Nothing was used in this time').waitFor();
   await lookAt(page, 'usage-empty');
-}
-
-function expect(holds, what) {
-  if (!holds) throw new Error(`this does not hold: ${what}`);
 }

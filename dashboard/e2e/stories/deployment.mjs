@@ -1,8 +1,7 @@
 // One deployment: its way to active, its log as it is written, its name, its rest, its end, and what stands before each.
-import { mkdir, mkdtemp, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { greenroom, key, lookAt, request, signIn, until, url, withPage } from '../lib.mjs';
+import { folderWith, greenroom, key, lookAt, request, signIn, until, url, withPage } from '../lib.mjs';
 
 const MODEL = `
 import logging, time
@@ -22,7 +21,7 @@ class Model:
 
 export default () =>
   withPage(async (page) => {
-    const folder = await modelFolder('parrot', MODEL);
+    const folder = await folderWith({ 'config.yaml': 'model_name: parrot\n', 'model/model.py': MODEL });
     const { model, deployment } = await greenroom('push', folder, '--no-wait', '--labels', 'team=birds');
     await signIn(page, `/models/${model.id}/deployments/${deployment.id}`);
     await page.getByRole('heading', { name: 'deployment-1', level: 1 }).waitFor();
@@ -41,7 +40,7 @@ export default () =>
     await page.getByText('team=birds').waitFor();
     await page.getByRole('cell', { name: 'running' }).waitFor();
     await page.getByText('by admin@localhost').first().waitFor();
-    await lookAt(page, 'deployment-overview');
+    await lookAt(page, 'overview');
 
     // Its log is followed.
     await page.getByRole('link', { name: 'Logs', exact: true }).click();
@@ -52,7 +51,7 @@ export default () =>
     await lines.getByText('looked at budgerigar').waitFor();
     await call(model, 'dragon');
     await lines.getByText('here be dragons').waitFor();
-    await lookAt(page, 'deployment-logs');
+    await lookAt(page, 'logs');
 
     // By text: what comes later is filtered, too.
     await page.getByLabel('Contains', { exact: true }).fill('looked at');
@@ -88,7 +87,7 @@ export default () =>
     await page.getByLabel('Regular expression').fill('(');
     await page.getByLabel('Regular expression').press('Enter');
     await page.getByText('unclosed group').waitFor();
-    await lookAt(page, 'deployment-logs-refused');
+    await lookAt(page, 'logs-refused');
     await page.getByLabel('Regular expression').fill('c.ckat');
     await page.getByLabel('Regular expression').press('Enter');
     await lines.getByText('looked at cockatoo').waitFor();
@@ -117,7 +116,7 @@ export default () =>
     const dialog = page.getByRole('dialog', { name: 'Delete polly?' });
     await dialog.getByText('The environment production serves it').waitFor();
     if (await dialog.getByRole('button', { name: 'Delete for good' }).isEnabled()) throw new Error('the guard is down');
-    await lookAt(page, 'deployment-delete-refused');
+    await lookAt(page, 'delete-refused');
     await dialog.getByRole('button', { name: 'Cancel' }).click();
 
     // It rests, and runs again.
@@ -153,7 +152,7 @@ export default () =>
     await page.getByLabel('Details').getByText('no-such-package-as-this').first().waitFor();
     await page.getByText('The end of the log').click();
     await page.getByLabel('The end of the log').getByText('build failed after').waitFor();
-    await lookAt(page, 'deployment-build-failed');
+    await lookAt(page, 'build-failed');
 
     // It is not needed: it goes, and the page with it.
     await page.getByRole('button', { name: 'Delete…' }).click();
@@ -164,18 +163,10 @@ export default () =>
 
     await page.goto(`/ui/models/${model.id}/deployments/${deployment.id}?tab=config`);
     await page.getByText('model_name: parrot').waitFor();
-    await lookAt(page, 'deployment-config');
+    await lookAt(page, 'config');
   });
 
 const head = (page) => page.locator('.page-head').first();
-
-async function modelFolder(name, code) {
-  const folder = await mkdtemp(join(tmpdir(), 'greenroom-story-'));
-  await mkdir(join(folder, 'model'));
-  await writeFile(join(folder, 'config.yaml'), `model_name: ${name}\n`);
-  await writeFile(join(folder, 'model', 'model.py'), code);
-  return folder;
-}
 
 async function call(model, word) {
   const headers = { Authorization: `Bearer ${key}`, 'Content-Type': 'application/json' };

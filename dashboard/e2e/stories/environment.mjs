@@ -1,9 +1,8 @@
 // An environment: its settings are changed in forms that explain themselves, and what they say is what the server then does; its
 // promotions are seen and rolled back; it rests and wakes; it is deleted, and production is not.
-import { fileURLToPath } from 'node:url';
-import { greenroom, lookAt, request, signIn, until, withPage } from '../lib.mjs';
+import { example, greenroom, lookAt, request, signIn, until, withPage } from '../lib.mjs';
 
-const HELLO = fileURLToPath(new URL('../../../examples/hello', import.meta.url));
+const HELLO = example('hello');
 
 export default async () => {
   const { model, deployment: first } = await greenroom('push', HELLO);
@@ -18,7 +17,7 @@ export default async () => {
 
     await signIn(page, onPage);
     await page.getByRole('heading', { name: 'production', level: 1 }).waitFor();
-    await section('Call it').getByText(`--data '{"name":"world"}'`).waitFor();
+    await section('Call it').getByText(`--data '{"name":"world"}'`).first().waitFor();
     await button('Copy endpoint').click();
     const endpoint = await page.evaluate(() => navigator.clipboard.readText());
     if (!endpoint.endsWith(`/models/${model.id}/production/predict`)) throw new Error(`the endpoint is ${endpoint}`);
@@ -81,7 +80,7 @@ export default async () => {
     await promotions.getByLabel('Size of a step').fill('60');
     await promotions.getByText('This needs to be from 1 to 50.').waitFor();
     await promotions.getByLabel('Size of a step').fill('25');
-    await promotions.getByLabel('Stabilisation time').fill('2');
+    await promotions.getByLabel('Stabilization time').fill('2');
     await promotions.getByText('shifts of traffic, each watched for 2 s.').waitFor();
     await lookAt(page, 'settings-rolling');
     await promotions.getByRole('button', { name: 'Save' }).click();
@@ -123,6 +122,11 @@ export default async () => {
     await lookAt(page, 'scaling');
     await link('Metrics').click();
     await section('Metrics').waitFor();
+    await link('Playground').click();
+    const called = section('Playground').getByLabel('Endpoint').locator('option:checked');
+    await until('it is what is called', async () => (await called.textContent())?.startsWith('production ('));
+    await page.goBack();
+    await section('Metrics').waitFor();
 
     // Rest and wake.
     await button('Deactivate…').click();
@@ -133,7 +137,7 @@ export default async () => {
 
     // Production stays; another environment goes.
     await button('Delete…').click();
-    await page.getByText('production cannot be deleted.').waitFor();
+    await page.getByText('This cannot be done now.').waitFor();
     if (await button('Delete for good').isEnabled()) throw new Error('production can be deleted');
     await lookAt(page, 'delete-production');
     await button('Cancel').click();
@@ -162,7 +166,7 @@ export default async () => {
       const shown = await Promise.all(
         rows.map(async (row) => {
           const [, , percent, candidate, previous] = await row.locator('td').allInnerTexts();
-          return [percent.replace(' %', ''), candidate, previous].join(' ');
+          return [parseInt(percent, 10), candidate, previous].join(' ');
         }),
       );
       if (shown.join() !== planned.join()) throw new Error(`${mode}: shown ${shown.join()}, planned ${planned.join()}`);

@@ -1,15 +1,14 @@
 // The list of models: how to begin, a push that comes in while somebody looks, search by keyboard, and a thousand models.
-import { fileURLToPath } from 'node:url';
-import { greenroom, lookAt, request, signIn, until, withPage } from '../lib.mjs';
+import { example, greenroom, lookAt, request, signIn, until, withPage } from '../lib.mjs';
 
-const HELLO = fileURLToPath(new URL('../../../examples/hello', import.meta.url));
+const HELLO = example('hello');
 
 export default () =>
   withPage(async (page) => {
     await signIn(page);
     await page.getByRole('heading', { name: 'No models yet' }).waitFor();
     await page.getByText('greenroom push my-model').waitFor();
-    await lookAt(page, 'overview-empty');
+    await lookAt(page, 'empty');
 
     // A push appears without a reload, and goes on to active there.
     const pushing = greenroom('push', HELLO, '--model-name', 'hello');
@@ -26,7 +25,7 @@ export default () =>
     await hello.getByText(/^development/).waitFor();
     await request('POST', `/models/${model.id}/production/predict`, { name: 'world' });
     await until('the request is counted', async () => !/\b0 req/.test(await hello.textContent()));
-    await lookAt(page, 'overview');
+    await lookAt(page, 'models');
 
     await findAmongMany(page);
   });
@@ -59,6 +58,13 @@ async function findAmongMany(page) {
   await page.evaluate(() => window.scrollTo(0, document.body.scrollHeight));
   await page.getByRole('link', { name: 'model-999', exact: true }).waitFor();
   await until('the last rows are read', () => asked.has('m0000999'));
+  // Whoever looks at one comes back to where they were.
+  const where = await page.evaluate(() => window.scrollY);
+  await page.getByRole('link', { name: 'model-990', exact: true }).click();
+  await page.getByRole('alert').waitFor();
+  await page.goBack();
+  await page.getByRole('link', { name: 'model-990', exact: true }).waitFor();
+  await until('the list is where it was', () => page.evaluate((y) => window.scrollY === y, where));
   if (asked.size > 120) throw new Error(`${asked.size} models were read though few were seen`);
 
   // What is searched for is in the URL, so that it can be sent to somebody and survives a reload.
@@ -66,7 +72,7 @@ async function findAmongMany(page) {
   await page.keyboard.type('99 model-9');
   await page.getByText('11 of 1,000 models').waitFor();
   await page.getByRole('link', { name: 'model-995', exact: true }).waitFor();
-  await lookAt(page, 'overview-search');
+  await lookAt(page, 'search');
   await page.reload();
   await page.getByText('11 of 1,000 models').waitFor();
   await page.getByRole('searchbox').fill('nothing like this');

@@ -1,18 +1,14 @@
 // The playground: a call and its answer, a body that is no JSON, a stream as it comes and one given up, a server's own routes with
 // events, a picture and bytes, a failure explained, and the call as a command.
-import { mkdtemp, mkdir, readFile, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { greenroom, key, lookAt, signIn, until, withPage } from '../lib.mjs';
-
-const example = (name) => new URL(`../../../examples/${name}`, import.meta.url).pathname;
+import { readFile } from 'node:fs/promises';
+import { example, folderWith, greenroom, key, lookAt, signIn, until, withPage } from '../lib.mjs';
 
 export default () =>
   withPage(async (page) => {
     const [hello, stream, served] = await Promise.all([
       greenroom('push', example('hello')),
       greenroom('push', example('stream')),
-      greenroom('push', await writeServer()),
+      greenroom('push', await folderWith(SERVER)),
     ]);
     const playground = page.getByRole('region', { name: 'Playground' });
     const body = playground.getByLabel('Body, as JSON');
@@ -25,7 +21,7 @@ export default () =>
     await signIn(page, `/models/${hello.model.id}/deployments/${hello.deployment.id}?tab=playground`);
     // The example of the model's config is there to be sent.
     await until('the example is there', async () => (await body.inputValue()).includes('"world"'));
-    await lookAt(page, 'playground-empty');
+    await lookAt(page, 'empty');
     await send.click();
     await answered.getByText('"greeting": "Hello, world!"').waitFor();
     await answer.getByText('200', { exact: true }).waitFor();
@@ -52,7 +48,7 @@ export default () =>
     await send.click();
     await answer.getByText('The model gave this answer itself').waitFor();
     await playground.getByRole('button', { name: 'production/predict' }).nth(2).waitFor();
-    await lookAt(page, 'playground-failure');
+    await lookAt(page, 'failure');
     await answer.getByRole('link', { name: 'Its log' }).click();
     await page.waitForURL(/tab=logs&request=\w+/);
 
@@ -66,9 +62,9 @@ export default () =>
     await body.fill('{"count": 600, "delay_seconds": 0.1}');
     await send.click();
     await answered.getByText(/^0\n1\n/).waitFor();
-    await lookAt(page, 'playground-stream');
+    await lookAt(page, 'stream');
     await playground.getByRole('button', { name: 'Cancel' }).click();
-    await answer.getByText('cancelled', { exact: true }).waitFor();
+    await answer.getByText('canceled', { exact: true }).waitFor();
 
     await open(served);
     await playground.getByLabel('Call', { exact: true }).selectOption('a route of the model’s own server');
@@ -84,7 +80,7 @@ export default () =>
     await route.fill('/picture');
     await send.click();
     await answer.getByRole('img', { name: 'What the model answered' }).waitFor();
-    await lookAt(page, 'playground-picture');
+    await lookAt(page, 'picture');
     await route.fill('/bytes');
     await send.click();
     await answer.getByText('2 KiB of application/octet-stream').waitFor();
@@ -97,12 +93,8 @@ export default () =>
   });
 
 /** A model that is a server of its own: events, a picture, bytes. */
-async function writeServer() {
-  const folder = await mkdtemp(join(tmpdir(), 'greenroom-served-'));
-  await mkdir(join(folder, 'data'));
-  await writeFile(
-    join(folder, 'config.yaml'),
-    `model_name: served
+const SERVER = {
+  'config.yaml': `model_name: served
 docker_server:
   start_command: python3 data/server.py
   server_port: 8090
@@ -110,10 +102,7 @@ docker_server:
   readiness_endpoint: /health
   liveness_endpoint: /health
 `,
-  );
-  await writeFile(
-    join(folder, 'data', 'server.py'),
-    `import json, os, struct, time, zlib
+  'data/server.py': `import json, os, struct, time, zlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
@@ -163,6 +152,4 @@ class Handler(BaseHTTPRequestHandler):
 
 ThreadingHTTPServer(("127.0.0.1", int(os.environ.get("PORT", "8090"))), Handler).serve_forever()
 `,
-  );
-  return folder;
-}
+};

@@ -1,8 +1,7 @@
 // A promotion from its plan to its end: the share moves, is held, goes on, is given back; then all at once, and back again.
-import { fileURLToPath } from 'node:url';
-import { greenroom, lookAt, signIn, until, withPage } from '../lib.mjs';
+import { example, greenroom, lookAt, signIn, until, withPage } from '../lib.mjs';
 
-const HELLO = fileURLToPath(new URL('../../../examples/hello', import.meta.url));
+const HELLO = example('hello');
 
 export default () =>
   withPage(async (page) => {
@@ -40,13 +39,23 @@ async function refuses(page, production) {
   await lookAt(page, 'promote-refused');
   await page.keyboard.press('Escape');
   await dialog.waitFor({ state: 'hidden' });
+  // It has an address: the back button opens it again, and another page can lead to it.
+  await page.goBack();
+  await dialog.waitFor();
+  await page.goBack();
+  await dialog.waitFor({ state: 'hidden' });
+  await page.getByRole('link', { name: 'deployment-1' }).last().click();
+  await page.getByRole('link', { name: 'Promote…' }).click();
+  await dialog.getByText(/serves it already/).waitFor();
+  await page.keyboard.press('Escape');
+  await dialog.waitFor({ state: 'hidden' });
 }
 
 /** The share moves stage by stage, and is given back at once. */
 async function canary(page, production) {
   await promote(page, production, async (dialog) => {
     await dialog.getByText('deployment-2 itself is promoted').waitFor();
-    await dialog.getByRole('row', { name: /50 %/ }).waitFor();
+    await dialog.getByRole('row', { name: /50\s%/ }).waitFor();
     await lookAt(page, 'promote-plan');
   });
   const shares = await seeShares(production, 2);
@@ -63,9 +72,9 @@ async function canary(page, production) {
 async function rolling(page, production) {
   await promote(page, production, async (dialog) => {
     await dialog.getByLabel('How traffic moves').selectOption('Rolling');
-    await dialog.getByLabel(/^Stabilisation time/).fill('a while');
+    await dialog.getByLabel(/^Stabilization time/).fill('a while');
     await dialog.getByText('This needs to be a whole number.').waitFor();
-    await dialog.getByLabel(/^Stabilisation time/).fill('2');
+    await dialog.getByLabel(/^Stabilization time/).fill('2');
     await planned(dialog);
     await lookAt(page, 'promote-rolling');
   });
@@ -95,7 +104,7 @@ async function atOnceAndBack(page, production) {
   await lookAt(page, 'roll-back');
   await dialog.getByRole('button', { name: 'Roll back' }).click();
   await dialog.waitFor({ state: 'hidden' });
-  await production.getByText(/Rollback to\s+deployment-1\s+succeeded/).waitFor();
+  await production.getByText(/Roll back to\s+deployment-1\s+succeeded/).waitFor();
   await production.getByRole('link', { name: 'deployment-1' }).waitFor();
 }
 
@@ -145,7 +154,7 @@ async function steer(page, production, button, confirm) {
 /** The candidate's share as the card shows it; none while no promotion is under way. */
 async function shareNow(production) {
   const texts = await production.getByRole('region', { name: 'Promotion to production' }).allInnerTexts();
-  const shares = texts.flatMap((text) => [...text.matchAll(/(\d+) %/g)]).map((match) => Number(match[1]));
+  const shares = texts.flatMap((text) => [...text.matchAll(/(\d+)\s%/g)]).map((match) => Number(match[1]));
   return shares[1];
 }
 

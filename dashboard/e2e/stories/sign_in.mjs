@@ -1,6 +1,6 @@
 // The door: a wrong key is refused with a reason, a right one opens, signing out closes; a revoked key ends the session with a reason.
 // Then the way around: on a phone the other pages are behind a button.
-import { lookAt, PHONE, picture, request, signIn, WIDE, withPage } from '../lib.mjs';
+import { lookAt, PHONE, picture, request, signIn, until, WIDE, withPage } from '../lib.mjs';
 
 export default () =>
   withPage(async (page) => {
@@ -41,6 +41,9 @@ export default () =>
     await navigation.getByRole('link', { name: 'Access' }).click();
     await page.getByRole('heading', { name: 'Access', level: 1 }).waitFor();
     await navigation.waitFor({ state: 'hidden' });
+    // The keyboard goes on where the page begins, and its name is said.
+    await until('the focus is on the page', () => page.evaluate(() => document.activeElement?.id === 'content'));
+    await page.getByRole('status').getByText('Access · Greenroom').waitFor();
     await page.setViewportSize(WIDE);
     // Links are real ones: they open elsewhere when asked to, and say where one is.
     const [other] = await Promise.all([

@@ -113,7 +113,7 @@ export function options(width: number, height: number, look: Look): uPlot.Option
   return {
     width,
     height,
-    padding: [14, 8, 0, 0],
+    padding: [14, 20, 0, 0],
     legend: { show: false },
     cursor: {
       y: false,
@@ -184,15 +184,15 @@ function lonely(chart: uPlot, series: number): number[] {
   return [...chart.data[0].keys()].filter((step) => isKnown(step) && !isKnown(step - 1) && !isKnown(step + 1));
 }
 
-const time = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
-const timeWithSeconds = new Intl.DateTimeFormat(undefined, { timeStyle: 'medium' });
+const clock = { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' } as const;
+const time = new Intl.DateTimeFormat(undefined, clock);
+const timeWithSeconds = new Intl.DateTimeFormat(undefined, { ...clock, second: '2-digit' });
 const day = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short' });
 const dayAndTime = new Intl.DateTimeFormat(undefined, {
   weekday: 'short',
   day: 'numeric',
   month: 'short',
-  hour: '2-digit',
-  minute: '2-digit',
+  ...clock,
 });
 
 /** Times for the axis in the viewer's zone: the day where it begins, seconds where ticks are closer than a minute. */

@@ -3,7 +3,7 @@
 const count = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0 });
 const small = new Intl.NumberFormat(undefined, { maximumFractionDigits: 1 });
 const fine = new Intl.NumberFormat(undefined, { maximumFractionDigits: 2 });
-const exact = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'long' });
+const exact = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'long', hourCycle: 'h23' });
 const day = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short' });
 const clock = new Intl.DateTimeFormat(undefined, {
   hour: '2-digit',
@@ -16,12 +16,20 @@ const clock = new Intl.DateTimeFormat(undefined, {
 /** `1,234`. */
 export const formatCount = (value: number): string => count.format(value);
 
+/** `1 replica`, `1,234 replicas`. */
+export const counted = (value: number, noun: string): string =>
+  `${count.format(value)} ${noun}${value === 1 ? '' : 's'}`;
+
+/** `50 %`, `0.3 %`. */
+export const formatPercent = (percent: number): string => `${small.format(percent)}\u00a0%`;
+
 /** How many a second: `0`, `0.04`, `1.2`, `1,234`. */
 export const formatRate = (perSecond: number): string =>
   (perSecond >= 100 ? count : perSecond >= 1 ? small : fine).format(perSecond);
 
-/** `12 ms`, `1.2 s`, `3 min 20 s`, `2 h 5 min`. */
+/** `0 s`, `12 ms`, `1.2 s`, `3 min 20 s`, `2 h 5 min`. */
 export function formatDuration(ms: number): string {
+  if (ms === 0) return '0 s';
   if (ms < 1000) return `${small.format(ms < 10 ? ms : Math.round(ms))} ms`;
   const seconds = ms / 1000;
   if (seconds < 60) return `${small.format(seconds)} s`;

@@ -10,9 +10,12 @@ export function saveFrom(address: string, name = '') {
   link.remove();
 }
 
-/** Saves a text as a file. */
-export function saveText(text: string, name: string) {
-  const address = URL.createObjectURL(new Blob([text], { type: 'text/plain' }));
+/** Saves bytes as a file. */
+export function saveBytes(bytes: Blob, name: string) {
+  const address = URL.createObjectURL(bytes);
   saveFrom(address, name);
   setTimeout(() => URL.revokeObjectURL(address), 1000);
 }
+
+/** Saves a text as a file. */
+export const saveText = (text: string, name: string) => saveBytes(new Blob([text], { type: 'text/plain' }), name);

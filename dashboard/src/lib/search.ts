@@ -23,3 +23,9 @@ export async function changeSearch(changes: Record<string, string | null>) {
     if (pending === next) pending = undefined;
   }
 }
+
+/** The same for what is typed letter by letter: no step in the history. */
+export function replaceSearch(name: string, value: string) {
+  if (value) searchParams.set(name, value, { replace: true });
+  else searchParams.delete(name, undefined, { replace: true });
+}

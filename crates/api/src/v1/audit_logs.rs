@@ -117,4 +117,54 @@ pub struct ListAuditLogsQuery {
     pub start_epoch_millis: Option<u64>,
     /// Not after, in epoch milliseconds.
     pub end_epoch_millis: Option<u64>,
+    /// Only entries that name something with this text in its name or id, whatever its case.
+    pub search: Option<String>,
+    /// Only entries of these kinds.
+    pub event_type_groups: Vec<AuditLogEventTypeGroup>,
+    /// Only what these people did.
+    pub user_ids: Vec<String>,
+    /// Only entries about one of these deployments.
+    pub deployment_ids: Vec<String>,
+    /// Only entries about one of these environments.
+    pub environment_names: Vec<String>,
+    /// Only what was done from there.
+    pub sources: Vec<AuditLogSource>,
+}
+
+/// A kind of deeds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum AuditLogEventTypeGroup {
+    /// Pushes.
+    Deployed,
+    /// Promotions, and what was asked of them on the way.
+    Promoted,
+    /// Starts, stops and other tries of deployments.
+    ActivatedDeactivated,
+    /// Changes of how deployments scale.
+    AutoscalingSettings,
+    /// Changes of what happens when every replica is busy.
+    RequestBackpressureSettings,
+    /// Other instance types.
+    InstanceTypeChanged,
+    /// New environments, and changes of their settings.
+    EnvironmentSettings,
+    /// Replicas that somebody ended.
+    ReplicaTerminated,
+    /// What was deleted.
+    Deleted,
+    /// Secrets.
+    Secrets,
+    /// API keys.
+    ApiKeys,
+    /// Of the hosted service only, as are the next four: no entry here is of these kinds.
+    Gateway,
+    /// See [`AuditLogEventTypeGroup::Gateway`].
+    WebhookSigningSecrets,
+    /// See [`AuditLogEventTypeGroup::Gateway`].
+    UserManagement,
+    /// See [`AuditLogEventTypeGroup::Gateway`].
+    DirectoryGroupManagement,
+    /// See [`AuditLogEventTypeGroup::Gateway`].
+    Ssh,
 }

@@ -106,4 +106,18 @@ pub struct UsageSummaryQuery {
     pub start_date: String,
     /// Days that begin before this count. At most 31 days after the start.
     pub end_date: String,
+    /// Greenroom's own: how the answer is written; JSON if absent.
+    #[serde(default)]
+    pub format: UsageFormat,
+}
+
+/// How usage is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UsageFormat {
+    /// As the contract has it.
+    #[default]
+    Json,
+    /// Comma-separated values, a line for every day of every deployment.
+    Csv,
 }

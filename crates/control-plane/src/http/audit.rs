@@ -4,14 +4,14 @@ use api::{
     id::ModelId,
     v1::{
         audit_logs::{
-            AuditLogActor, AuditLogActorType, AuditLogEntry, AuditLogSortDirection, AuditLogSource, ListAuditLogsQuery,
+            AuditLogActor, AuditLogActorType, AuditLogEntry, AuditLogSortDirection, ListAuditLogsQuery,
             ListAuditLogsResponse,
         },
         pagination::PaginationResponse,
     },
 };
 use axum::{Json, extract::State};
-use store::domain::AuditEntry;
+use store::domain::{AuditEntry, Doer};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
@@ -23,10 +23,7 @@ use super::{
 };
 use crate::{
     ControlPlane,
-    ops::{
-        self, Caller,
-        audit::{Actor, Query},
-    },
+    ops::{self, Caller, audit::Query},
 };
 
 const DEFAULT_LIMIT: u32 = 20;
@@ -84,6 +81,12 @@ async fn list(
         limit,
         start_ms: query.start_epoch_millis,
         end_ms: query.end_epoch_millis,
+        search: query.search,
+        groups: query.event_type_groups,
+        user_ids: query.user_ids,
+        deployment_ids: query.deployment_ids,
+        environment_names: query.environment_names,
+        sources: query.sources,
     };
     let page = ops::audit::list(control_plane, caller, asked).await?;
     let cursor = page.next.map(|last| write_cursor(oldest_first, last));
@@ -108,35 +111,27 @@ fn read_cursor(cursor: &str) -> Result<(bool, Option<u64>), Error> {
     Ok((oldest_first, Some(last.parse().map_err(|_| refuse())?)))
 }
 
-fn wire((entry, actor): (AuditEntry, Actor)) -> AuditLogEntry {
-    let source = match actor {
-        Actor::System => AuditLogSource::System,
-        Actor::User(_) | Actor::Key(_) | Actor::Gone(_) => AuditLogSource::Api,
-    };
+fn wire(AuditEntry { id, event }: AuditEntry) -> AuditLogEntry {
+    let source = ops::audit::source(&event.doer);
+    let Doer { api_key_prefix, api_key_name, email, client, .. } = event.doer;
     let nobody =
         AuditLogActor { kind: AuditLogActorType::BasetenSystem, email: None, api_key_prefix: None, api_key_name: None };
-    let actor = match actor {
-        Actor::System => nobody,
-        Actor::User(user) => AuditLogActor { kind: AuditLogActorType::User, email: Some(user.email), ..nobody },
-        Actor::Key(key) => AuditLogActor {
-            kind: AuditLogActorType::ApiKey,
-            api_key_prefix: Some(key.prefix),
-            api_key_name: key.name,
-            ..nobody
-        },
-        Actor::Gone(prefix) => {
-            AuditLogActor { kind: AuditLogActorType::ApiKey, api_key_prefix: Some(prefix), ..nobody }
+    let actor = match (email, api_key_prefix) {
+        (Some(email), _) => AuditLogActor { kind: AuditLogActorType::User, email: Some(email), ..nobody },
+        (None, Some(prefix)) => {
+            AuditLogActor { kind: AuditLogActorType::ApiKey, api_key_prefix: Some(prefix), api_key_name, ..nobody }
         }
+        (None, None) => nobody,
     };
     AuditLogEntry {
-        id: entry.id.to_string(),
-        created: convert::time(entry.event.at),
-        event_type: entry.event.event_type,
-        event_data: entry.event.event_data,
+        id: id.to_string(),
+        created: convert::time(event.at),
+        event_type: event.event_type,
+        event_data: event.event_data,
         source: Some(source),
         actor,
-        client_name: None,
-        client_version: None,
-        client_session_id: None,
+        client_name: client.name,
+        client_version: client.version,
+        client_session_id: client.session_id,
     }
 }

@@ -4,13 +4,19 @@ use std::collections::BTreeMap;
 
 use api::v1::{
     billing::{
-        BillableResource, DailyDedicatedUsage, DedicatedItem, DedicatedUsage, ResourceKind, UsageSummary,
+        BillableResource, DailyDedicatedUsage, DedicatedItem, DedicatedUsage, ResourceKind, UsageFormat, UsageSummary,
         UsageSummaryQuery,
     },
     time::{parse_utc, rfc3339},
 };
-use axum::{Json, extract::State};
+use axum::{
+    Json,
+    extract::State,
+    http::header,
+    response::{IntoResponse, Response},
+};
 use planner::Timestamp;
+use serde::Serialize;
 use store::domain::UsageDay;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -26,7 +32,7 @@ pub fn routes() -> OpenApiRouter<ControlPlane> {
     OpenApiRouter::new().routes(routes!(get_usage_summary))
 }
 
-/// Sums up what deployments have used, and what that costs.
+/// Sums up what deployments have used, and what that costs. With `format=csv` every day of every deployment is a line.
 #[utoipa::path(
     get, path = "/v1/billing/usage_summary", tag = "Billing",
     params(UsageSummaryQuery), responses((status = 200, body = UsageSummary))
@@ -35,11 +41,68 @@ async fn get_usage_summary(
     State(control_plane): State<ControlPlane>,
     Manager(caller): Manager,
     InQuery(query): InQuery<UsageSummaryQuery>,
-) -> Result<Json<UsageSummary>, Error> {
+) -> Result<Response, Error> {
     let (from, to) = (moment("start_date", &query.start_date)?, moment("end_date", &query.end_date)?);
     let usage = ops::billing::usage(&control_plane, &caller, from, to).await?;
     let prices = &control_plane.settings().prices;
-    Ok(Json(summary(&usage, |instance_type| prices.get(instance_type).copied().unwrap_or(0.0))))
+    let summary = summary(&usage, |instance_type| prices.get(instance_type).copied().unwrap_or(0.0));
+    Ok(match query.format {
+        UsageFormat::Json => Json(summary).into_response(),
+        UsageFormat::Csv => {
+            let headers = [
+                (header::CONTENT_TYPE, "text/csv; charset=utf-8"),
+                (header::CONTENT_DISPOSITION, "attachment; filename=\"usage.csv\""),
+            ];
+            (headers, table(&summary)).into_response()
+        }
+    })
+}
+
+/// The summary as comma-separated values.
+fn table(summary: &UsageSummary) -> Vec<u8> {
+    let mut lines = csv::Writer::from_writer(Vec::new());
+    let items = summary.dedicated_usage.iter().flat_map(|usage| &usage.breakdown);
+    let days = items.flat_map(|item| item.daily.iter().map(|day| UsageLine::of(&item.billable_resource, day)));
+    for line in days {
+        lines.serialize(line).expect("memory takes everything");
+    }
+    lines.into_inner().expect("memory takes everything")
+}
+
+/// One line of it.
+#[derive(Serialize)]
+struct UsageLine<'a> {
+    date: &'a str,
+    team_id: Option<&'a str>,
+    model_id: Option<&'a str>,
+    model_name: Option<&'a str>,
+    environment_name: Option<&'a str>,
+    deployment_id: &'a str,
+    deployment_name: Option<&'a str>,
+    instance_type: Option<&'a str>,
+    minutes: u64,
+    inference_requests: u64,
+    subtotal: f64,
+    is_deleted: bool,
+}
+
+impl<'a> UsageLine<'a> {
+    fn of(resource: &'a BillableResource, day: &'a DailyDedicatedUsage) -> Self {
+        Self {
+            date: &day.date,
+            team_id: resource.team_id.as_deref(),
+            model_id: resource.model_id.as_deref(),
+            model_name: resource.model_name.as_deref(),
+            environment_name: resource.environment_name.as_deref(),
+            deployment_id: &resource.id,
+            deployment_name: resource.name.as_deref(),
+            instance_type: resource.instance_type.as_deref(),
+            minutes: day.minutes,
+            inference_requests: day.inference_requests,
+            subtotal: day.subtotal,
+            is_deleted: resource.is_deleted,
+        }
+    }
 }
 
 fn moment(field: &str, text: &str) -> Result<Timestamp, Error> {

@@ -8,6 +8,7 @@ use axum::{
 };
 use serde_json::json;
 
+use super::request_id;
 use crate::ops;
 
 /// An error on its way out.
@@ -51,7 +52,8 @@ impl From<ops::Error> for Error {
             ops::Error::NotFound { .. } => Code::NotFound,
             ops::Error::Unauthenticated => Code::Unauthenticated,
             ops::Error::Forbidden(_) => Code::PermissionDenied,
-            ops::Error::Stale(_) => Code::Conflict,
+            ops::Error::Stale(_) | ops::Error::NoPlace(_) => Code::Conflict,
+            ops::Error::Unprocessable(_) => Code::Unprocessable,
             ops::Error::Busy | ops::Error::Crowded | ops::Error::NotYet(_) => Code::Unavailable,
             ops::Error::Internal { .. } => {
                 tracing::error!(error = &error as &dyn std::error::Error, "a request failed");
@@ -65,7 +67,8 @@ impl From<ops::Error> for Error {
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = (status, Json(ManagementError { code: self.code, message: self.message })).into_response();
+        let body = ManagementError { code: self.code, message: self.message, request_id: request_id::current() };
+        let mut response = (status, Json(body)).into_response();
         if self.code == Code::Unauthenticated {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }

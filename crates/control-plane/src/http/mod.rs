@@ -22,9 +22,11 @@ mod models;
 mod organizations;
 mod patches;
 mod paths;
+mod policies;
 mod promotions;
 mod rate_limit;
 mod regions;
+mod replicas;
 mod request_id;
 mod secrets;
 mod spec;
@@ -86,10 +88,12 @@ fn routes() -> OpenApiRouter<ControlPlane> {
         .merge(models::routes())
         .merge(deployments::routes())
         .merge(patches::routes())
+        .merge(replicas::routes())
         .merge(logs::routes())
         .merge(events::routes())
         .merge(environments::routes())
         .merge(promotions::routes())
+        .merge(policies::routes())
         .merge(environment_groups::routes())
         .merge(uploads::routes())
         .merge(secrets::routes())

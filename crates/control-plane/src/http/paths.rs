@@ -60,3 +60,11 @@ pub struct OfTeam {
     #[param(value_type = String)]
     pub team_id: TeamId,
 }
+
+/// A policy.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub struct OfPolicy {
+    /// The policy's name.
+    pub policy_name: String,
+}

@@ -15,12 +15,21 @@ use super::error::Error;
 /// The header that carries it.
 pub const HEADER: HeaderName = HeaderName::from_static("x-baseten-request-id");
 
-/// Gives the request an id, and its log lines a span that shows it.
+tokio::task_local! {
+    static CURRENT: String;
+}
+
+/// The id of the request that is being answered; none outside of one.
+pub fn current() -> Option<String> {
+    CURRENT.try_with(String::clone).ok()
+}
+
+/// Gives the request an id, its log lines a span that shows it, and its errors a body that has it.
 pub async fn assign(request: Request, next: Next) -> Response {
     let id = hex::encode(rand::random::<[u8; 16]>());
     let span =
         tracing::info_span!("request", request.id = %id, method = %request.method(), path = request.uri().path());
-    let mut response = next.run(request).instrument(span.clone()).await;
+    let mut response = CURRENT.scope(id.clone(), next.run(request).instrument(span.clone())).await;
     span.in_scope(|| tracing::debug!(status = response.status().as_u16(), "answered"));
     let value = HeaderValue::from_str(&id).expect("hexadecimal digits are a header value");
     response.headers_mut().insert(HEADER, value);

@@ -5,7 +5,10 @@ use std::sync::LazyLock;
 use api::{
     error::ManagementError,
     v1::{
-        audit_logs::AuditLogSortDirection, deployments::DeploymentConfigOutputFormat, metrics::ModelMetricMode,
+        audit_logs::{AuditLogEventTypeGroup, AuditLogSortDirection},
+        billing::UsageFormat,
+        deployments::DeploymentConfigOutputFormat,
+        metrics::ModelMetricMode,
         startups::StartupSortBy,
     },
 };
@@ -66,8 +69,10 @@ pub fn complete(mut api: OpenApi) -> OpenApi {
     ManagementError::schemas(&mut nested);
     // Schemas that only parameters refer to are not collected with the routes.
     nested.push((AuditLogSortDirection::name().into_owned(), AuditLogSortDirection::schema()));
+    nested.push((AuditLogEventTypeGroup::name().into_owned(), AuditLogEventTypeGroup::schema()));
     nested.push((DeploymentConfigOutputFormat::name().into_owned(), DeploymentConfigOutputFormat::schema()));
     nested.push((ModelMetricMode::name().into_owned(), ModelMetricMode::schema()));
+    nested.push((UsageFormat::name().into_owned(), UsageFormat::schema()));
     nested.push((StartupSortBy::name().into_owned(), StartupSortBy::schema()));
     components.schemas.extend(nested);
     let mut header = ApiKeyValue::new("Authorization");
@@ -127,7 +132,9 @@ fn under_alias(mut item: PathItem, suffix: &str, alias: &str) -> PathItem {
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete].into_iter().filter_map(Option::as_mut)
+    [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete]
+        .into_iter()
+        .filter_map(Option::as_mut)
 }
 
 /// The route that answers with the description.

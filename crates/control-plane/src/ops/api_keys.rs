@@ -2,7 +2,7 @@
 
 use api::id::{ModelId, TeamId};
 use serde_json::json;
-use store::domain::{ApiKey, ApiKeyKind, KeyOwner, Team, User};
+use store::domain::{ApiKey, ApiKeyKind, ClientProgram, KeyOwner, Team, User};
 
 use super::{
     Caller, ControlPlane, Error, audit,
@@ -31,8 +31,12 @@ pub struct Listed {
     pub user: Option<User>,
 }
 
-/// Finds out who holds this key. An unknown prefix and a wrong secret are told apart by nothing.
-pub async fn authenticate(control_plane: &ControlPlane, presented: &str) -> Result<Caller, Error> {
+/// Finds out who holds this key, which came by `client`. An unknown prefix and a wrong secret are told apart by nothing.
+pub async fn authenticate(
+    control_plane: &ControlPlane,
+    presented: &str,
+    client: ClientProgram,
+) -> Result<Caller, Error> {
     let prefix = key_text::prefix_of(presented).ok_or(Error::Unauthenticated)?;
     let store = control_plane.store();
     let key = match store.key(prefix).await {
@@ -47,7 +51,7 @@ pub async fn authenticate(control_plane: &ControlPlane, presented: &str) -> Resu
         KeyOwner::User(id) => Some(store.user(id).await?),
         KeyOwner::Team(_) => None,
     };
-    Ok(Caller { key, user })
+    Ok(Caller { key, user, client })
 }
 
 /// Makes a key for the caller or a team, and returns its plaintext.

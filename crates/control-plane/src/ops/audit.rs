@@ -1,17 +1,20 @@
 //! The audit log: what is written with each change, and reading it back.
 
-use api::id::ModelId;
+use api::{
+    id::ModelId,
+    v1::audit_logs::{AuditLogEventTypeGroup, AuditLogSource},
+};
 use planner::Timestamp;
 use serde_json::{Value, json};
 use store::{
     AuditQuery,
-    domain::{ApiKey, AuditEntry, AuditEvent, Deployment, Model, User},
+    domain::{AuditEntry, AuditEvent, ClientProgram, Deployment, Doer, Model},
 };
 
 use super::{Caller, ControlPlane, Error};
 
-/// Which entries to read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Which entries to read. A list that is empty asks for nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Query {
     /// Only those that concern this model.
     pub model_id: Option<ModelId>,
@@ -25,26 +28,26 @@ pub struct Query {
     pub start_ms: Option<u64>,
     /// Not after, in epoch milliseconds.
     pub end_ms: Option<u64>,
+    /// Only those that name something with this text in its name or id, whatever its case.
+    pub search: Option<String>,
+    /// Only of these kinds.
+    pub groups: Vec<AuditLogEventTypeGroup>,
+    /// Only by these people.
+    pub user_ids: Vec<String>,
+    /// Only those about one of these deployments.
+    pub deployment_ids: Vec<String>,
+    /// Only those about one of these environments.
+    pub environment_names: Vec<String>,
+    /// Only from there.
+    pub sources: Vec<AuditLogSource>,
 }
 
-/// A page of entries, with the names of their actors.
+/// A page of entries.
 pub struct Page {
     /// The entries.
-    pub entries: Vec<(AuditEntry, Actor)>,
+    pub entries: Vec<AuditEntry>,
     /// What the next page comes after; none at the end.
     pub next: Option<u64>,
-}
-
-/// Who did something, as far as it is still known.
-pub enum Actor {
-    /// A person, with a key of theirs.
-    User(User),
-    /// A key of a team.
-    Key(ApiKey),
-    /// A key that has been deleted since.
-    Gone(String),
-    /// The platform.
-    System,
 }
 
 /// How many entries are read at a time.
@@ -57,10 +60,6 @@ pub async fn list(control_plane: &ControlPlane, caller: &Caller, query: Query) -
     }
     let store = control_plane.store();
     let limit = query.limit as usize;
-    let is_within = |entry: &AuditEntry| {
-        let at = entry.event.at.0;
-        query.start_ms.is_none_or(|start| at >= start) && query.end_ms.is_none_or(|end| at <= end)
-    };
     let mut entries = Vec::new();
     let mut after = query.after;
     // One more than asked for tells whether there is another page.
@@ -70,7 +69,7 @@ pub async fn list(control_plane: &ControlPlane, caller: &Caller, query: Query) -
         let chunk = store.audit_log(&asked).await?;
         let is_last = chunk.len() < CHUNK as usize;
         after = chunk.last().map(|entry| entry.id);
-        entries.extend(chunk.into_iter().filter(is_within));
+        entries.extend(chunk.into_iter().filter(|entry| query.asks_for(&entry.event)));
         if is_last {
             break;
         }
@@ -78,43 +77,71 @@ pub async fn list(control_plane: &ControlPlane, caller: &Caller, query: Query) -
     let has_more = entries.len() > limit;
     entries.truncate(limit);
     let next = entries.last().map(|entry| entry.id).filter(|_| has_more);
-    let (keys, users) = (store.keys().await?, store.users().await?);
-    let actor = |entry: &AuditEntry| {
-        let Some(prefix) = &entry.event.api_key_prefix else {
-            return Actor::System;
-        };
-        let Some(key) = keys.iter().find(|key| key.prefix == *prefix) else {
-            return Actor::Gone(prefix.clone());
-        };
-        match &key.owner {
-            store::domain::KeyOwner::Team(_) => Actor::Key(key.clone()),
-            store::domain::KeyOwner::User(id) => match users.iter().find(|user| user.id == *id) {
-                Some(user) => Actor::User(user.clone()),
-                None => Actor::Key(key.clone()),
-            },
-        }
-    };
-    let entries = entries
-        .into_iter()
-        .map(|entry| {
-            let actor = actor(&entry);
-            (entry, actor)
-        })
-        .collect();
     Ok(Page { entries, next })
+}
+
+impl Query {
+    fn asks_for(&self, event: &AuditEvent) -> bool {
+        let at = event.at.0;
+        let says = |field: &str| event.event_data[field].as_str();
+        let is_one_of = |listed: &[String], found: Option<&str>| {
+            listed.is_empty() || found.is_some_and(|found| listed.iter().any(|one| one == found))
+        };
+        self.start_ms.is_none_or(|start| at >= start)
+            && self.end_ms.is_none_or(|end| at <= end)
+            && (self.groups.is_empty() || group(&event.event_type).is_some_and(|group| self.groups.contains(&group)))
+            && (self.sources.is_empty() || self.sources.contains(&source(&event.doer)))
+            && is_one_of(&self.user_ids, event.doer.user_id.as_ref().map(|id| id.as_str()))
+            && is_one_of(&self.deployment_ids, says("deployment_id"))
+            && is_one_of(&self.environment_names, says("environment_name"))
+            && self.search.as_ref().is_none_or(|text| names(event, text))
+    }
+}
+
+/// Whether an event names something with this text in its name or id.
+fn names(event: &AuditEvent, text: &str) -> bool {
+    let text = text.to_lowercase();
+    let is_name = |field: &str| ["name", "id", "prefix"].iter().any(|end| field.ends_with(end));
+    let fields = event.event_data.as_object().into_iter().flatten();
+    let mut said = fields.filter(|(field, _)| is_name(field)).filter_map(|(_, value)| value.as_str());
+    said.any(|value| value.to_lowercase().contains(&text))
+}
+
+/// From where something was done.
+pub fn source(doer: &Doer) -> AuditLogSource {
+    match doer {
+        Doer { api_key_prefix: None, .. } => AuditLogSource::System,
+        Doer { client: ClientProgram { is_dashboard: true, .. }, .. } => AuditLogSource::Ui,
+        _ => AuditLogSource::Api,
+    }
+}
+
+/// The kind of an event; none where the contract has no kind for it.
+fn group(event_type: &str) -> Option<AuditLogEventTypeGroup> {
+    Some(match event_type {
+        "MODEL_DEPLOYED" => AuditLogEventTypeGroup::Deployed,
+        "MODEL_DEPLOYMENT_PROMOTED" | "MODEL_PROMOTION_CONTROL_ACTION" => AuditLogEventTypeGroup::Promoted,
+        "MODEL_DEPLOYMENT_ACTIVATED" | "MODEL_DEPLOYMENT_DEACTIVATED" | "MODEL_DEPLOYMENT_RETRIED" => {
+            AuditLogEventTypeGroup::ActivatedDeactivated
+        }
+        "MODEL_DEPLOYMENT_AUTOSCALING_SETTINGS_CHANGED" => AuditLogEventTypeGroup::AutoscalingSettings,
+        "MODEL_DEPLOYMENT_REQUEST_BACKPRESSURE_SETTINGS_CHANGED" => AuditLogEventTypeGroup::RequestBackpressureSettings,
+        "ENVIRONMENT_CREATED" | "ENVIRONMENT_UPDATED" | "ENVIRONMENT_GROUP_UPDATED" => {
+            AuditLogEventTypeGroup::EnvironmentSettings
+        }
+        "REPLICA_TERMINATED" => AuditLogEventTypeGroup::ReplicaTerminated,
+        "MODEL_DELETED" | "MODEL_DEPLOYMENT_DELETED" | "ENVIRONMENT_DELETED" => AuditLogEventTypeGroup::Deleted,
+        "SECRET_UPDATED" | "SECRET_DELETED" => AuditLogEventTypeGroup::Secrets,
+        "API_KEY_CREATED" | "API_KEY_DELETED" => AuditLogEventTypeGroup::ApiKeys,
+        _ => return None,
+    })
 }
 
 /// An event that this caller causes now.
 pub(super) fn event(caller: &Caller, now: Timestamp, event_type: &str, data: Value) -> AuditEvent {
     let mut event_data = data;
     event_data["event_type"] = event_type.into();
-    AuditEvent {
-        at: now,
-        event_type: event_type.into(),
-        event_data,
-        api_key_prefix: Some(caller.prefix().into()),
-        model_id: None,
-    }
+    AuditEvent { at: now, event_type: event_type.into(), event_data, doer: caller.doer(), model_id: None }
 }
 
 /// An event about a model.

@@ -1,7 +1,7 @@
 //! Who calls, and what they may do.
 
 use api::id::TeamId;
-use store::domain::{ApiKey, ApiKeyKind, KeyOwner, Model, User};
+use store::domain::{ApiKey, ApiKeyKind, ClientProgram, Doer, KeyOwner, Model, User};
 
 use super::Error;
 
@@ -22,12 +22,25 @@ pub struct Caller {
     pub(super) key: ApiKey,
     /// Whose key it is, for a personal one.
     pub(super) user: Option<User>,
+    /// What they call with.
+    pub(super) client: ClientProgram,
 }
 
 impl Caller {
     /// The public handle of the key, for logs and limits.
     pub fn prefix(&self) -> &str {
         &self.key.prefix
+    }
+
+    /// Who they are, for the audit log.
+    pub(super) fn doer(&self) -> Doer {
+        Doer {
+            api_key_prefix: Some(self.key.prefix.clone()),
+            api_key_name: self.key.name.clone(),
+            user_id: self.user.as_ref().map(|user| user.id.clone()),
+            email: self.user.as_ref().map(|user| user.email.clone()),
+            client: self.client.clone(),
+        }
     }
 
     /// Whether the key's kind allows it; 403 when not.

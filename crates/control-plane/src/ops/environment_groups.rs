@@ -168,7 +168,7 @@ mod tests {
             model_ids: None,
             created_at: Timestamp(0),
         };
-        Caller { key, user }
+        Caller { key, user, client: Default::default() }
     }
 
     fn user(number: u128, is_admin: bool) -> User {

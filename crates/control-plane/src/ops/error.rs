@@ -23,6 +23,12 @@ pub enum Error {
     /// Read again what it builds on.
     #[error("{0}")]
     Stale(String),
+    /// Change the policies, or what there is to run on.
+    #[error("{0}")]
+    NoPlace(String),
+    /// Name something that is there.
+    #[error("{0}")]
+    Unprocessable(String),
     /// Ask again: it is on its way.
     #[error("{0}: ask again")]
     NotYet(String),

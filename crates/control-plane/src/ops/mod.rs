@@ -21,6 +21,7 @@ mod names;
 mod observed;
 pub mod patches;
 pub mod payload;
+pub mod policies;
 pub mod promotion_settings;
 pub mod promotions;
 pub mod push;

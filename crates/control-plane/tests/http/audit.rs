@@ -86,3 +86,54 @@ async fn a_query_that_makes_no_sense_is_refused() {
     }
     app.get("/v1/models/abcd1234/audit_logs").await.refuses(404, "NOT_FOUND", "abcd1234");
 }
+
+#[tokio::test]
+async fn entries_are_found_by_kind_place_name_and_person() {
+    let app = TestApp::start().await;
+    let pushed = app.push_model("iris").await;
+    app.post("/v1/secrets", json!({ "name": "hf_token", "value": "hunter2" })).await.ok();
+    app.patch(&pushed.model_path("/environments/production"), json!({ "autoscaling_settings": { "max_replica": 3 } }))
+        .await
+        .ok();
+    let me = app.get("/v1/users/me").await.ok()["user_id"].as_str().unwrap().to_owned();
+    let found = async |query: &str| types(&app.get(&format!("/v1/audit_logs?{query}")).await.ok()).join(" ");
+    for (query, expected) in [
+        ("event_type_groups=SECRETS", "SECRET_UPDATED"),
+        ("event_type_groups=DEPLOYED&event_type_groups=SECRETS", "SECRET_UPDATED MODEL_DEPLOYED"),
+        ("event_type_groups=SSH", ""),
+        ("search=HF_", "SECRET_UPDATED"),
+        ("search=hunter2", ""),
+        ("environment_names=production", "ENVIRONMENT_UPDATED MODEL_DEPLOYED"),
+        ("environment_names=staging", ""),
+        ("sources=API&limit=1", "ENVIRONMENT_UPDATED"),
+        ("sources=UI&sources=SYSTEM", ""),
+        ("user_ids=nobody", ""),
+    ] {
+        assert_eq!(found(query).await, expected, "{query}");
+    }
+    assert_eq!(found(&format!("deployment_ids={}", pushed.deployment)).await, "MODEL_DEPLOYED");
+    assert_eq!(found(&format!("user_ids={me}&event_type_groups=SECRETS")).await, "SECRET_UPDATED");
+    app.get("/v1/audit_logs?event_type_groups=GOSSIP").await.is_invalid("event_type_groups");
+}
+
+#[tokio::test]
+async fn an_entry_says_by_what_it_was_done_and_keeps_the_name_of_a_key_that_is_gone() {
+    let app = TestApp::start().await;
+    let made = app.post("/v1/api_keys", json!({ "type": "WORKSPACE_MANAGE_ALL", "name": "for-a-test" })).await.ok();
+    let key = made["api_key"].as_str().unwrap().to_owned();
+    let body = || axum::body::Body::from(json!({ "name": "token", "value": "v" }).to_string());
+    let request =
+        |name: &'static str, value: &'static str| axum::http::Request::post("/v1/secrets").header(name, value);
+    let authorization = format!("Bearer {key}");
+    app.answer(request("user-agent", "truss-cli/0.18.35 (Python/3.11.7; Linux)"), Some(&authorization), body())
+        .await
+        .ok();
+    app.answer(request("x-greenroom-client", "dashboard"), Some(&authorization), body()).await.ok();
+    app.delete(&format!("/v1/api_keys/{}", key.split_once('.').unwrap().0)).await.ok();
+    let page = app.get("/v1/audit_logs?event_type_groups=SECRETS").await.ok();
+    let said =
+        |item: &Value| [item["source"].clone(), item["client_name"].clone(), item["actor"]["api_key_name"].clone()];
+    assert_eq!(said(&page["items"][1]), ["API", "truss-cli", "for-a-test"]);
+    assert_eq!(page["items"][1]["client_version"], "0.18.35");
+    assert_eq!(said(&page["items"][0]), ["UI", "dashboard", "for-a-test"]);
+}

@@ -15,8 +15,19 @@ static OPERATIONS: LazyLock<Vec<Value>> =
     LazyLock::new(|| serde_json::from_str(include_str!("../../../../tests/contract/operations.json")).unwrap());
 const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../openapi/v1.json");
 
-/// Served beside the contract.
-const OURS_ALONE: [(&str, &str); 7] = [
+/// Served beside the contract, answered at once.
+const OURS_ALONE: [(&str, &str); 18] = [
+    ("GET", "/v1/policies"),
+    ("POST", "/v1/policies"),
+    ("POST", "/v1/policies:explain"),
+    ("GET", "/v1/policies/{policy_name}"),
+    ("PUT", "/v1/policies/{policy_name}"),
+    ("DELETE", "/v1/policies/{policy_name}"),
+    ("GET", "/v1/models/{model_id}/environments/{env_name}/policies"),
+    ("PUT", "/v1/models/{model_id}/environments/{env_name}/policies"),
+    ("GET", "/v1/models/{model_id}/deployments/{deployment_id}/policies"),
+    ("PUT", "/v1/models/{model_id}/deployments/{deployment_id}/policies"),
+    ("GET", "/v1/models/{model_id}/deployments/{deployment_id}/replicas"),
     ("GET", "/v1/activity"),
     ("GET", "/v1/models/{model_id}/deployments/{deployment_id}/autoscaling_decisions"),
     ("GET", "/v1/spec"),
@@ -25,6 +36,10 @@ const OURS_ALONE: [(&str, &str); 7] = [
     ("GET", "/v1/models/{model_id}/environments/{env_name}/promotion"),
     ("GET", "/v1/models/{model_id}/environments/{env_name}/promotions"),
 ];
+
+/// Served beside the contract, with answers that go on: `events.rs` listens to them.
+const STREAMS: [(&str, &str); 2] =
+    [("GET", "/v1/events"), ("GET", "/v1/models/{model_id}/deployments/{deployment_id}/logs/stream")];
 
 type Operation = (String, String);
 
@@ -60,7 +75,7 @@ fn the_description_lists_what_the_contract_lists() {
         .iter()
         .map(|one| (one["method"].as_str().unwrap().to_owned(), one["path"].as_str().unwrap().to_owned()))
         .collect();
-    let expected: BTreeSet<Operation> = contract.into_iter().chain(owned(&OURS_ALONE)).collect();
+    let expected: BTreeSet<Operation> = contract.into_iter().chain(owned(&OURS_ALONE)).chain(owned(&STREAMS)).collect();
     assert_eq!(described(), expected);
 }
 
@@ -193,7 +208,7 @@ async fn every_route_takes_and_gives_what_the_contract_says() {
     environments(&mut walk, &pushed).await;
     promotions(&mut walk, &pushed).await;
     audit_and_ends(&mut walk, &pushed).await;
-    assert_eq!(walk.walked, described());
+    assert_eq!(walk.walked, &described() - &owned(&STREAMS));
 }
 
 async fn people_and_keys(walk: &mut Walk) {
@@ -294,6 +309,7 @@ async fn deployments(walk: &mut Walk, first: &Pushed) {
     let (policy, settings) = (json!({ "policy": "REJECT_ON_FULL" }), "request_backpressure_settings");
     walk.patch(&format!("{ONE}/{settings}"), &first.path(&format!("/{settings}")), policy).await;
     walk.get(&format!("{ONE}/autoscaling_decisions"), &first.path("/autoscaling_decisions?limit=5")).await;
+    walk.get(&format!("{ONE}/replicas"), &first.path("/replicas")).await;
     startups(walk, ONE, &first.path("/startups"), 1).await;
     metrics(walk, ONE, &first.path("/metrics")).await;
     walk.delete(&format!("{ONE}/replicas/{{replica_id}}"), &first.path(&format!("/replicas/{replica}"))).await;
@@ -386,6 +402,27 @@ fn paused() -> Phase {
     Phase::Paused { since: START, resume: Resume::Growing }
 }
 
+async fn policies(walk: &mut Walk, first: &Pushed) {
+    const ALL: &str = "/v1/policies";
+    const ONE: &str = "/v1/policies/{policy_name}";
+    let rule = json!({ "type": "location", "locations": [{ "type": "country", "name": "fr" }] });
+    let mut made = rule.clone();
+    made["name"] = "fr".into();
+    walk.post(ALL, ALL, Some(made)).await;
+    walk.get(ALL, ALL).await;
+    walk.get(ONE, "/v1/policies/fr").await;
+    walk.call(Method::PUT, ONE, "/v1/policies/fr", Some(rule)).await;
+    walk.post("/v1/policies:explain", "/v1/policies:explain", Some(json!({ "environment_policies": ["fr"] }))).await;
+    let of_environment = "/v1/models/{model_id}/environments/{env_name}/policies";
+    let of_deployment = "/v1/models/{model_id}/deployments/{deployment_id}/policies";
+    let environment = first.model_path("/environments/production/policies");
+    for (template, path) in [(of_environment, &environment), (of_deployment, &first.path("/policies"))] {
+        walk.call(Method::PUT, template, path, Some(json!({ "policies": [] }))).await;
+        walk.get(template, path).await;
+    }
+    walk.delete(ONE, "/v1/policies/fr").await;
+}
+
 async fn audit_and_ends(walk: &mut Walk, first: &Pushed) {
     let all = walk.get("/v1/audit_logs", "/v1/audit_logs?limit=200").await;
     for entry in all["items"].as_array().unwrap() {
@@ -393,6 +430,8 @@ async fn audit_and_ends(walk: &mut Walk, first: &Pushed) {
         let words = event_type.split('_').map(|word| word[..1].to_owned() + &word[1..].to_lowercase());
         validate(&format!("AuditLogEvent{}", words.collect::<String>()), event_type, &entry["event_data"]);
     }
+    // What follows writes events that the contract does not have.
+    policies(walk, first).await;
     const GROUPS: &str = "/v1/environment_groups";
     const TEAM_GROUPS: &str = "/v1/teams/{team_id}/environment_groups";
     let of_team = format!("/v1/teams/{}/environment_groups", walk.app.team().await);

@@ -321,3 +321,17 @@ async fn a_replica_is_marked_to_stop_and_nothing_more() {
     assert_eq!(replicas[0].stopping_since, Some(app.now()));
     assert_eq!(app.get(&one.path("")).await.ok()["active_replica_count"], 0);
 }
+
+#[tokio::test]
+async fn replicas_are_listed_with_where_they_stand() {
+    let app = TestApp::start().await;
+    let pushed = app.push_model("iris").await;
+    assert_eq!(app.get(&pushed.path("/replicas")).await.ok(), json!({ "replicas": [] }));
+    let replica = app.make_active(&pushed).await;
+    let listed = app.get(&pushed.path("/replicas")).await.ok();
+    let one = &listed["replicas"][0];
+    assert_eq!((&one["id"], &one["state"]), (&json!(replica), &json!("READY")));
+    assert_eq!((&one["instance_type"], &one["waits_for"]), (&json!("1x2"), &json!(null)));
+    app.delete(&pushed.path(&format!("/replicas/{replica}"))).await.ok();
+    assert_eq!(app.get(&pushed.path("/replicas")).await.ok()["replicas"][0]["state"], "STOPPING");
+}

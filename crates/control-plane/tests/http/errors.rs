@@ -28,6 +28,9 @@ async fn every_answer_has_a_request_id_of_its_own() {
         let answer = app.get(path).await;
         let id = answer.headers["x-baseten-request-id"].to_str().unwrap().to_owned();
         assert_eq!(id.len(), 32);
+        if answer.status.is_client_error() {
+            assert_eq!(answer.body["request_id"], id, "an error says its id in its body too");
+        }
         assert!(seen.insert(id));
     }
     assert!(app.call_as(None, Method::GET, "/v1/models", None).await.headers.contains_key("x-baseten-request-id"));

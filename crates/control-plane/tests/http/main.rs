@@ -1,6 +1,7 @@
 //! The management API as its clients see it: the real router over a SQLite store in a temporary folder, without a network.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod access;
 mod api_keys;
 mod audit;
 mod contract;
@@ -14,6 +15,7 @@ mod logs;
 mod metrics;
 mod models;
 mod patches;
+mod policies;
 mod promotion_control;
 mod promotion_history;
 mod promotions;

@@ -205,6 +205,12 @@ async fn usage_adds_up_by_deployment_environment_and_day() {
         (&json!("production"), &json!("iris"), &json!(true))
     );
     assert_eq!(item["daily"][0]["date"], "2026-01-02");
+    let csv = read("start_date=2026-01-01&end_date=2026-02-01&format=csv").await;
+    assert_eq!(csv.headers["content-type"], "text/csv; charset=utf-8");
+    let lines: Vec<&str> = csv.body.as_str().unwrap().lines().collect();
+    assert_eq!(lines.len(), 4, "a heading and three days");
+    assert!(lines[0].starts_with("date,team_id,model_id,model_name,environment_name,deployment_id"), "{}", lines[0]);
+    assert!(lines[2].ends_with(",2,7,1.0,true") && lines[2].contains(",iris,production,"), "{}", lines[2]);
     let days = read("start_date=2026-01-03T00:00:00Z&end_date=2026-01-04").await.ok();
     assert_eq!(days["dedicated_usage"]["minutes"], 2);
     read("start_date=2026-01-01&end_date=2026-02-02").await.is_invalid("end_date");

@@ -48,11 +48,8 @@ async fn without_a_promotion_there_is_nothing_to_steer() {
     app.make_active(&first).await;
     for verb in VERBS {
         let answer = control(&app, &first, verb).await;
-        answer.is_invalid("Environment production has no in progress promotion.");
-        assert_eq!(
-            answer.body,
-            json!({ "code": "VALIDATION_ERROR", "message": "Environment production has no in progress promotion." })
-        );
+        answer.is_invalid("");
+        assert_eq!(answer.body["message"], "Environment production has no in progress promotion.");
         let unknown = first.model_path(&format!("/environments/nonesuch/{verb}"));
         app.post(&unknown, json!({})).await.refuses(404, "NOT_FOUND", "nonesuch");
     }

@@ -179,7 +179,7 @@ impl TestApp {
         self.answer(Request::builder().method(method).uri(path), authorization, body).await
     }
 
-    async fn answer(&self, request: request::Builder, authorization: Option<&str>, body: Body) -> Answer {
+    pub async fn answer(&self, request: request::Builder, authorization: Option<&str>, body: Body) -> Answer {
         let mut request = request.header(header::CONTENT_TYPE, "application/json");
         if let Some(value) = authorization {
             request = request.header(header::AUTHORIZATION, value);

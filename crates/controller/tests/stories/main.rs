@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod environments;
+mod export;
 mod gateway;
 mod journeys;
 mod kills;

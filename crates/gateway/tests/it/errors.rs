@@ -55,7 +55,8 @@ async fn a_missing_or_wrong_key_is_unauthorized_whatever_is_asked() {
             call.headers_mut().insert("authorization", key.parse().unwrap());
             let answer = stage.call(call).await;
             assert_eq!(answer.status, 401);
-            assert_eq!(answer.json(), json!({"error": "please check the api-key you provided"}));
+            let id = answer.headers["x-baseten-request-id"].to_str().unwrap();
+            assert_eq!(answer.json(), json!({"error": "please check the api-key you provided", "request_id": id}));
         }
         let mut call = without_body("POST", path);
         call.headers_mut().remove("authorization");

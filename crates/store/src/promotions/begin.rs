@@ -18,7 +18,7 @@ use crate::{
     database::Write,
     deployments,
     domain::{AuditEvent, Component, Deployment, DeploymentKind, LogRecord, Origin, Promotion},
-    logs,
+    logs, policies,
 };
 
 const TOPICS: &[Topic] = &[Topic::Promotions, Topic::Environments, Topic::Deployments, Topic::Logs];
@@ -178,6 +178,7 @@ async fn make_copy(write: &mut Write, model: &ModelId, copy: &CopyOf) -> Result<
         ..source
     };
     deployments::insert(write, &made).await?;
+    policies::copy(write, &copy.source, &made.id).await?;
     let line = LogLine {
         timestamp_ns: copy.created_at.as_nanos(),
         level: Some(Level::Info),

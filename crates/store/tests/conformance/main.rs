@@ -13,6 +13,7 @@ mod models;
 mod opening;
 mod organization;
 mod patches;
+mod policies;
 mod promotions;
 mod replicas;
 mod scaling;
@@ -98,6 +99,7 @@ on_every_store! {
         what_takes_over_runs_and_everything_else_stops,
         what_has_changed_meanwhile_is_not_taken_over,
         a_push_forgets_what_was_staged;
+    policies: what_is_attached_reads_back_in_order_and_goes_with_what_it_is_attached_to;
     promotions:
         one_that_is_begun_reads_back_until_it_ends,
         of_several_that_begin_at_once_one_does,

@@ -47,6 +47,11 @@ pub async fn an_older_database_is_brought_up_to_date(database: Database) {
         "DROP TABLE totals",
         "DROP TABLE samples",
         "DROP TABLE usage_days",
+        "DROP TABLE positions",
+        "DROP TABLE environment_policies",
+        "DROP TABLE deployment_policies",
+        "DROP TABLE policies",
+        "ALTER TABLE audit_log DROP COLUMN doer",
         "DELETE FROM _sqlx_migrations WHERE version > 1",
     ] {
         sqlx::query(sql).execute(&pool).await.unwrap();

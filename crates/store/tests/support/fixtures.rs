@@ -9,7 +9,7 @@ use serde_json::json;
 use store::{
     Candidate, Installation, NewDeployment, NewPromotion, Store,
     domain::{
-        ApiKey, ApiKeyKind, Archive, AuditEvent, Deployment, DeploymentKind, Environment, KeyOwner, Model,
+        ApiKey, ApiKeyKind, Archive, AuditEvent, Deployment, DeploymentKind, Doer, Environment, KeyOwner, Model,
         Organization, Origin, PRODUCTION, Replica, Team, User,
     },
 };
@@ -150,7 +150,11 @@ pub fn event(event_type: &str) -> AuditEvent {
         at: NOW,
         event_type: event_type.into(),
         event_data: json!({"by": "test"}),
-        api_key_prefix: Some("adminkey".into()),
+        doer: Doer {
+            api_key_prefix: Some("adminkey".into()),
+            email: Some("ada@example.com".into()),
+            ..Doer::default()
+        },
         model_id: None,
     }
 }

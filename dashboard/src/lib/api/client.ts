@@ -34,7 +34,10 @@ export async function ok<T>(answer: Promise<{ data?: T; error?: unknown; respons
 /** `fetch` with the caller's key. A key that the server no longer takes ends the session. */
 export async function call(request: Request | string, init?: RequestInit): Promise<Response> {
   const keyed = new Request(request, init);
+  const isManaging = new URL(keyed.url).pathname.startsWith('/v1/');
   if (session.key) keyed.headers.set('Authorization', `Bearer ${session.key}`);
+  // The audit log tells what was done here from what programs do with the same key.
+  if (isManaging) keyed.headers.set('X-Greenroom-Client', 'dashboard');
   let response: Response;
   try {
     response = await fetch(keyed);
@@ -42,7 +45,7 @@ export async function call(request: Request | string, init?: RequestInit): Promi
     if (cause instanceof DOMException && cause.name === 'AbortError') throw cause;
     throw new ApiError('The server does not answer. It may be restarting.', 0, 'UNREACHABLE');
   }
-  if (response.status === 401 && new URL(keyed.url).pathname.startsWith('/v1/')) session.expire(keyed);
+  if (response.status === 401 && isManaging) session.expire(keyed);
   return response;
 }
 

@@ -1,7 +1,7 @@
 // Entries of the audit log by the day on which they were made, in the viewer's zone.
+import { DAY_MS } from '$lib/spans';
 import { subjectOf, type Entry } from './events';
 
-const DAY_MS = 24 * 3_600_000;
 const full = new Intl.DateTimeFormat(undefined, { weekday: 'long', day: 'numeric', month: 'long', year: 'numeric' });
 
 /** What there still is of what entries speak of. */

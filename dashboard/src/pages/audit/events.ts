@@ -17,7 +17,7 @@ export const GROUPS: { id: string; name: string; types: Record<string, string> }
       MODEL_DEPLOYMENT_RETRIED: 'Deployment retried',
       MODEL_DEPLOYMENT_DELETED: 'Deployment deleted',
       MODEL_DEPLOYMENT_AUTOSCALING_SETTINGS_CHANGED: 'Autoscaling changed',
-      MODEL_DEPLOYMENT_REQUEST_BACKPRESSURE_SETTINGS_CHANGED: 'Behaviour when full changed',
+      MODEL_DEPLOYMENT_REQUEST_BACKPRESSURE_SETTINGS_CHANGED: 'Behaviour when busy changed',
       REPLICA_TERMINATED: 'Replica terminated',
       MODEL_RENAMED: 'Model renamed',
       MODEL_DELETED: 'Model deleted',
@@ -32,9 +32,9 @@ export const GROUPS: { id: string; name: string; types: Record<string, string> }
     id: 'environments',
     name: 'Environments',
     types: {
-      ENVIRONMENT_CREATED: 'Environment added',
+      ENVIRONMENT_CREATED: 'Environment created',
       ENVIRONMENT_UPDATED: 'Environment changed',
-      ENVIRONMENT_DELETED: 'Environment removed',
+      ENVIRONMENT_DELETED: 'Environment deleted',
       ENVIRONMENT_GROUP_UPDATED: 'Access to environments changed',
     },
   },
@@ -45,8 +45,8 @@ export const GROUPS: { id: string; name: string; types: Record<string, string> }
 const STEERED: Record<string, string> = {
   PAUSE: 'Promotion paused',
   RESUME: 'Promotion resumed',
-  GRACEFUL_CANCEL: 'Promotion cancelled',
-  FORCE_CANCEL: 'Promotion cancelled at once',
+  GRACEFUL_CANCEL: 'Promotion canceled',
+  FORCE_CANCEL: 'Promotion canceled at once',
   FORCE_ROLL_FORWARD: 'Promotion rolled forward at once',
 };
 

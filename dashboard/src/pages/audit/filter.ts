@@ -1,14 +1,8 @@
 // Which entries of the audit log are looked at, as the address of the page says it.
+import { spans } from '$lib/spans';
 import { GROUPS, type Entry } from './events';
 
-const HOUR_MS = 3_600_000;
-
-export const PERIODS = [
-  { id: '1h', name: 'Last hour', ms: HOUR_MS },
-  { id: '24h', name: 'Last 24 hours', ms: 24 * HOUR_MS },
-  { id: '7d', name: 'Last 7 days', ms: 7 * 24 * HOUR_MS },
-  { id: '30d', name: 'Last 30 days', ms: 30 * 24 * HOUR_MS },
-];
+export const PERIODS = spans('1h', '24h', '7d', '30d');
 
 export interface Filter {
   /** A group of deeds, or the type of one. */
@@ -27,8 +21,8 @@ export interface Filter {
 export const FIELDS = ['event', 'actor', 'model', 'period', 'from', 'to'] as const satisfies (keyof Filter)[];
 
 /** The filter in an address; empty fields let everything through. */
-export function readFilter(address: URLSearchParams): Filter {
-  const [event, actor, model, period, from, to] = FIELDS.map((field) => address.get(field) ?? '');
+export function readFilter(value: (name: string) => string | null): Filter {
+  const [event, actor, model, period, from, to] = FIELDS.map((field) => value(field) ?? '');
   return { event, actor, model, period, from, to } as Filter;
 }
 

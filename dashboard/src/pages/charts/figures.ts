@@ -1,8 +1,8 @@
 // The main figures of a span of time. Pure.
-import { formatCount, formatDuration } from '$lib/format';
+import { formatCount, formatDuration, formatPercent } from '$lib/format';
 import { ACTIVE, DESIRED, REQUESTS, RESPONSE_TIME } from './catalogue';
 import type { Measures, Metrics } from './measures';
-import { COUNT, formatShare } from './units';
+import { COUNT } from './units';
 
 export interface Figure {
   name: string;
@@ -30,7 +30,7 @@ export function figuresOf(measures: Measures | undefined): Figure[] {
     },
     {
       name: 'Error rate',
-      value: total > 0 ? formatShare(failed, total) : UNKNOWN,
+      value: total > 0 ? formatPercent((failed / total) * 100) : UNKNOWN,
       note: total > 0 ? notes(failed, refused) : '',
       isBad: failed > 0,
     },

@@ -1,5 +1,6 @@
 // Reads what was measured of a deployment, or of whatever was in an environment: over time, in all, and now.
 import { api, ok, type Schemas } from '$lib/api/client';
+import { MOST_PROMOTIONS, readPromotions as readOf, type Promotion } from '$lib/promotions';
 import type { Span } from './range';
 
 /** A deployment or an environment of a model. */
@@ -102,23 +103,15 @@ function byName(answer: Schemas['GetModelMetricsResponse']): Metrics {
 }
 
 /** The promotions into the environment, or of the deployment on either side; the oldest first. */
-export async function readPromotions({ model, environment, deployment }: Whose): Promise<Schemas['Promotion'][]> {
+export async function readPromotions({ model, environment, deployment }: Whose): Promise<Promotion[]> {
   const environments = environment
     ? [environment]
     : (
         await ok(api.GET('/v1/models/{model_id}/environments', { params: { path: { model_id: model } } }))
       ).environments.map(({ name }) => name);
-  const lists = await Promise.all(
-    environments.map((name) =>
-      ok(
-        api.GET('/v1/models/{model_id}/environments/{env_name}/promotions', {
-          params: { path: { model_id: model, env_name: name }, query: { limit: 100 } },
-        }),
-      ),
-    ),
-  );
+  const lists = await Promise.all(environments.map((name) => readOf(model, name, MOST_PROMOTIONS)));
   return lists
-    .flatMap(({ promotions }) => promotions)
+    .flat()
     .filter(
       ({ candidate, previous }) =>
         !deployment || candidate.deployment_id === deployment || previous?.deployment_id === deployment,

@@ -1,14 +1,13 @@
 // Which span of time the charts show, and how the URL says so: a length up to now, or one between two moments.
-const MINUTE_MS = 60_000;
-const HOUR_MS = 60 * MINUTE_MS;
+import { DAY_MS, HOUR_MS, MINUTE_MS } from '$lib/spans';
 
 /** `stepMs` is the length of the steps in which the server answers, as it records by default. */
 export const LENGTHS = [
   { id: '15m', name: '15 min', ms: 15 * MINUTE_MS, stepMs: MINUTE_MS / 2 },
   { id: '1h', name: '1 h', ms: HOUR_MS, stepMs: 1.5 * MINUTE_MS },
   { id: '6h', name: '6 h', ms: 6 * HOUR_MS, stepMs: 9 * MINUTE_MS },
-  { id: '24h', name: '24 h', ms: 24 * HOUR_MS, stepMs: 36 * MINUTE_MS },
-  { id: '7d', name: '7 d', ms: 7 * 24 * HOUR_MS, stepMs: 252 * MINUTE_MS },
+  { id: '24h', name: '24 h', ms: DAY_MS, stepMs: 36 * MINUTE_MS },
+  { id: '7d', name: '7 d', ms: 7 * DAY_MS, stepMs: 252 * MINUTE_MS },
 ] as const;
 
 /** The query parameter, and what it is when it is not there. */

@@ -1,9 +1,10 @@
 // What may be done to a deployment, and why something may not: what the server would answer, known before it is asked.
 import type { Schemas } from '$lib/api/client';
+import { isUnderWay } from '$lib/promotions';
+import type { Status } from '$lib/statuses';
 
 type Deployment = Schemas['Deployment'];
 type Environment = Schemas['Environment'];
-type Status = Schemas['DeploymentStatus'];
 
 /** A deployment with what decides about it. */
 export interface Situation {
@@ -13,12 +14,8 @@ export interface Situation {
 }
 
 const FAILED: Status[] = ['BUILD_FAILED', 'DEPLOY_FAILED', 'FAILED'];
-const ENDED: Schemas['InProgressPromotionStatus'][] = ['SUCCEEDED', 'FAILED', 'CANCELED'];
-const RESTING: Status[] = ['INACTIVE', 'DEACTIVATING'];
 
 export const canRetry = ({ status }: Deployment): boolean => FAILED.includes(status);
-export const canActivate = ({ status }: Deployment): boolean => RESTING.includes(status);
-export const canDeactivate = ({ status }: Deployment): boolean => !RESTING.includes(status);
 
 /** The environments that it serves. */
 export const servedBy = ({ deployment, environments }: Situation): Environment[] =>
@@ -28,10 +25,7 @@ export const servedBy = ({ deployment, environments }: Situation): Environment[]
 export const promotedTo = ({ deployment, environments }: Situation): Environment | undefined =>
   environments.find((one) => isPromoting(one) && one.candidate_deployment?.id === deployment.id);
 
-/** Whether a promotion into it is under way; the last one is still told of when it has ended. */
-function isPromoting({ in_progress_promotion: promotion }: Environment): boolean {
-  return promotion !== undefined && promotion !== null && !ENDED.includes(promotion.status);
-}
+const isPromoting = (environment: Environment): boolean => isUnderWay(environment.in_progress_promotion);
 
 /** Why it cannot have another name. */
 export function reasonNotToRename({ deployment }: Situation): string | undefined {

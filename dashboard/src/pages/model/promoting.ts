@@ -1,6 +1,6 @@
 // The form of a promotion: which deployment, and what goes differently from the environment's settings, this time only.
 import type { Schemas } from '$lib/api/client';
-import { promotionChange, type PromotionField, type PromotionTexts } from '../environment/promotion';
+import { promotionChange, type PromotionField, type PromotionTexts } from '$lib/settings/promotion';
 import { formatWord } from '$lib/format';
 import { servedBy, type Deployment, type Scene } from './scene';
 
@@ -11,8 +11,9 @@ export interface Choice {
   keepsInstanceType: boolean;
 }
 
-/** What the form begins with: the newest published deployment that the environment does not serve yet. */
-export function firstChoice({ deployments }: Scene, current: string | undefined): string {
+/** What the form begins with: the one that was asked for, or the newest published deployment that the environment does not serve yet. */
+export function firstChoice({ deployments }: Scene, current: string | undefined, wanted: string | null): string {
+  if (deployments.some((one) => one.id === wanted)) return wanted ?? '';
   const others = deployments.filter((one) => one.id !== current);
   return (others.find((one) => !one.is_development) ?? others[0] ?? deployments[0])?.id ?? '';
 }

@@ -1,9 +1,9 @@
 // All that the page of a model shows, read together so that its parts agree.
 import { api, ok, type Schemas } from '$lib/api/client';
+import { isUnderWay, readPromotions, type Promotion } from '$lib/promotions';
 
 export type Model = Schemas['Model'];
 export type Deployment = Schemas['Deployment'];
-export type Promotion = Schemas['Promotion'];
 export type Activity = Schemas['DeploymentActivity'];
 
 /** An environment with its newest promotion. */
@@ -34,26 +34,15 @@ export async function readScene(id: string): Promise<Scene> {
   return { model, deployments, places: await Promise.all(places) };
 }
 
-/** The newest promotions of an environment, newest first. */
-export async function readPromotions(model: string, environment: string, limit: number): Promise<Promotion[]> {
-  const params = { path: { model_id: model, env_name: environment }, query: { limit } };
-  return (await ok(api.GET('/v1/models/{model_id}/environments/{env_name}/promotions', { params }))).promotions;
-}
-
-/** A promotion, unless it is over. */
-export const underWay = (promotion: Promotion | undefined): Promotion | undefined =>
-  promotion && ['SUCCEEDED', 'FAILED', 'CANCELED'].includes(promotion.status) ? undefined : promotion;
-
 /** The environments that serve a deployment. */
 export const servedBy = (places: Place[], deployment: string): string[] =>
   places.filter((one) => one.environment.current_deployment?.id === deployment).map((one) => one.environment.name);
 
 /** The environments to which a deployment is being promoted, with its share of their traffic in percent. */
 export function comingTo(places: Place[], deployment: string): { environment: string; percent: number }[] {
-  const moving = places.map((one) => underWay(one.promotion));
-  return moving.flatMap((one) =>
-    one?.candidate.deployment_id === deployment
-      ? [{ environment: one.environment, percent: one.percent_traffic_to_new_version }]
+  return places.flatMap(({ promotion }) =>
+    promotion && isUnderWay(promotion) && promotion.candidate.deployment_id === deployment
+      ? [{ environment: promotion.environment, percent: promotion.percent_traffic_to_new_version }]
       : [],
   );
 }

@@ -1,5 +1,7 @@
 // What the list of models shows, and in which order: pure, from what was read.
 import type { Schemas } from '$lib/api/client';
+import { PRODUCTION } from '$lib/endpoints';
+import { isUnderWay } from '$lib/promotions';
 import type { Detail } from './details.svelte';
 
 export type Model = Schemas['Model'];
@@ -57,14 +59,14 @@ export function ordered(models: Model[], order: Order, traffic: Map<string, Traf
 
 /** What stands for a model's state: what production serves; while that is nothing, what was pushed last. */
 export function leading({ environments, deployments }: Detail): Deployment | undefined {
-  const production = environments.find((one) => one.name === 'production');
+  const production = environments.find((one) => one.name === PRODUCTION);
   return production?.current_deployment ?? production?.candidate_deployment ?? deployments[0];
 }
 
 /** Where else something of the model can be called: its other environments that serve, and its development deployment. */
 export function elsewhere({ environments, deployments }: Detail): { place: string; deployment: Deployment }[] {
   const others = environments.flatMap(({ name, current_deployment: deployment }) =>
-    name !== 'production' && deployment ? [{ place: name, deployment }] : [],
+    name !== PRODUCTION && deployment ? [{ place: name, deployment }] : [],
   );
   const development = deployments.find((one) => one.is_development);
   return development ? [...others, { place: 'development', deployment: development }] : others;
@@ -72,10 +74,10 @@ export function elsewhere({ environments, deployments }: Detail): { place: strin
 
 /** The promotion to production that is under way. */
 export function movingTo({ environments }: Detail): { candidate: string; percent: number } | undefined {
-  const production = environments.find((one) => one.name === 'production');
+  const production = environments.find((one) => one.name === PRODUCTION);
   const promotion = production?.in_progress_promotion;
-  if (!promotion || !production.current_deployment || !production.candidate_deployment) return undefined;
-  if (['SUCCEEDED', 'FAILED', 'CANCELED'].includes(promotion.status)) return undefined;
+  if (!promotion || !isUnderWay(promotion) || !production.current_deployment || !production.candidate_deployment)
+    return undefined;
   return { candidate: production.candidate_deployment.name, percent: promotion.percent_traffic_to_new_version };
 }
 

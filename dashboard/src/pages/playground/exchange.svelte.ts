@@ -3,14 +3,14 @@ import { ApiError, call } from '$lib/api/client';
 import { asApiError } from '$lib/resource.svelte';
 import { readEvents } from '$lib/sse';
 import { announcedKind, imageType, isReadable, tokenOf, type BodyKind } from './answers';
-import type { Sent } from './snippets';
+import type { Sent } from '$lib/snippets';
 
 /** So often at most is the text that has come shown anew. */
 const SHOW_EVERY_MS = 40;
 
 export class Exchange {
   readonly startedAt = Date.now();
-  phase = $state<'waiting' | 'receiving' | 'done' | 'cancelled' | 'failed'>('waiting');
+  phase = $state<'waiting' | 'receiving' | 'done' | 'canceled' | 'failed'>('waiting');
   status = $state<number>();
   headers = $state.raw<[name: string, value: string][]>([]);
   kind = $state<BodyKind>('unknown');
@@ -57,7 +57,7 @@ export class Exchange {
       await this.#exchange();
       this.phase = 'done';
     } catch (error) {
-      if (this.#abort.signal.aborted) this.phase = 'cancelled';
+      if (this.#abort.signal.aborted) this.phase = 'canceled';
       else {
         this.phase = 'failed';
         this.error =

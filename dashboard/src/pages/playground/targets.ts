@@ -1,5 +1,6 @@
 // What can be called of a model, and under which address.
 import type { Schemas } from '$lib/api/client';
+import { deploymentPath, environmentPath, PRODUCTION } from '$lib/endpoints';
 import { formatWord } from '$lib/format';
 
 export interface Target {
@@ -11,20 +12,17 @@ export interface Target {
   answerers: string[];
 }
 
-const pathOfEnvironment = (name: string): string =>
-  name === 'production' ? 'production' : `environments/${encodeURIComponent(name)}`;
-
 /** All of them, stable endpoints first. */
 export function targetsOf(environments: Schemas['Environment'][], deployments: Schemas['Deployment'][]): Target[] {
   return [
     ...environments.map(({ name, current_deployment: current, candidate_deployment: candidate }) => ({
-      path: pathOfEnvironment(name),
+      path: environmentPath(name),
       name: current ? `${name} (${current.name})` : `${name} (no deployment yet)`,
       group: 'Environments' as const,
       answerers: [current?.id, candidate?.id].filter((id) => id !== undefined),
     })),
     ...deployments.map(({ id, name, is_development, status }) => ({
-      path: is_development ? 'development' : `deployment/${id}`,
+      path: is_development ? 'development' : deploymentPath(id),
       name: is_development ? `development (${formatWord(status)})` : `${name} (${formatWord(status)})`,
       group: 'Deployments' as const,
       answerers: [id],
@@ -36,7 +34,7 @@ export function targetsOf(environments: Schemas['Environment'][], deployments: S
 export function targetOf(targets: Target[], environment?: string, deployment?: string): Target | undefined {
   const own = deployment
     ? targets.find(({ group, answerers }) => group === 'Deployments' && answerers.includes(deployment))
-    : targets.find(({ path }) => path === pathOfEnvironment(environment ?? 'production'));
+    : targets.find(({ path }) => path === environmentPath(environment ?? PRODUCTION));
   return own ?? targets[0];
 }
 
@@ -57,5 +55,5 @@ export const takesBody = (route: Route): boolean => methodOf(route) !== 'GET';
 
 export function addressOf(model: string, target: Target | undefined, route: Route): string {
   const below = route.isOwn ? `sync/${route.path.replace(/^\/+/, '')}` : 'predict';
-  return `/models/${encodeURIComponent(model)}/${target?.path ?? 'production'}/${below}`;
+  return `/models/${encodeURIComponent(model)}/${target?.path ?? PRODUCTION}/${below}`;
 }

@@ -1,6 +1,6 @@
 // Which days of usage are looked at, as the address of the page says it. Days are UTC's, as they are counted.
+import { DAY_MS } from '$lib/spans';
 
-const DAY_MS = 24 * 3_600_000;
 /** The longest period that the server sums up. */
 const MOST_DAYS = 31;
 

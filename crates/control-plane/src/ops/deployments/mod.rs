@@ -14,7 +14,7 @@ use store::domain::{AuditEvent, Deployment, DeploymentKind, Environment, Model, 
 
 pub use self::{
     change::{delete, rename},
-    run::{activate, deactivate, retry, terminate_replica},
+    run::{activate, deactivate, replicas, retry, terminate_replica},
     settings::{SettingsChange, update_autoscaling, update_backpressure},
 };
 pub(super) use self::{run::activation, settings::autoscaling_event};

@@ -6,9 +6,9 @@ use api::{
 };
 use planner::lifecycle::Refusal;
 use serde_json::json;
-use store::domain::{AuditEvent, Deployment, Model, Promotion};
+use store::domain::{AuditEvent, Deployment, Model, Promotion, Replica};
 
-use super::{Target, View, event, find_to_change, look};
+use super::{Target, View, event, find, find_to_change, look};
 use crate::ops::{Caller, ControlPlane, Error, logs, promotions};
 
 /// Wants a deployment to run.
@@ -103,6 +103,19 @@ pub async fn retry(
         logs::tell(control_plane, &deployment.id, Level::Info, [line]).await;
     }
     Ok((look(control_plane, deployment).await?, outcome))
+}
+
+/// All replicas of a deployment that are known, oldest first.
+pub async fn replicas(
+    control_plane: &ControlPlane,
+    caller: &Caller,
+    model: &ModelId,
+    target: &Target,
+) -> Result<Vec<Replica>, Error> {
+    let (_, deployment) = find(control_plane, caller, model, target).await?;
+    let mut replicas = control_plane.store().replicas(Some(&deployment.id)).await?;
+    replicas.sort_by_key(|replica| replica.created_at);
+    Ok(replicas)
 }
 
 /// Wants one replica gone. Another takes its place as long as one is needed.

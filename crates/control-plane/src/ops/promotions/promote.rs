@@ -22,7 +22,7 @@ use super::{
 use crate::ops::{
     Caller, ControlPlane, Error, audit,
     deployments::{self, Target},
-    environments, logs,
+    environments, logs, policies,
 };
 
 /// How often a promotion is begun over again because others were faster.
@@ -103,7 +103,10 @@ pub async fn plan(
 ) -> Result<Plan, Error> {
     let scene = Scene::load(control_plane, caller, model, &request.deployment, &request.environment).await?;
     let outline = Outline::of(&scene, request, ON_REQUEST, control_plane.settings())?;
-    let refused = outline.refused();
+    let refused = match outline.refused() {
+        Some(refused) => Some(refused),
+        None => no_place(control_plane, &scene, &outline).await?,
+    };
     let reasons = outline.choice.as_ref().map_or(&[][..], Choice::reasons);
     let previous = scene.current().map(|current| current.target_replicas);
     let steps = match refused {
@@ -172,6 +175,12 @@ async fn carry_out(
                 )));
             }
         };
+        if let Some(why) = no_place(control_plane, &scene, &outline).await? {
+            return Err(Error::NoPlace(format!(
+                "deployment {} cannot be promoted to environment {}: {why}",
+                scene.deployment.id, scene.environment.name
+            )));
+        }
         let mut new = new_promotion(control_plane, caller, &scene, &outline, choice, way.origin);
         let mut events = vec![event(control_plane, caller, &scene, &outline, &new, &request.settings)];
         if rests && *choice == Choice::Itself {
@@ -193,6 +202,12 @@ async fn carry_out(
         }
     }
     Err(Error::Busy)
+}
+
+/// Why the candidate may run nowhere in the environment; none when it may somewhere.
+async fn no_place(control_plane: &ControlPlane, scene: &Scene, outline: &Outline) -> Result<Option<String>, Error> {
+    let (environment, deployment) = (Some(&scene.environment), Some(&scene.deployment.id));
+    policies::refusal(control_plane, environment, deployment, &outline.instance_type).await
 }
 
 fn new_promotion(

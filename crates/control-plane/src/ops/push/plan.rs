@@ -11,7 +11,7 @@ use super::Destination;
 use crate::ops::{
     Caller, ControlPlane, Error, autoscaling, environment_groups, models, names,
     payload::{self, Checked, Payload},
-    promotion_settings, promotions, teams,
+    policies, promotion_settings, promotions, teams,
 };
 
 /// A push that could be made now.
@@ -78,6 +78,10 @@ pub async fn plan(
         }
         _ => choose_instance_type(control_plane, &checked, path)?,
     };
+    if let Some(why) = policies::refusal(control_plane, environment, None, &instance_type).await? {
+        let name = target.as_deref().unwrap_or_default();
+        return Err(Error::NoPlace(format!("this cannot be pushed to environment {name}: {why}")));
+    }
     let settings = environment.map(|one| one.autoscaling.clone()).unwrap_or_default();
     let settings = autoscaling::apply(&settings, &checked.payload.autoscaling, control_plane.settings().replica_cap)?;
     autoscaling::check_kind(checked.kind, &settings)?;

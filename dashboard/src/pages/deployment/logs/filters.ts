@@ -1,5 +1,6 @@
 // Which lines of a log are asked for: in the address of the page, and as the API has it.
 import type { Schemas } from '$lib/api/client';
+import { MINUTE_MS, SPANS, spans } from '$lib/spans';
 
 export type Level = Schemas['LogLevel'];
 export type Component = 'build' | 'deploy' | 'model';
@@ -17,20 +18,11 @@ export interface Filters {
   pattern?: string;
 }
 
-const MINUTE_MS = 60_000;
-const DAY_MS = 24 * 60 * MINUTE_MS;
 /** What the API takes, less the time in which a request gets there. */
-export const LONGEST_WINDOW_MS = 7 * DAY_MS - MINUTE_MS;
-export const DEFAULT_WINDOW = '24h';
-
-export const WINDOWS = {
-  '15m': { name: 'Last 15 minutes', ms: 15 * MINUTE_MS },
-  '1h': { name: 'Last hour', ms: 60 * MINUTE_MS },
-  '6h': { name: 'Last 6 hours', ms: 360 * MINUTE_MS },
-  '24h': { name: 'Last 24 hours', ms: DAY_MS },
-  '7d': { name: 'Last 7 days', ms: LONGEST_WINDOW_MS },
-} as const;
-export type Window = keyof typeof WINDOWS;
+export const LONGEST_WINDOW_MS = SPANS['7d'].ms - MINUTE_MS;
+export const WINDOWS = spans('15m', '1h', '6h', '24h', '7d');
+export type Window = (typeof WINDOWS)[number]['id'];
+const DEFAULT_WINDOW: Window = '24h';
 
 export const LEVELS: { value: Level; name: string }[] = [
   { value: 'DEBUG', name: 'Debug and above' },
@@ -48,9 +40,8 @@ export const MOST_TERMS = 8;
 
 /** The filters that an address says. What it cannot mean is left out. */
 export function readFilters(value: (name: string) => string | null): Filters {
-  const last = value('last') ?? '';
   return {
-    last: last in WINDOWS ? (last as Window) : DEFAULT_WINDOW,
+    last: WINDOWS.find((one) => one.id === value('last'))?.id ?? DEFAULT_WINDOW,
     level: LEVELS.find((one) => one.value === value('level'))?.value,
     component: COMPONENTS.find((one) => one.value === value('component'))?.value,
     replica: value('replica') || undefined,
@@ -94,7 +85,8 @@ export const toQuery = (filters: Filters) => ({
 });
 
 /** When the window begins. */
-export const windowStart = ({ last }: Filters, nowMs: number): number => nowMs - WINDOWS[last].ms;
+export const windowStart = ({ last }: Filters, nowMs: number): number =>
+  nowMs - Math.min(SPANS[last].ms, LONGEST_WINDOW_MS);
 
 /** The parameters of a query in an address; a list is repeated. */
 export function toParams(query: Record<string, string | number | string[] | undefined>): URLSearchParams {

@@ -1,11 +1,9 @@
 // What the API knows of a deployment's way: its starts, its log, what people have done to it.
 import { api, ok, type Schemas } from '$lib/api/client';
+import { MINUTE_MS, SPANS } from '$lib/spans';
 import type { Facts } from './story';
 
 type Path = { model_id: string; deployment_id: string };
-
-const WEEK_MS = 7 * 24 * 3_600_000;
-const MINUTE_MS = 60_000;
 
 export async function readFacts(deployment: Schemas['Deployment']): Promise<Facts> {
   const path = { model_id: deployment.model_id, deployment_id: deployment.id };
@@ -17,7 +15,7 @@ export async function readFacts(deployment: Schemas['Deployment']): Promise<Fact
     readDeeds(path, pushedAt),
     status === 'LOADING_MODEL' ? newestLine(path, { includes: ['loads the model'], component: 'deploy' }) : undefined,
   ]);
-  const isLogWhole = pushedAt > Date.now() - WEEK_MS;
+  const isLogWhole = pushedAt > Date.now() - SPANS['7d'].ms;
   return { status, isDevelopment, pushedAt, ...deeds, build, isLogWhole, starts, loadingSince };
 }
 
@@ -38,7 +36,7 @@ async function readBuild(path: Path): Promise<Facts['build']> {
 }
 
 async function newestLine(path: Path, filter: { component: string; includes?: string[] }): Promise<number | undefined> {
-  const query = { ...filter, start_epoch_millis: Date.now() - WEEK_MS + MINUTE_MS, limit: 1 };
+  const query = { ...filter, start_epoch_millis: Date.now() - SPANS['7d'].ms + MINUTE_MS, limit: 1 };
   const url = '/v1/models/{model_id}/deployments/{deployment_id}/logs';
   const { logs } = await ok(api.GET(url, { params: { path, query } }));
   return logs[0] && Number(logs[0].timestamp.slice(0, -6));

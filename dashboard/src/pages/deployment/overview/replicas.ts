@@ -47,13 +47,13 @@ export function readMeasured(answer: Schemas['GetModelMetricsResponse']): Measur
   };
 }
 
-/** How many start and how many there should be. The record is older than the deployment: what has ended since then is not told. */
+/** How many start and how many there should be; undefined while the newest record is older than what is ready now. */
 export function counts(
   { status, active_replica_count: ready }: Schemas['Deployment'],
   { starting, desired }: Measured,
-): { starting: number; desired: number } {
+): { starting: number; desired: number } | undefined {
   if (!MAY_RUN.includes(status)) return { starting: 0, desired: 0 };
-  return { starting: Math.min(starting, Math.max(0, desired - ready)), desired };
+  return desired < ready ? undefined : { starting: Math.min(starting, desired - ready), desired };
 }
 
 /** The replicas that run: so many of the newest as are ready, without those that a record should have had and has not. */

@@ -1,6 +1,6 @@
 // What the autoscaler would do: the rules of crates/planner/src/autoscale (mod.rs and inputs.rs), worked out for a load that has been
 // steady for a whole window and then ends. Whole numbers throughout, as there.
-import type { ScalingNumbers } from './autoscaling';
+import type { ScalingNumbers } from '$lib/settings/autoscaling';
 
 /** Looks in one window while the average moves. */
 const LOOKS = 20;

@@ -1,6 +1,7 @@
 // What the forecast says, in sentences.
-import { counted, seconds } from '../words';
-import type { ScalingNumbers } from './autoscaling';
+import { counted, formatPercent } from '$lib/format';
+import { seconds } from '$lib/settings/words';
+import type { ScalingNumbers } from '$lib/settings/autoscaling';
 import { askedFor, fullAt, perReplicaMilli, sizeAt, type ScaleStep } from './forecast';
 
 /** What a steady load comes to. */
@@ -16,7 +17,7 @@ export function forLoad(settings: ScalingNumbers, requests: number): string[] {
   const verdict =
     asked > max ? `, capped at the maximum of ${max}` : asked < min ? `, and the minimum makes that ${min}` : '';
   const sentences = [
-    `${counted(requests, 'request')} at once, with concurrency target ${target} and utilisation ${percent} % ` +
+    `${counted(requests, 'request')} at once, with concurrency target ${target} and utilization ${formatPercent(percent)} ` +
       `(${perReplicaMilli(settings) / 1000} for each replica), ${requests === 1 ? 'asks' : 'ask'} for ` +
       `${counted(asked, 'replica')}${verdict}.`,
   ];

@@ -1,8 +1,9 @@
 // What the steps of a promotion say, in sentences.
-import { CLEANUP, counted, seconds } from '../words';
 import type { Schemas } from '$lib/api/client';
-import { rollingOf, type PromotionTexts } from '../promotion';
-import { canarySteps, immediateSteps, rollingSteps, type RolloutStep } from '../rollout';
+import { counted } from '$lib/format';
+import { CLEANUP, seconds } from '$lib/settings/words';
+import { rollingOf, type PromotionTexts } from '$lib/settings/promotion';
+import { canarySteps, immediateSteps, rollingSteps, type RolloutStep } from '$lib/settings/rollout';
 
 /** The steps of a promotion when `total` replicas are in service. */
 export function stepsOf(texts: PromotionTexts, total: number, minReplica: number): RolloutStep[] {

@@ -1,0 +1,208 @@
+//! Policies: who writes them, what they come to, and that a push or a promotion against them is refused before anything changes.
+
+use axum::http::Method;
+use planner::policy::{Inventory, Location, written};
+use serde_json::{Value, json};
+
+use crate::support::{TestApp, model_archive, production, stage};
+
+fn location(name: &str, country: &str, continent: &str, flavors: &[(&str, &str)]) -> Location {
+    let stock = |(kind, name): &(&str, &str)| written::Stock {
+        kind: (*kind).into(),
+        name: (*name).into(),
+        count: 4,
+        memory_mib: None,
+    };
+    let written = written::Location {
+        name: name.into(),
+        country: country.into(),
+        continent: continent.into(),
+        coordinates: None,
+        flavors: flavors.iter().map(stock).collect(),
+    };
+    written.try_into().unwrap()
+}
+
+/// Machines in France and in the United States; GPUs only in the latter.
+async fn app() -> TestApp {
+    let locations = vec![
+        location("paris", "fr", "eu", &[("cpu", "x86")]),
+        location("virginia", "us", "na", &[("cpu", "x86"), ("gpu", "t4")]),
+    ];
+    TestApp::with(|settings| settings.inventory = Inventory::new(locations).unwrap()).await
+}
+
+async fn policy(app: &TestApp, name: &str, body: Value) {
+    let mut request = body;
+    request["name"] = name.into();
+    app.post("/v1/policies", request).await.ok();
+}
+
+fn country(code: &str) -> Value {
+    json!({ "type": "location", "locations": [{ "type": "country", "name": code }] })
+}
+
+async fn put(app: &TestApp, path: &str, body: Value) -> crate::support::Answer {
+    app.call(Method::PUT, path, Some(body)).await
+}
+
+/// Locations and flavors that are left, as `paris/x86`.
+fn places(answer: &Value) -> Vec<String> {
+    let candidates = answer["candidates"].as_array().unwrap().iter();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    candidates.map(|one| format!("{}/{}", text(&one["location"]), text(&one["flavor"]["name"]))).collect()
+}
+
+#[tokio::test]
+async fn a_policy_lives_from_its_making_to_its_deletion_and_administrators_say_so() {
+    let app = app().await;
+    let made = app.post(
+        "/v1/policies",
+        json!({ "name": "eu-only", "type": "location", "locations": [{ "type": "continent", "name": "EU" }] }),
+    );
+    let made = made.await.ok();
+    assert_eq!(made["locations"], json!([{ "type": "continent", "name": "eu" }]), "codes are kept in one spelling");
+    assert_eq!(made["usage"], json!({ "environments": 0, "deployments": 0 }));
+    assert_eq!(app.get("/v1/policies").await.ok()["policies"][0], made);
+    app.post("/v1/policies", country("fr")).await.is_invalid("name has 0 characters");
+    let again = json!({ "name": "eu-only", "type": "flavor", "flavors": [{ "type": "gpu", "name": "t4" }] });
+    app.post("/v1/policies", again).await.is_invalid("another policy is named \"eu-only\"");
+
+    app.pass(1000);
+    let changed = put(&app, "/v1/policies/eu-only", country("fr")).await.ok();
+    assert_eq!(changed["locations"][0]["name"], "fr");
+    assert_ne!(changed["updated_at"], changed["created_at"]);
+    put(&app, "/v1/policies/nonesuch", country("fr")).await.refuses(404, "NOT_FOUND", "there is no policy nonesuch");
+
+    let member = app.make_key("WORKSPACE_MANAGE_ALL").await;
+    for (method, path, body) in [
+        (Method::POST, "/v1/policies", country("fr")),
+        (Method::PUT, "/v1/policies/eu-only", country("us")),
+        (Method::DELETE, "/v1/policies/eu-only", json!({})),
+    ] {
+        let answer = app.call_as(Some(&member), method, path, Some(body)).await;
+        answer.refuses(403, "PERMISSION_DENIED", "only an administrator can");
+    }
+    app.call_as(Some(&member), Method::GET, "/v1/policies/eu-only", None).await.ok();
+    assert_eq!(app.delete("/v1/policies/eu-only").await.ok(), json!({ "name": "eu-only", "deleted": true }));
+    let events = app.get("/v1/audit_logs?search=eu-only").await.ok();
+    let types: Vec<_> = events["items"].as_array().unwrap().iter().map(|one| &one["event_type"]).collect();
+    assert_eq!(types, ["POLICY_DELETED", "POLICY_UPDATED", "POLICY_CREATED"]);
+    assert_eq!(events["items"][1]["event_data"]["previous_settings"]["locations"][0]["name"], "eu");
+}
+
+#[tokio::test]
+async fn what_cannot_be_a_policy_is_refused_by_its_field() {
+    let app = app().await;
+    for (body, message) in [
+        (json!({ "name": "p", "type": "location", "locations": [] }), "locations is empty"),
+        (
+            json!({ "name": "p", "type": "location", "locations": [{ "type": "country", "name": "uk" }] }),
+            "\"uk\" is not the code of a country",
+        ),
+        (
+            json!({ "name": "P", "type": "flavor", "flavors": [{ "type": "gpu", "name": "t4" }] }),
+            "name \"P\" is not a name",
+        ),
+        (json!({ "name": "p", "type": "mood" }), "type \"mood\" is not a type of policy"),
+        (json!({ "name": "p", "type": "maxToken" }), "does not count tokens"),
+        (json!({ "name": "p", "type": "location", "max_tokens": {} }), "unknown field"),
+    ] {
+        app.post("/v1/policies", body).await.is_invalid(message);
+    }
+    assert_eq!(app.get("/v1/policies").await.ok(), json!({ "policies": [] }));
+}
+
+#[tokio::test]
+async fn an_explanation_says_which_policy_took_which_place_away() {
+    let app = app().await;
+    policy(&app, "us", country("us")).await;
+    policy(&app, "fr", country("fr")).await;
+    policy(&app, "t4", json!({ "type": "gpu", "flavors": [{ "name": "t4" }] })).await;
+    let explain = async |body: Value| app.post("/v1/policies:explain", body).await;
+    let all = explain(json!({})).await.ok();
+    assert_eq!(places(&all), ["paris/x86", "virginia/x86", "virginia/t4"]);
+
+    let t4 = explain(json!({ "environment_policies": ["us", "t4"] })).await.ok();
+    assert_eq!((places(&t4), &t4["refusal"]), (vec!["virginia/t4".to_owned()], &json!(null)));
+    let step = &t4["steps"][2];
+    assert_eq!(
+        (&step["step"], &step["policies"], &step["left"]),
+        (&json!("environment_locations"), &json!(["us"]), &json!(2))
+    );
+    assert_eq!(step["removed"][0]["location"], "paris");
+
+    let none = explain(json!({ "environment_policies": ["fr"], "deployment_policies": ["t4"] })).await.ok();
+    assert_eq!(none["candidates"], json!([]));
+    let refusal = none["refusal"].as_str().unwrap();
+    assert!(refusal.contains("the environment's location policy fr") && refusal.contains("t4"), "{refusal}");
+
+    let unknown = explain(json!({ "environment_policies": ["nonesuch"] })).await;
+    unknown.refuses(422, "UNPROCESSABLE", "environment_policies: there is no policy \"nonesuch\"");
+    explain(json!({ "resource_type": "mood" })).await.refuses(422, "UNPROCESSABLE", "resource_type");
+    explain(json!({ "model_id": "abcdefgh" })).await.is_invalid("give both");
+    let (first, _) = stage(&app).await;
+    put(&app, &production(&first, "/policies"), json!({ "policies": ["fr"] })).await.ok();
+    let served = explain(json!({ "model_id": first.model, "environment": "production" })).await.ok();
+    assert_eq!(places(&served), ["paris/x86"], "a model without GPUs runs on processors");
+}
+
+#[tokio::test]
+async fn a_push_and_a_promotion_against_policies_are_refused_and_change_nothing() {
+    let app = app().await;
+    let (first, second) = stage(&app).await;
+    policy(&app, "t4", json!({ "type": "flavor", "flavors": [{ "type": "gpu", "name": "t4" }] })).await;
+    put(&app, &production(&first, "/policies"), json!({ "policies": ["t4"] })).await.ok();
+    let before = app.get("/v1/audit_logs?limit=200").await.ok();
+
+    let s3_key = app.upload(model_archive()).await;
+    let deployment = json!({ "config": {}, "environment_name": "production" });
+    let source = json!({ "kind": "model_archive", "deployment": deployment, "s3_key": s3_key });
+    let push = async || app.post(&first.model_path("/deployments"), json!({ "source": source })).await;
+    push().await.refuses(409, "CONFLICT", "the environment's flavor policy t4 removed");
+    let promote =
+        async || app.post(&production(&first, "/promote"), json!({ "deployment_id": second.deployment })).await;
+    promote().await.refuses(409, "CONFLICT", "cannot be promoted to environment production: none of 3 pairs");
+    let plan =
+        app.post(&production(&first, "/promotion_plan"), json!({ "deployment_id": second.deployment })).await.ok();
+    assert!(plan["refused"].as_str().unwrap().contains("policy t4"), "{plan:#}");
+    assert_eq!(app.get("/v1/audit_logs?limit=200").await.ok(), before);
+    assert_eq!(app.get(&production(&first, "")).await.ok()["current_deployment"]["id"], first.deployment);
+
+    // The way out that the refusal names.
+    put(&app, "/v1/policies/t4", json!({ "type": "flavor", "flavors": [{ "type": "cpu", "name": "x86" }] })).await.ok();
+    push().await.ok();
+    promote().await.ok();
+}
+
+#[tokio::test]
+async fn a_deployment_narrows_its_environment_and_takes_its_policies_along() {
+    let app = app().await;
+    let (first, second) = stage(&app).await;
+    policy(&app, "us", country("us")).await;
+    policy(&app, "fr", country("fr")).await;
+    let member = app.make_key("WORKSPACE_MANAGE_ALL").await;
+    let attach = json!({ "policies": ["fr", "fr"] });
+    let by_member = app.call_as(Some(&member), Method::PUT, &second.path("/policies"), Some(attach)).await.ok();
+    assert_eq!(by_member, json!({ "policies": ["fr"] }));
+    let path = production(&first, "/policies");
+    let to_environment = app.call_as(Some(&member), Method::PUT, &path, Some(json!({ "policies": [] }))).await;
+    to_environment.refuses(403, "PERMISSION_DENIED", "only an administrator");
+    put(&app, &production(&first, "/policies"), json!({ "policies": ["us"] })).await.ok();
+    let promote = json!({ "deployment_id": second.deployment });
+    let refused = app.post(&production(&first, "/promote"), promote.clone()).await;
+    refused.refuses(409, "CONFLICT", "the deployment's location policy fr removed the last");
+
+    app.delete("/v1/policies/fr").await.refuses(
+        409,
+        "CONFLICT",
+        &format!("attached to deployment {}", second.deployment),
+    );
+    app.delete("/v1/policies/us").await.refuses(409, "CONFLICT", "attached to environment production of model");
+    app.delete("/v1/policies/fr?force=true").await.ok();
+    assert_eq!(app.get(&second.path("/policies")).await.ok(), json!({ "policies": [] }));
+    app.post(&production(&first, "/promote"), promote).await.ok();
+    let unknown = put(&app, &production(&first, "/policies"), json!({ "policies": ["nonesuch"] })).await;
+    unknown.refuses(422, "UNPROCESSABLE", "nonesuch");
+    assert_eq!(app.get("/v1/regions").await.ok()["regions"][1]["slug"], "virginia");
+}

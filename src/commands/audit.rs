@@ -1,0 +1,97 @@
+//! `greenroom audit [MODEL]`: who did what.
+
+use std::time::Duration;
+
+use api::v1::audit_logs::{AuditLogActor, AuditLogEntry, ListAuditLogsResponse};
+use serde_json::Value;
+
+use super::{Context, target::find_model};
+use crate::{clock, failure::Result, words::name};
+
+const HEADINGS: [&str; 6] = ["when", "who", "by", "did", "to", "id"];
+/// The most that one request may ask for.
+const LONGEST_PAGE: u32 = 200;
+/// What names the thing that something was done to, the most telling first.
+const OBJECTS: [&str; 5] = ["secret_name", "api_key_prefix", "deployment_name", "environment_name", "model_name"];
+
+/// Show who did what, the newest first
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Only what was done to this model, by name or id
+    model: Option<String>,
+    /// Only what names something with this text in its name or id
+    #[arg(long, value_name = "TEXT")]
+    search: Option<String>,
+    /// Only deeds of this kind: deployed, promoted, deleted, secrets, api-keys, ...
+    #[arg(long, value_name = "KIND")]
+    kind: Vec<String>,
+    /// Only what was done from there: ui, api or system
+    #[arg(long, value_name = "WHERE")]
+    source: Vec<String>,
+    /// Only the last so long, such as 12h
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    since: Option<Duration>,
+    /// At most so many
+    #[arg(long, default_value_t = 50, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
+}
+
+pub async fn run(args: Args, context: &Context) -> Result {
+    let client = context.client()?;
+    let model = match &args.model {
+        Some(model) => Some(find_model(&client, model).await?),
+        None => None,
+    };
+    let path = match &model {
+        Some(model) => vec!["v1", "models", &model.id, "audit_logs"],
+        None => vec!["v1", "audit_logs"],
+    };
+    let mut conditions: Vec<(&str, String)> = Vec::new();
+    conditions.extend(args.search.map(|text| ("search", text)));
+    conditions.extend(args.kind.iter().map(|kind| ("event_type_groups", shouted(kind))));
+    conditions.extend(args.source.iter().map(|source| ("sources", shouted(source))));
+    conditions.extend(args.since.map(|since| {
+        let since_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        ("start_epoch_millis", clock::now().0.saturating_sub(since_ms).to_string())
+    }));
+    let mut found: Vec<AuditLogEntry> = Vec::new();
+    let mut cursor = None;
+    loop {
+        let missing = args.limit - u32::try_from(found.len()).unwrap_or(args.limit);
+        let mut query = conditions.clone();
+        query.push(("limit", missing.min(LONGEST_PAGE).to_string()));
+        query.extend(cursor.map(|cursor| ("cursor", cursor)));
+        let page: ListAuditLogsResponse = client.get_where(&path, &query).await?;
+        found.extend(page.items);
+        cursor = page.pagination.cursor;
+        if cursor.is_none() || found.len() >= args.limit as usize {
+            break;
+        }
+    }
+    context.printer.table(&found, &HEADINGS, found.iter().map(row).collect())
+}
+
+fn row(entry: &AuditLogEntry) -> Vec<String> {
+    let by = match (&entry.client_name, &entry.client_version) {
+        (Some(client), Some(version)) => format!("{client} {version}"),
+        (Some(client), None) => client.clone(),
+        (None, _) => entry.source.map(|source| name(&source).to_lowercase()).unwrap_or_default(),
+    };
+    let did = entry.event_type.to_lowercase().replace('_', " ");
+    vec![entry.created.clone(), who(&entry.actor), by, did, object(&entry.event_data), entry.id.clone()]
+}
+
+fn who(actor: &AuditLogActor) -> String {
+    let known = [&actor.email, &actor.api_key_name, &actor.api_key_prefix].into_iter().flatten().next();
+    known.cloned().unwrap_or_else(|| "the platform".to_owned())
+}
+
+fn object(data: &Value) -> String {
+    let said = OBJECTS.iter().filter_map(|field| data[*field].as_str());
+    said.collect::<Vec<_>>().join(" of ")
+}
+
+/// `api-keys` as the API writes it.
+fn shouted(word: &str) -> String {
+    word.to_uppercase().replace('-', "_")
+}

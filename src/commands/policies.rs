@@ -1,0 +1,200 @@
+//! `greenroom policies`: where work may run.
+
+use api::v1::policies::{
+    AttachedPolicies, ExplainPoliciesRequest, ExplainPoliciesResponse, PlacementCandidate, Policies, Policy,
+    PolicyEntry, PolicyRequest, PolicyTombstone,
+};
+
+use super::{
+    Context,
+    target::{find_deployment, find_model},
+};
+use crate::{
+    client::Client,
+    failure::{Failure, Kind, Result},
+};
+
+/// Say where and on what hardware work may run, and see what follows
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// List the policies
+    List,
+    /// Make a policy, or give one that is there another rule
+    Set {
+        /// Its name
+        name: String,
+        /// What it allows: location:NAME, country:CODE, continent:CODE, or cpu:NAME, gpu:NAME; several add up
+        #[arg(long, required = true, value_name = "KIND:NAME", value_parser = allowed)]
+        allow: Vec<PolicyEntry>,
+    },
+    /// Delete a policy
+    Delete {
+        /// Its name
+        name: String,
+        /// Also when it is attached to something
+        #[arg(long)]
+        force: bool,
+    },
+    /// Attach policies to an environment or a deployment, in place of those that were; without any, detach all
+    Attach {
+        /// Model, by name or id
+        model: String,
+        #[command(flatten)]
+        to: AttachedTo,
+        /// Policies, by name
+        policies: Vec<String>,
+    },
+    /// Show where something may run, and which policy took every other place away; changes nothing
+    Explain {
+        /// What this environment of this model serves
+        #[arg(requires = "environment")]
+        model: Option<String>,
+        /// The environment
+        #[arg(long, short, value_name = "NAME", requires = "model")]
+        environment: Option<String>,
+        /// In place of a model: policies of an environment, by name
+        #[arg(long, value_name = "POLICY", conflicts_with = "model")]
+        environment_policy: Vec<String>,
+        /// In place of a model: policies of a deployment, by name
+        #[arg(long, value_name = "POLICY", conflicts_with = "model")]
+        deployment_policy: Vec<String>,
+        /// In place of a model: hardware that is asked for, as gpu:t4
+        #[arg(long, value_name = "KIND:NAME", conflicts_with = "model", value_parser = allowed)]
+        flavor: Vec<PolicyEntry>,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct AttachedTo {
+    /// To this environment
+    #[arg(long, short, value_name = "NAME")]
+    environment: Option<String>,
+    /// To this deployment, by name or id
+    #[arg(long, value_name = "DEPLOYMENT")]
+    deployment: Option<String>,
+}
+
+pub async fn run(args: Args, context: &Context) -> Result {
+    let client = context.client()?;
+    let printer = context.printer;
+    match args.verb {
+        Verb::List => {
+            let found: Policies = client.get(&["v1", "policies"]).await?;
+            let rows = found.policies.iter().map(row).collect();
+            printer.table(&found, &["policy", "type", "allows", "environments", "deployments"], rows)
+        }
+        Verb::Set { name, allow } => {
+            let policy = set(&client, &name, allow).await?;
+            printer.answer(&policy, |policy| format!("{} allows {}", policy.name, allows(policy)))
+        }
+        Verb::Delete { name, force } => {
+            let query = [("force", force.to_string())];
+            let gone: PolicyTombstone = client.delete_where(&["v1", "policies", &name], &query).await?;
+            printer.answer(&gone, |gone| format!("Deleted {}", gone.name))
+        }
+        Verb::Attach { model, to, policies } => {
+            let attached = attach(&client, &model, &to, policies).await?;
+            printer.answer(&attached, |attached| match attached.policies.as_slice() {
+                [] => "No policy is attached".to_owned(),
+                names => format!("Attached: {}", names.join(", ")),
+            })
+        }
+        Verb::Explain { model, environment, environment_policy, deployment_policy, flavor } => {
+            let model_id = match model {
+                Some(model) => Some(find_model(&client, &model).await?.id),
+                None => None,
+            };
+            let question = ExplainPoliciesRequest {
+                environment_policies: environment_policy,
+                deployment_policies: deployment_policy,
+                flavors: (!flavor.is_empty()).then_some(flavor),
+                resource_type: None,
+                model_id,
+                environment,
+            };
+            let answer: ExplainPoliciesResponse = client.post(&["v1", "policies:explain"], &question).await?;
+            printer.answer(&answer, explained)
+        }
+    }
+}
+
+/// A policy is made, or changed where there is one of this name.
+async fn set(client: &Client, name: &str, allow: Vec<PolicyEntry>) -> Result<Policy> {
+    let is_place = |entry: &PolicyEntry| matches!(entry.kind.as_deref(), Some("location" | "country" | "continent"));
+    let (locations, flavors): (Vec<_>, Vec<_>) = allow.into_iter().partition(is_place);
+    if !locations.is_empty() && !flavors.is_empty() {
+        let message = "a policy allows places or hardware, not both";
+        return Err(Failure::new(Kind::Usage, message).hint("make two policies, and attach both"));
+    }
+    let kind = if flavors.is_empty() { "location" } else { "flavor" };
+    let request =
+        PolicyRequest { name: Some(name.to_owned()), kind: kind.to_owned(), locations, flavors, resource_types: None };
+    match client.put(&["v1", "policies", name], &request).await {
+        Err(failure) if failure.kind == Kind::NotFound => client.post(&["v1", "policies"], &request).await,
+        outcome => outcome,
+    }
+}
+
+async fn attach(client: &Client, model: &str, to: &AttachedTo, policies: Vec<String>) -> Result<AttachedPolicies> {
+    let model = find_model(client, model).await?;
+    let request = AttachedPolicies { policies };
+    let of_model = ["v1", "models", &model.id];
+    match (&to.environment, &to.deployment) {
+        (Some(name), _) => client.put(&[&of_model[..], &["environments", name, "policies"]].concat(), &request).await,
+        (None, deployment) => {
+            let named = deployment.as_deref().expect("the grammar asks for one of the two");
+            let deployment = find_deployment(client, &model, named).await?;
+            client.put(&[&of_model[..], &["deployments", &deployment.id, "policies"]].concat(), &request).await
+        }
+    }
+}
+
+fn allowed(text: &str) -> std::result::Result<PolicyEntry, String> {
+    const KINDS: [&str; 5] = ["location", "country", "continent", "cpu", "gpu"];
+    let (kind, name) = text.split_once(':').ok_or_else(|| "write it as KIND:NAME, such as country:fr".to_owned())?;
+    if !KINDS.contains(&kind) {
+        return Err(format!("{kind:?} is none of {}", KINDS.join(", ")));
+    }
+    Ok(PolicyEntry { kind: Some(kind.to_owned()), name: name.to_owned() })
+}
+
+fn row(policy: &Policy) -> Vec<String> {
+    let used = [policy.usage.environments, policy.usage.deployments].map(|count| count.to_string());
+    [policy.name.clone(), policy.kind.clone(), allows(policy)].into_iter().chain(used).collect()
+}
+
+fn allows(policy: &Policy) -> String {
+    let entries = policy.locations.iter().chain(&policy.flavors);
+    let texts: Vec<String> = entries
+        .map(|entry| match &entry.kind {
+            Some(kind) => format!("{kind}:{}", entry.name),
+            None => entry.name.clone(),
+        })
+        .collect();
+    texts.join(", ")
+}
+
+fn explained(answer: &ExplainPoliciesResponse) -> String {
+    let pair = |one: &PlacementCandidate| format!("{} on {} {}", one.location, one.flavor.kind, one.flavor.name);
+    let mut lines = Vec::new();
+    for step in answer.steps.iter().filter(|step| !step.removed.is_empty()) {
+        let by = match step.policies.as_slice() {
+            [] => String::new(),
+            names => format!(" ({})", names.join(", ")),
+        };
+        let removed: Vec<String> = step.removed.iter().map(pair).collect();
+        lines.push(format!("{}{by} took away {}; {} left", step.step, removed.join(", "), step.left));
+    }
+    match &answer.refusal {
+        Some(refusal) => lines.push(refusal.clone()),
+        None => lines.push(format!("May run in {}", answer.candidates.iter().map(pair).collect::<Vec<_>>().join(", "))),
+    }
+    lines.join("\n")
+}
