@@ -12,8 +12,18 @@ use std::{
 
 use crate::harness::{API_KEY, Server};
 
-/// What is counted is recorded so often that a story sees it.
-const CONFIG: &str = "[metrics]\ninterval = \"1s\"\n";
+/// What is counted is recorded so often that a story sees it, and policies have locations to choose among.
+const CONFIG: &str = r#"
+locations = [
+    { name = "paris", country = "fr", continent = "eu", flavors = [{ type = "cpu", name = "x86", count = 4 }] },
+    { name = "virginia", country = "us", continent = "na", flavors = [
+        { type = "cpu", name = "x86", count = 4 },
+        { type = "gpu", name = "t4", count = 8 },
+    ] },
+]
+[metrics]
+interval = "1s"
+"#;
 
 fn tell(story: &str) {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -8,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use uploads::Issuer;
 
-use super::listening;
+use super::{listening, policies::Refusals};
 use crate::Settings;
 
 /// The control plane. A cheap handle.
@@ -24,6 +24,7 @@ struct Inner {
     stopping: CancellationToken,
     /// One for each who listens.
     seats: Arc<Semaphore>,
+    refusals: Refusals,
 }
 
 impl ControlPlane {
@@ -37,7 +38,7 @@ impl ControlPlane {
         stopping: CancellationToken,
     ) -> Self {
         let seats = Arc::new(Semaphore::new(listening::SEATS));
-        Self(Arc::new(Inner { settings, store, blobs, issuer, clock, stopping, seats }))
+        Self(Arc::new(Inner { settings, store, blobs, issuer, clock, stopping, seats, refusals: Refusals::default() }))
     }
 
     /// How it behaves.
@@ -70,6 +71,11 @@ impl ControlPlane {
     /// Cancelled when the server is told to stop.
     pub(super) fn stopping(&self) -> &CancellationToken {
         &self.0.stopping
+    }
+
+    /// What policies have refused.
+    pub fn refusals(&self) -> &Refusals {
+        &self.0.refusals
     }
 
     /// A place among those who listen, where one is left.

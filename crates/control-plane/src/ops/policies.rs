@@ -1,7 +1,10 @@
 //! Policies: where work may run. Administrators write them and attach them to environments; whoever may change a deployment attaches
 //! them to it, and can only narrow what its environment allows. They count when something is pushed or promoted.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use api::id::{DeploymentId, ModelId};
 use planner::{
@@ -208,6 +211,40 @@ pub async fn explain_environment<T>(
         Some(id) => request(control_plane, &control_plane.store().deployment(id).await?.instance_type),
     };
     attached.weigh(control_plane, ResourceType::Model, &request, answer).await
+}
+
+/// What is refused because it could run nowhere, since the server began.
+#[derive(Debug, Default)]
+pub struct Refusals {
+    pushes: AtomicU64,
+    promotions: AtomicU64,
+}
+
+/// What can be refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Act {
+    /// A push to an environment.
+    Push,
+    /// A promotion.
+    Promotion,
+}
+
+impl Refusals {
+    /// How often each has been.
+    pub fn counts(&self) -> [(&'static str, u64); 2] {
+        [("push", &self.pushes), ("promotion", &self.promotions)]
+            .map(|(act, count)| (act, count.load(Ordering::Relaxed)))
+    }
+
+    /// Counts one, and says why.
+    pub(super) fn refuse(&self, act: Act, message: String) -> Error {
+        let count = match act {
+            Act::Push => &self.pushes,
+            Act::Promotion => &self.promotions,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        Error::NoPlace(message)
+    }
 }
 
 /// Why something on this instance type may run nowhere, in a sentence; none when it may, or when nothing restricts it.

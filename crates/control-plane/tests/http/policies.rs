@@ -168,6 +168,11 @@ async fn a_push_and_a_promotion_against_policies_are_refused_and_change_nothing(
     assert!(plan["refused"].as_str().unwrap().contains("policy t4"), "{plan:#}");
     assert_eq!(app.get("/v1/audit_logs?limit=200").await.ok(), before);
     assert_eq!(app.get(&production(&first, "")).await.ok()["current_deployment"]["id"], first.deployment);
+    let metrics = app.get("/metrics").await.ok();
+    for act in ["push", "promotion"] {
+        let line = format!("greenroom_policy_refusals_total{{act=\"{act}\"}} 1");
+        assert!(metrics.as_str().unwrap().contains(&line), "{metrics}");
+    }
 
     // The way out that the refusal names.
     put(&app, "/v1/policies/t4", json!({ "type": "flavor", "flavors": [{ "type": "cpu", "name": "x86" }] })).await.ok();

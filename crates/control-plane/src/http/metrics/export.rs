@@ -37,9 +37,25 @@ pub async fn export(
     let exported = ops::metrics::export(&control_plane, &caller).await?;
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Deployments(exported)));
+    registry.register_collector(Box::new(Refused(control_plane.refusals().counts())));
     let mut text = String::new();
     encode(&mut text, &registry).expect("a text takes everything");
     Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response())
+}
+
+/// What policies have refused, by what it was.
+#[derive(Debug)]
+struct Refused([(&'static str, u64); 2]);
+
+impl Collector for Refused {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Pushes and promotions that policies have refused since the server began";
+        let mut encoder = encoder.encode_descriptor("greenroom_policy_refusals", help, None, MetricType::Counter)?;
+        for (act, count) in self.0 {
+            encoder.encode_family(&[("act", act)])?.encode_counter::<NoLabelSet, u64, u64>(&count, None)?;
+        }
+        Ok(())
+    }
 }
 
 struct Deployments(Vec<Exported>);

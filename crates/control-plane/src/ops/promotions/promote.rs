@@ -22,7 +22,8 @@ use super::{
 use crate::ops::{
     Caller, ControlPlane, Error, audit,
     deployments::{self, Target},
-    environments, logs, policies,
+    environments, logs,
+    policies::{self, Act},
 };
 
 /// How often a promotion is begun over again because others were faster.
@@ -176,10 +177,9 @@ async fn carry_out(
             }
         };
         if let Some(why) = no_place(control_plane, &scene, &outline).await? {
-            return Err(Error::NoPlace(format!(
-                "deployment {} cannot be promoted to environment {}: {why}",
-                scene.deployment.id, scene.environment.name
-            )));
+            let (deployment, environment) = (&scene.deployment.id, &scene.environment.name);
+            let why = format!("deployment {deployment} cannot be promoted to environment {environment}: {why}");
+            return Err(control_plane.refusals().refuse(Act::Promotion, why));
         }
         let mut new = new_promotion(control_plane, caller, &scene, &outline, choice, way.origin);
         let mut events = vec![event(control_plane, caller, &scene, &outline, &new, &request.settings)];

@@ -11,7 +11,8 @@ use super::Destination;
 use crate::ops::{
     Caller, ControlPlane, Error, autoscaling, environment_groups, models, names,
     payload::{self, Checked, Payload},
-    policies, promotion_settings, promotions, teams,
+    policies::{self, Act},
+    promotion_settings, promotions, teams,
 };
 
 /// A push that could be made now.
@@ -80,7 +81,8 @@ pub async fn plan(
     };
     if let Some(why) = policies::refusal(control_plane, environment, None, &instance_type).await? {
         let name = target.as_deref().unwrap_or_default();
-        return Err(Error::NoPlace(format!("this cannot be pushed to environment {name}: {why}")));
+        let why = format!("this cannot be pushed to environment {name}: {why}");
+        return Err(control_plane.refusals().refuse(Act::Push, why));
     }
     let settings = environment.map(|one| one.autoscaling.clone()).unwrap_or_default();
     let settings = autoscaling::apply(&settings, &checked.payload.autoscaling, control_plane.settings().replica_cap)?;
