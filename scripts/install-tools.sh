@@ -58,7 +58,7 @@ install_prometheus() {
 
 # Builds the dashboard. The packages it takes from npm need no newer Node.js than 18.
 install_node() {
-    command -v npm >/dev/null && node -e 'process.exit(parseInt(process.versions.node) < 18)' && return
+    command -v npm >/dev/null && node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)' && return
     if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
         say "the dashboard needs Node.js 18 or newer with npm; install them (Debian: apt install nodejs npm)"
         exit 1
