@@ -15,5 +15,10 @@ export const places = [
     name: 'Access',
     icon: 'M13 6.5a3 3 0 1 1-6 0 3 3 0 0 1 6 0zM3.5 16.5c.7-3 3.3-4.5 6.5-4.5s5.8 1.5 6.5 4.5',
   },
+  {
+    path: '/policies',
+    name: 'Policies',
+    icon: 'M10 17.5c-3.5-3.6-5.5-6.5-5.5-9a5.5 5.5 0 0 1 11 0c0 2.5-2 5.4-5.5 9zM7.7 8.6l1.7 1.7 3-3.2',
+  },
   { path: '/audit', name: 'Audit log', icon: 'M3.5 5h13M3.5 10h13M3.5 15H11' },
 ] as const;

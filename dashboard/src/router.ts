@@ -13,6 +13,7 @@ export const { p, navigate, route } = createRouter({
   '/secrets': () => import('./pages/secrets/Secrets.svelte'),
   '/keys': () => import('./pages/keys/Keys.svelte'),
   '/access': () => import('./pages/access/Access.svelte'),
+  '/policies': () => import('./pages/policies/Policies.svelte'),
   '/audit': () => import('./pages/audit/Audit.svelte'),
   '/usage': () => import('./pages/usage/Usage.svelte'),
   '*': () => import('./pages/NotFound.svelte'),

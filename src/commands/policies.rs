@@ -134,11 +134,24 @@ async fn set(client: &Client, name: &str, allow: Vec<PolicyEntry>) -> Result<Pol
         return Err(Failure::new(Kind::Usage, message).hint("make two policies, and attach both"));
     }
     let kind = if flavors.is_empty() { "location" } else { "flavor" };
-    let request =
-        PolicyRequest { name: Some(name.to_owned()), kind: kind.to_owned(), locations, flavors, resource_types: None };
-    match client.put(&["v1", "policies", name], &request).await {
-        Err(failure) if failure.kind == Kind::NotFound => client.post(&["v1", "policies"], &request).await,
-        outcome => outcome,
+    let path = ["v1", "policies", name];
+    let before: Option<Policy> = match client.get(&path).await {
+        Ok(policy) => Some(policy),
+        Err(failure) if failure.kind == Kind::NotFound => None,
+        Err(failure) => return Err(failure),
+    };
+    let is_new = before.is_none();
+    let request = PolicyRequest {
+        name: Some(name.to_owned()),
+        kind: kind.to_owned(),
+        locations,
+        flavors,
+        // What it is for is not the question here.
+        resource_types: before.and_then(|policy| policy.resource_types),
+    };
+    match is_new {
+        true => client.post(&["v1", "policies"], &request).await,
+        false => client.put(&path, &request).await,
     }
 }
 

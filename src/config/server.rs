@@ -33,7 +33,7 @@ pub const KEYS: &[Key] = &[
     key("otlp.endpoint", "", "base URL of an OpenTelemetry collector (OTLP over HTTP), such as http://collector:4318; unset means that nothing is exported"),
     secret("otlp.headers", "headers that the collector wants, as NAME=VALUE, ..."),
     key("otlp.logs", "on", "whether log lines of builds, deployments and models are exported: on or off"),
-    key("otlp.trace_ratio", "1", "which part of the inference requests is traced, from 0 to 1; a caller's own decision (traceparent) goes before it"),
+    key("otlp.trace_ratio", "1", "which part of the inference requests is traced, from 0 to 1; a caller's own decision (traceparent) goes before it, also at 0"),
     key("blobs.store", "folder", "where archives are kept: folder (in the data folder) or s3"),
     key("blobs.s3_bucket", "", "bucket, for blobs.store = s3"),
     key("blobs.s3_region", "us-east-1", "region of the bucket"),
@@ -62,6 +62,7 @@ pub const KEYS: &[Key] = &[
     key("promotion.sticky_header", "X-Greenroom-Sticky", "request header that keeps a caller on one side of divided traffic"),
     key("promotion.min_ready", "0s", "how long a candidate must have been ready before it gets its first traffic"),
     key("retention.logs", "7d", "how long log lines are kept"),
+    key("retention.logs_size", "4 GiB", "how much of them is kept in all, the newest"),
     key("retention.metrics", "8d", "how long what was counted can be looked at over time; totals and usage are kept"),
     key("usage.prices", "", "what a minute of a replica costs in US dollars by instance type, as 1x2=0.0005, 4x16=0.002, ...; unset means nothing"),
     key("metrics.interval", "30s", "how often what was counted is recorded, and how finely it can be looked at"),
@@ -153,6 +154,8 @@ pub struct Server {
     pub min_ready: Duration,
     /// How long log lines are kept.
     pub log_retention: Duration,
+    /// Bytes of them that are kept in all.
+    pub log_max_bytes: u64,
     /// How long samples are kept.
     pub metrics_retention: Duration,
     /// How often they are taken.
@@ -300,6 +303,7 @@ impl Server {
             sticky_header: layers.get("promotion.sticky_header")?,
             min_ready: duration(layers, "promotion.min_ready")?,
             log_retention: duration(layers, "retention.logs")?,
+            log_max_bytes: size(layers, "retention.logs_size")?,
             metrics_retention: duration(layers, "retention.metrics")?,
             metrics_interval: duration(layers, "metrics.interval")?,
             prices: layers.get_with("usage.prices", prices)?,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use api::internal::outgoing::OutgoingLine;
 use async_trait::async_trait;
-use controller::{BoxError, LogExport};
+use controller::{LogExport, NotExported};
 use gateway::Traces;
 use otlp::Collector;
 use tokio::sync::mpsc;
@@ -30,14 +30,13 @@ pub struct Exports {
 /// Makes the exports that are configured. Traces are carried on from now on.
 pub fn exports(settings: Option<&Otlp>) -> Result<Exports> {
     let Some(Otlp { collector, logs, trace_ratio }) = settings else { return Ok(Exports::default()) };
+    let ratio = *trace_ratio;
     let collector = Collector::new(collector).map_err(|error| {
         Failure::new(Kind::Usage, error.to_string()).hint("`greenroom config show` lists what is configured, and why")
     })?;
-    let traces = (*trace_ratio > 0.0).then(|| {
-        let (sink, traces) = mpsc::channel(WAITING);
-        tokio::spawn(collector.clone().carry(traces));
-        Traces { ratio: *trace_ratio, clock: Arc::new(clock::now_ns), sink }
-    });
+    let (sink, traces) = mpsc::channel(WAITING);
+    tokio::spawn(collector.clone().carry(traces));
+    let traces = Some(Traces { ratio, clock: Arc::new(clock::now_ns), sink });
     Ok(Exports { traces, logs: logs.then(|| Arc::new(Lines(collector)) as Arc<dyn LogExport>) })
 }
 
@@ -45,7 +44,10 @@ struct Lines(Collector);
 
 #[async_trait]
 impl LogExport for Lines {
-    async fn take(&self, lines: &[OutgoingLine]) -> std::result::Result<(), BoxError> {
-        Ok(self.0.send_lines(lines).await?)
+    async fn take(&self, lines: &[OutgoingLine]) -> std::result::Result<(), NotExported> {
+        self.0.send_lines(lines).await.map_err(|error| match error.is_final() {
+            true => NotExported::Never(error.into()),
+            false => NotExported::Later(error.into()),
+        })
     }
 }

@@ -86,6 +86,7 @@ pub fn controller(settings: &config::Server) -> Result<controller::Settings> {
     controller.max_queued = settings.max_queued;
     controller.max_queued_bytes = settings.max_queued_bytes;
     controller.log_retention = settings.log_retention;
+    controller.log_max_bytes = settings.log_max_bytes;
     controller.measure_retention = settings.metrics_retention;
     controller.measure_interval = settings.metrics_interval;
     controller.shutdown_limit = settings.shutdown_grace;

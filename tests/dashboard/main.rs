@@ -91,3 +91,8 @@ fn the_first_load_is_small_and_asks_nobody_else() {
 fn promotions_are_forced_failures_tried_again_and_models_renamed() {
     tell("steering");
 }
+
+#[test]
+fn where_work_may_run_is_written_explained_and_holds() {
+    tell("policies");
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use api::{
     id::{DeploymentId, ReplicaId},
     internal::{
-        access::{Access, Accesses},
+        access::{Access, Accesses, Outcome},
         replica::{Level, LogLine},
     },
 };
@@ -20,7 +20,18 @@ use crate::{
 
 /// The task.
 pub(crate) struct WriteAccesses {
-    pub shared: Shared,
+    shared: Shared,
+    /// What could not be written yet.
+    left: Vec<LogRecord>,
+}
+
+/// Lines that are kept for a store that does not take them; of more, the newest go.
+const MOST_LEFT: usize = 10_000;
+
+impl WriteAccesses {
+    pub fn new(shared: Shared) -> Self {
+        Self { shared, left: Vec::new() }
+    }
 }
 
 impl Task for WriteAccesses {
@@ -29,7 +40,10 @@ impl Task for WriteAccesses {
 
     async fn pass(&mut self, now: Timestamp) -> Result<Next, Error> {
         let parts = &self.shared.parts;
-        parts.store.append_logs(&records(now, parts.gateways.accesses())).await?;
+        self.left.extend(records(now, parts.gateways.accesses()));
+        self.left.truncate(MOST_LEFT);
+        parts.store.append_logs(&self.left).await?;
+        self.left.clear();
         Ok(Next::IDLE)
     }
 }
@@ -39,7 +53,7 @@ fn records(now: Timestamp, accesses: Accesses) -> Vec<LogRecord> {
         let age = i64::try_from(access.age.as_nanos()).unwrap_or(i64::MAX);
         let line = LogLine {
             timestamp_ns: now.as_nanos().saturating_sub(age),
-            level: Some(level(access.status)),
+            level: Some(level(&access)),
             message: text(&access),
             request_id: Some(access.request_id),
         };
@@ -57,19 +71,24 @@ fn record(deployment_id: DeploymentId, replica_id: Option<ReplicaId>, line: LogL
     LogRecord { deployment_id, replica_id, component: Component::Access, line }
 }
 
-fn level(status: Option<u16>) -> Level {
-    match status {
-        Some(..400) => Level::Info,
-        Some(400..500) | None => Level::Warning,
-        Some(500..) => Level::Error,
+fn level(access: &Access) -> Level {
+    match (access.outcome, access.status) {
+        (Outcome::BrokenOff, _) | (Outcome::Answered, Some(500..)) => Level::Error,
+        (Outcome::Left, _) | (Outcome::Answered, Some(400..500) | None) => Level::Warning,
+        (Outcome::Answered, Some(..400)) => Level::Info,
     }
 }
 
 /// `POST /production/predict 500 in 12.3 ms (waited 1.2 ms), 48 bytes`
 fn text(access: &Access) -> String {
-    let Access { method, path, status, took, waited, response_bytes, .. } = access;
+    let Access { method, path, status, outcome, took, waited, response_bytes, .. } = access;
     let ms = |duration: &Duration| format!("{:.1} ms", duration.as_secs_f64() * 1000.0);
-    let status = status.map_or_else(|| "499 (the client left)".to_owned(), |status| status.to_string());
+    let status = match (status, outcome) {
+        (None, _) => "499 (the client left)".to_owned(),
+        (Some(status), Outcome::Answered) => status.to_string(),
+        (Some(status), Outcome::Left) => format!("{status} (the client left during the answer)"),
+        (Some(status), Outcome::BrokenOff) => format!("{status} (the answer broke off)"),
+    };
     let waited =
         waited.as_ref().map_or_else(|| "never had a slot".to_owned(), |waited| format!("waited {}", ms(waited)));
     format!("{method} {path} {status} in {} ({waited}), {response_bytes} bytes", ms(took))
@@ -87,6 +106,7 @@ mod tests {
             method: "POST".into(),
             path: "/production/predict".into(),
             status,
+            outcome: if status.is_some() { Outcome::Answered } else { Outcome::Left },
             took: Duration::from_micros(12_340),
             waited: status.map(|_| Duration::from_micros(1_200)),
             replica_id: None,
@@ -111,6 +131,16 @@ mod tests {
         );
         assert_eq!(written[0].line.timestamp_ns, 9_500_000_000);
         assert_eq!(written[0].line.request_id.as_deref(), Some("r1"));
+    }
+
+    #[test]
+    fn an_answer_that_did_not_go_out_whole_says_so() {
+        let cut = |outcome| {
+            records(Timestamp(1), Accesses { requests: vec![Access { outcome, ..access(Some(200)) }], omitted: vec![] })
+        };
+        let [left, broken] = [Outcome::Left, Outcome::BrokenOff].map(|outcome| cut(outcome).remove(0).line);
+        assert!(left.message.contains("200 (the client left during the answer)") && left.level == Some(Level::Warning));
+        assert!(broken.message.contains("200 (the answer broke off)") && broken.level == Some(Level::Error));
     }
 
     #[test]

@@ -172,7 +172,7 @@ fn start_tasks(shared: &Shared, board: &Board, stop: &watch::Receiver<bool>) -> 
     tasks.spawn(driver.clone().run(Tell::new(shared.clone()), bells.tell.clone()));
     tasks.spawn(driver.clone().run(StandBy::new(shared.clone()), bells.standby.clone()));
     tasks.spawn(driver.clone().run(Logs::new(shared.clone()), bells.logs.clone()));
-    tasks.spawn(driver.clone().run(WriteAccesses { shared: shared.clone() }, bells.accesses.clone()));
+    tasks.spawn(driver.clone().run(WriteAccesses::new(shared.clone()), bells.accesses.clone()));
     if let Some(to) = &shared.parts.log_export {
         tasks.spawn(driver.clone().run(Export::new(shared.clone(), to.clone()), bells.export.clone()));
     }

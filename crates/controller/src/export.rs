@@ -20,11 +20,25 @@ const POSITION: &str = "log_export";
 /// A place that did not take lines is tried again after this time.
 const RETRY_MS: u64 = 5_000;
 
+/// Bytes of messages that are sent together; a longer line goes alone.
+const BATCH_BYTES: usize = 1 << 20;
+
 /// A place that takes log lines.
 #[async_trait]
 pub trait LogExport: Send + Sync + 'static {
     /// Takes lines. When this returns well, they are its own to keep.
-    async fn take(&self, lines: &[OutgoingLine]) -> Result<(), BoxError>;
+    async fn take(&self, lines: &[OutgoingLine]) -> Result<(), NotExported>;
+}
+
+/// Why lines were not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum NotExported {
+    /// It may take them another time.
+    #[error(transparent)]
+    Later(BoxError),
+    /// It will not take these, whenever it is asked.
+    #[error(transparent)]
+    Never(BoxError),
 }
 
 /// The task.
@@ -41,9 +55,45 @@ impl Export {
         Self { shared, to, trouble: None }
     }
 
+    /// Sends all of these, in as many parts as it takes. What is refused for good is sent in smaller parts; one line that is refused
+    /// for good is left out, so that those behind it are not lost.
     async fn send(&self, lines: &[OutgoingLine]) -> Result<(), String> {
-        self.to.take(lines).await.map_err(|error| chain(error.as_ref()))
+        let mut left: Vec<&[OutgoingLine]> = parts(lines).into_iter().rev().collect();
+        while let Some(part) = left.pop() {
+            match self.to.take(part).await {
+                Ok(()) => {}
+                Err(NotExported::Later(error)) => return Err(chain(error.as_ref())),
+                Err(NotExported::Never(_)) if part.len() > 1 => {
+                    let (first, second) = part.split_at(part.len() / 2);
+                    left.extend([second, first]);
+                }
+                Err(NotExported::Never(error)) => {
+                    let deployment = part.first().map(|line| line.deployment_id.as_str());
+                    tracing::warn!(
+                        deployment.id = deployment,
+                        error = chain(error.as_ref()),
+                        "a log line is not exported"
+                    );
+                }
+            }
+        }
+        Ok(())
     }
+}
+
+/// Lines in parts of a size that is usually taken.
+fn parts(lines: &[OutgoingLine]) -> Vec<&[OutgoingLine]> {
+    let mut bytes = 0;
+    lines
+        .chunk_by(|line, _| {
+            bytes += line.line.message.len();
+            let goes_on = bytes < BATCH_BYTES;
+            if !goes_on {
+                bytes = 0;
+            }
+            goes_on
+        })
+        .collect()
 }
 
 impl Task for Export {

@@ -41,6 +41,6 @@ mod template;
 pub use controller::{Controller, Handle, Shutdown};
 pub use driver::TaskStatus;
 pub use error::{BoxError, Error};
-pub use export::LogExport;
+pub use export::{LogExport, NotExported};
 pub use gateways::Gateways;
 pub use settings::{Entropy, Parts, Settings};

@@ -5,13 +5,17 @@ use std::collections::HashMap;
 
 use api::{
     id::DeploymentId,
-    internal::access::{Access, Accesses},
+    internal::access::{Access, Accesses, Outcome},
 };
 use http::{Method, Request, StatusCode, Uri};
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 
-use crate::{measure::Ended, request_id::RequestId};
+use crate::{
+    headers::shortened,
+    measure::{End, Ended},
+    request_id::RequestId,
+};
 
 /// Requests of one deployment that are kept between two fetches.
 const MOST_OF_ONE: u64 = 50;
@@ -56,11 +60,22 @@ struct Kept {
     counts: HashMap<DeploymentId, u64>,
 }
 
+impl From<End> for Outcome {
+    fn from(end: End) -> Self {
+        match end {
+            End::Whole => Outcome::Answered,
+            End::Open => Outcome::Left,
+            End::Broken => Outcome::BrokenOff,
+        }
+    }
+}
+
 impl AccessLog {
-    fn takes(self, status: Option<StatusCode>) -> bool {
+    fn takes(self, ended: &Ended<'_>) -> bool {
+        let has_failed = |status: StatusCode| status.is_client_error() || status.is_server_error();
         match self {
             AccessLog::Off => false,
-            AccessLog::Failures => status.is_none_or(|status| status.is_client_error() || status.is_server_error()),
+            AccessLog::Failures => ended.end != End::Whole || ended.status.is_none_or(has_failed),
             AccessLog::All => true,
         }
     }
@@ -69,7 +84,7 @@ impl AccessLog {
 impl Waiting {
     /// Keeps a request that is over, where `log` wants it.
     pub(crate) fn note(&self, log: AccessLog, line: Line, ended: &Ended<'_>) {
-        if !log.takes(ended.status) {
+        if !log.takes(ended) {
             return;
         }
         let id = ended.deployment.id();
@@ -88,8 +103,9 @@ impl Waiting {
             age: Default::default(),
             request_id: line.id.to_string(),
             method: line.method.to_string(),
-            path: line.uri.path().to_owned(),
+            path: shortened(line.uri.path()),
             status: ended.status.map(|status| status.as_u16()),
+            outcome: ended.end.into(),
             took: ended.took,
             waited: ended.taken.map(|taken| taken.waited),
             replica_id: ended.taken.map(|taken| taken.replica.endpoint().replica_id.clone()),

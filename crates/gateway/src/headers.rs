@@ -1,6 +1,6 @@
 //! What changes in a message's headers on the way through. All else passes as it came, trace headers (W3C) among it.
 
-use api::internal::{frame::put_meta, link};
+use api::internal::{frame::put_meta, link, trace};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Uri, Version,
     header::{self, Entry},
@@ -8,10 +8,12 @@ use http::{
     uri::{PathAndQuery, Scheme},
 };
 
-use crate::{auth::OWN_AUTHORIZATION, errors::ERROR_SOURCE};
+use crate::{auth::OWN_AUTHORIZATION, errors::ERROR_SOURCE, grpc};
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-baseten-request-id");
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-baseten-model-prediction-attempts");
+/// Between us and replicas only.
+pub(crate) const TIMING: HeaderName = HeaderName::from_static(trace::TIMING);
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -38,10 +40,11 @@ pub(crate) fn to_replica(head: &mut request::Parts, target: PathAndQuery, id: &H
     let takes_trailers = head.headers.get(header::TE).is_some_and(|value| has_token(value, "trailers"));
     let headers = &mut head.headers;
     strip_hop_by_hop(headers);
-    if headers.remove(OWN_AUTHORIZATION).is_none() {
+    let own = [OWN_AUTHORIZATION, grpc::AUTHORIZATION].map(|name| headers.remove(name));
+    if own.iter().all(Option::is_none) {
         headers.remove(header::AUTHORIZATION);
     }
-    for name in [header::EXPECT, header::TE] {
+    for name in [header::EXPECT, header::TE, TIMING] {
         headers.remove(name);
     }
     if takes_trailers {
@@ -104,6 +107,7 @@ pub(crate) fn to_client(head: &mut response::Parts, attempts: u32, timing: Optio
         strip_hop_by_hop(&mut head.headers);
     }
     head.headers.remove(link::NOT_TAKEN);
+    head.headers.remove(TIMING);
     let attempts = if attempts == 1 { HeaderValue::from_static("1") } else { attempts.into() };
     head.headers.insert(ATTEMPTS, attempts);
     if let Some(timing) = timing {
@@ -128,6 +132,15 @@ pub(crate) fn wants_websocket(head: &request::Parts) -> bool {
 /// The host that a request was sent to: from its target where that has one, else from its `Host`.
 pub(crate) fn host<'r>(uri: &'r Uri, headers: &'r HeaderMap) -> Option<&'r str> {
     uri.host().or_else(|| headers.get(header::HOST)?.to_str().ok())
+}
+
+/// A path for logs and traces, which have no room for the longest that there are.
+pub(crate) fn shortened(path: &str) -> String {
+    const LONGEST: usize = 1000;
+    match path.char_indices().nth(LONGEST) {
+        None => path.to_owned(),
+        Some((end, _)) => format!("{}…", &path[..end]),
+    }
 }
 
 fn authority(uri: &Uri) -> Option<HeaderValue> {
@@ -218,10 +231,12 @@ mod tests {
 
     #[test]
     fn a_model_has_the_authorization_of_a_caller_whose_key_comes_in_a_header_of_our_own() {
-        let request = Request::get("/").header("x-greenroom-authorization", "Bearer pre.secret");
-        let headers = forwarded(request.header("authorization", "Bearer the model's")).headers;
-        assert_eq!(headers["authorization"], "Bearer the model's");
-        assert!(!headers.contains_key("x-greenroom-authorization"));
+        for own in ["x-greenroom-authorization", "baseten-authorization"] {
+            let request = Request::get("/").header(own, "Bearer pre.secret").header("x-greenroom-timing", "1");
+            let headers = forwarded(request.header("authorization", "Bearer the model's")).headers;
+            assert_eq!(headers["authorization"], "Bearer the model's");
+            assert!(!headers.contains_key(own) && !headers.contains_key("x-greenroom-timing"));
+        }
     }
 
     #[test]

@@ -15,12 +15,24 @@ pub(crate) struct Measure {
     request_bytes: Option<u64>,
     answer: Option<(StatusCode, Duration)>,
     response_bytes: u64,
-    /// How it came to the replica that answered.
+    end: End,
+    /// How it came to the replica that answered, or was to answer.
     pub(crate) taken: Option<Taken>,
     /// Where somebody collects its trace.
     pub(crate) trace: Option<Box<Tracing>>,
     /// Where it may be written down.
     pub(crate) access: Option<(Gateway, Line)>,
+}
+
+/// How the answer's body ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It has not: its client has left.
+    Open,
+    /// It has gone out whole.
+    Whole,
+    /// It broke off on our side.
+    Broken,
 }
 
 /// How a request came to its replica.
@@ -40,6 +52,7 @@ pub(crate) struct Ended<'a> {
     pub(crate) first_byte: Option<Duration>,
     pub(crate) status: Option<StatusCode>,
     pub(crate) response_bytes: u64,
+    pub(crate) end: End,
     /// None where it never had a slot.
     pub(crate) taken: Option<&'a Taken>,
 }
@@ -56,6 +69,7 @@ impl Measure {
             request_bytes,
             answer: None,
             response_bytes: 0,
+            end: End::Open,
             taken: None,
             trace: None,
             access: None,
@@ -65,6 +79,11 @@ impl Measure {
     /// Notes the head of the answer.
     pub(crate) fn answered(&mut self, status: StatusCode) {
         self.answer = Some((status, self.began.elapsed()));
+    }
+
+    /// Notes how the body has ended.
+    pub(crate) fn ended(&mut self, end: End) {
+        self.end = end;
     }
 
     /// Notes a piece of the body.
@@ -84,6 +103,7 @@ impl Drop for Measure {
                 first_byte: self.answer.map(|(_, first_byte)| first_byte),
                 status: self.answer.map(|(status, _)| status),
                 response_bytes: self.response_bytes,
+                end: self.end,
                 taken: self.taken.as_ref(),
             };
             if let Some((gateway, line)) = access {

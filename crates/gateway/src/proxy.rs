@@ -1,6 +1,6 @@
 //! One request for a model, from its head to the end of its answer: whose key, which deployment, which slot, which connection.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use api::internal::replica::Protocol;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, response, uri::PathAndQuery};
@@ -15,7 +15,7 @@ use tokio::{io::AsyncWriteExt, time::timeout};
 use crate::{
     Gateway, access,
     access::AccessLog,
-    admission::{Closed, Deployment},
+    admission::Closed,
     auth,
     connection::SendError,
     download::{Download, Exchange, Payload},
@@ -23,7 +23,6 @@ use crate::{
     grpc, headers,
     link::Lost,
     measure::{Measure, OpenWebsocket, Taken},
-    replica::Replica,
     request_id::RequestId,
     route::{self, Action, Addressed, Target},
     search::{ByEnvironment, Search, Way, is_small, unavailability},
@@ -232,10 +231,7 @@ async fn forward<B>(
     }
     let body = Upload::new(body, limits.max_body_bytes, body_timeout);
     let search = Search::new(gateway, way, limits, size, upgrade.is_some());
-    let Sent { answer, attempts, timing, deployment, waited, replica } =
-        send(search, Request::from_parts(head, body)).await?;
-    measure.deployment = deployment;
-    measure.taken = replica.map(|replica| Taken { replica, attempts, waited });
+    let Sent { answer, attempts, timing } = send(search, Request::from_parts(head, body), measure).await?;
     let mut note = |headers: &mut HeaderMap| {
         if let Some(trace) = &mut measure.trace {
             trace.answered(headers);
@@ -282,27 +278,21 @@ struct Sent<B> {
     answer: Answer<B>,
     attempts: u32,
     timing: Option<HeaderValue>,
-    deployment: Arc<Deployment>,
-    waited: Duration,
-    replica: Option<Arc<Replica>>,
 }
 
 impl<B> Sent<B> {
     fn new(search: Search<'_>, answer: Answer<B>) -> Self {
-        Self {
-            answer,
-            attempts: search.attempts,
-            timing: search.timing,
-            deployment: search.way.deployment,
-            waited: search.waited,
-            replica: search.replica,
-        }
+        Self { answer, attempts: search.attempts, timing: search.timing }
     }
 }
 
 /// Sends a request to one replica after another until one has taken it. Once a byte of it may have arrived, it is never
-/// repeated: the model may have begun to work.
-async fn send<B>(mut search: Search<'_>, mut request: Request<Upload>) -> Result<Sent<B>, Refusal> {
+/// repeated: the model may have begun to work. `measure` knows at every moment where it is.
+async fn send<B>(
+    mut search: Search<'_>,
+    mut request: Request<Upload>,
+    measure: &mut Measure,
+) -> Result<Sent<B>, Refusal> {
     let first_byte = Duration::from_millis(search.limits.first_byte_ms);
     let read_ahead = search.gateway.read_ahead();
     loop {
@@ -311,6 +301,9 @@ async fn send<B>(mut search: Search<'_>, mut request: Request<Upload>) -> Result
             permit = search.next() => permit?,
             refusal = request.body_mut().read_ahead(read_ahead) => return Err(refusal),
         };
+        measure.deployment = search.way.deployment.clone();
+        let (replica, attempts, waited) = (permit.replica().clone(), search.attempts, search.waited);
+        measure.taken = Some(Taken { replica, attempts, waited });
         if is_small(&request) {
             request.body_mut().complete().await?;
         }

@@ -16,7 +16,6 @@ use crate::{
     errors::Refusal,
     link::{Content, Link},
     proxy::Answer,
-    replica::Replica,
     route::Target,
     timing,
     upload::Upload,
@@ -76,8 +75,6 @@ pub(crate) struct Search<'a> {
     pub(crate) timing: Option<HeaderValue>,
     /// How long.
     pub(crate) waited: Duration,
-    /// The replica that it was sent to last.
-    pub(crate) replica: Option<Arc<Replica>>,
 }
 
 impl<'a> Search<'a> {
@@ -96,7 +93,6 @@ impl<'a> Search<'a> {
             attempts: 0,
             timing: None,
             waited: Duration::ZERO,
-            replica: None,
         }
     }
 
@@ -120,7 +116,6 @@ impl<'a> Search<'a> {
                 self.waited = self.began.elapsed();
                 self.way.deployment.measures().queued.record(self.waited.as_secs_f64());
                 self.timing = timing::header(self.waited, permit.replica().start_after(self.began));
-                self.replica = Some(permit.replica().clone());
                 return Ok(permit);
             }
         }

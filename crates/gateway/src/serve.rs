@@ -38,7 +38,7 @@ use crate::{
     errors::{Allowed, Refusal},
     front::secured,
     linger::Lingering,
-    measure::Measure,
+    measure::{End, Measure},
     proxy,
     seldom::Seldom,
 };
@@ -205,7 +205,14 @@ where
             let open = Requests::open(&requests);
             let (server, client, peer) = (self.clone(), client.clone(), peer.clone());
             async move {
-                let (response, measure) = server.receive(request, &client, peer).await;
+                // Nobody asks for the body of what has none.
+                let is_head = request.method() == Method::HEAD;
+                let (response, mut measure) = server.receive(request, &client, peer).await;
+                if let Some(measure) = &mut measure
+                    && (is_head || response.body().is_end_stream())
+                {
+                    measure.ended(End::Whole);
+                }
                 Ok::<_, Infallible>(response.map(|body| Tracked { body, measure, open }))
             }
         });
@@ -353,8 +360,16 @@ where
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
-        if let (Some(measure), Some(Ok(frame))) = (&mut self.measure, &frame) {
-            measure.sent(frame.data_ref().map_or(0, Bytes::len));
+        let is_over = self.body.is_end_stream();
+        if let Some(measure) = &mut self.measure {
+            match &frame {
+                Some(Ok(frame)) => measure.sent(frame.data_ref().map_or(0, Bytes::len)),
+                Some(Err(_)) => measure.ended(End::Broken),
+                None => measure.ended(End::Whole),
+            }
+            if is_over && matches!(frame, Some(Ok(_))) {
+                measure.ended(End::Whole);
+            }
         }
         Poll::Ready(frame)
     }

@@ -3,15 +3,20 @@
 
 use std::sync::Arc;
 
-use api::internal::trace::{ReplicaTrace, TIMING, Timing, Trace, TraceParent};
+use api::internal::trace::{ReplicaTrace, Timing, Trace, TraceParent};
 use http::{HeaderMap, HeaderName, HeaderValue, request};
 use tokio::sync::mpsc;
 
-use crate::{measure::Ended, request_id::RequestId};
+use crate::{
+    headers::{TIMING, shortened},
+    measure::Ended,
+    request_id::RequestId,
+};
 
 const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACE_STATE: HeaderName = HeaderName::from_static("tracestate");
-const TIMING_NAME: HeaderName = HeaderName::from_static(TIMING);
+/// What the recommendation asks everybody to pass on; a longer one is dropped.
+const LONGEST_STATE: usize = 512;
 /// Span ids of a request follow from its own and these.
 const OWN_SPAN: u64 = 1;
 const REPLICA_SPAN: u64 = 2;
@@ -58,9 +63,12 @@ impl Tracing {
                 sink: traces.sink.clone(),
                 id,
                 parent,
-                state: parent.and_then(|_| text(TRACE_STATE)).map(str::to_owned),
+                state: parent
+                    .and_then(|_| text(TRACE_STATE))
+                    .filter(|state| state.len() <= LONGEST_STATE)
+                    .map(str::to_owned),
                 method: method.to_string(),
-                path: path.to_owned(),
+                path: shortened(path),
                 environment: environment.map(str::to_owned),
                 began_ns: (traces.clock)(),
                 timing: None,
@@ -74,12 +82,12 @@ impl Tracing {
             TraceParent { trace_id: self.trace_id(), span_id: span_id(self.id, REPLICA_SPAN), is_sampled: true };
         let value = HeaderValue::try_from(parent.to_string()).expect("digits and dashes are a header value");
         head.headers.insert(TRACE_PARENT, value);
-        head.headers.insert(TIMING_NAME, HeaderValue::from_static("1"));
+        head.headers.insert(TIMING, HeaderValue::from_static("1"));
     }
 
     /// Takes what a replica says of itself out of its answer.
     pub(crate) fn answered(&mut self, headers: &mut HeaderMap) {
-        let timing = headers.remove(TIMING_NAME);
+        let timing = headers.remove(TIMING);
         self.timing = timing.as_ref().and_then(|value| value.to_str().ok()).and_then(Timing::parse);
     }
 
@@ -99,6 +107,7 @@ impl Tracing {
             first_byte: ended.first_byte,
             took: ended.took,
             status: ended.status.map(|status| status.as_u16()),
+            outcome: ended.end.into(),
             response_bytes: ended.response_bytes,
             attempts: ended.taken.map_or(0, |taken| taken.attempts),
             model_id: ended.deployment.seats().route.model_id.clone(),

@@ -13,6 +13,7 @@ use prost::Message;
 use reqwest::{
     Client, StatusCode, Url,
     header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
+    redirect::Policy,
 };
 use tokio::{sync::mpsc, time::timeout};
 
@@ -69,6 +70,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether it is what was sent that is not taken, and will not be another time.
+    pub fn is_final(&self) -> bool {
+        let refused = match self {
+            Error::Refused { status, .. } => Some(*status),
+            Error::Configuration { .. } | Error::Unreachable(_) | Error::Busy { .. } => None,
+        };
+        refused.is_some_and(|status| matches!(status.as_u16(), 400 | 413 | 422))
+    }
+
     /// How long to wait before another try; none where no other try will do better.
     fn patience(&self, usual: Duration) -> Option<Duration> {
         match self {
@@ -104,11 +114,20 @@ impl Collector {
             value.set_sensitive(true);
             headers.insert(header, value);
         }
-        let client = Client::builder().default_headers(headers).timeout(TIMEOUT).build().map_err(Error::Unreachable)?;
+        let client = Client::builder()
+            .default_headers(headers)
+            .timeout(TIMEOUT)
+            // A redirected POST may arrive as a GET without its body, and its headers are for this collector alone.
+            .redirect(Policy::none())
+            .build()
+            .map_err(Error::Unreachable)?;
         let below = |path| {
             let url = format!("{}{path}", settings.endpoint.trim_end_matches('/'));
             let refuse = |reason: String| Error::Configuration { name: "otlp.endpoint", reason };
-            let url = Url::parse(&url).map_err(|error| refuse(format!("`{}`: {error}", settings.endpoint)))?;
+            let url = Url::parse(&url).map_err(|error| refuse(format!("it is not a URL: {error}")))?;
+            if !url.username().is_empty() || url.password().is_some() {
+                return Err(refuse("it has a user in it: say who we are in `otlp.headers`".into()));
+            }
             let is_http = matches!(url.scheme(), "http" | "https");
             is_http.then_some(url).ok_or_else(|| refuse("it needs to be an http:// or https:// URL".into()))
         };
@@ -192,6 +211,8 @@ mod tests {
     #[test]
     fn settings_that_cannot_work_are_refused_without_their_secrets() {
         assert!(problem("collector:4318", &[]).contains("`otlp.endpoint` is not usable"));
+        let with_password = problem("http://me:hunter2@collector:4318", &[]);
+        assert!(with_password.contains("otlp.headers") && !with_password.contains("hunter2"), "{with_password}");
         let problem = problem("http://collector:4318", &[("x-key", "line\nbreak")]);
         assert_eq!(problem, "`otlp.headers` is not usable: the header `x-key` has an impossible value");
     }

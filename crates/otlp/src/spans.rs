@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use api::internal::trace::{ReplicaTrace, Timing, Trace};
+use api::internal::{
+    access::Outcome,
+    trace::{ReplicaTrace, Timing, Trace},
+};
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest,
     trace::v1::{ResourceSpans, ScopeSpans, Span, Status, span::SpanKind, status::StatusCode},
@@ -101,10 +104,12 @@ fn span(trace: &Trace, span_id: u64, name: &str, from: Duration, to: Duration) -
 
 /// Only what fails on the server's side is an error of a server's span.
 fn status(trace: &Trace) -> Status {
-    let (code, message) = match trace.status {
-        Some(500..) => (StatusCode::Error, ""),
-        Some(_) => (StatusCode::Unset, ""),
-        None => (StatusCode::Error, "the client left before the answer"),
+    let (code, message) = match (trace.status, trace.outcome) {
+        (None, _) => (StatusCode::Error, "the client left before the answer"),
+        (_, Outcome::BrokenOff) => (StatusCode::Error, "the answer broke off"),
+        (_, Outcome::Left) => (StatusCode::Error, "the client left during the answer"),
+        (Some(500..), Outcome::Answered) => (StatusCode::Error, ""),
+        (Some(_), Outcome::Answered) => (StatusCode::Unset, ""),
     };
     Status { code: code.into(), message: message.into() }
 }
@@ -147,6 +152,7 @@ mod tests {
             first_byte: Some(ms(50)),
             took: ms(50),
             status: Some(200),
+            outcome: Outcome::Answered,
             response_bytes: 3,
             attempts: 1,
             model_id: "abcdefgh".parse().expect("an id"),

@@ -43,7 +43,7 @@ pub struct LogQuery {
 }
 
 /// How far somebody has read who follows a log: the number of the last line, which grows with every line that is appended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LogPosition(pub i64);
 
 impl LogPosition {
@@ -72,6 +72,8 @@ impl std::str::FromStr for Pattern {
 const PATTERN_BYTES: usize = 1 << 20;
 /// How many rows are read at a time where lines are picked by their message.
 const PAGE: u32 = 2000;
+/// How many rows one who follows a log is given at a time, who may be slow to take them.
+const FOLLOWED_PAGE: u32 = 200;
 /// How many lines are deleted in one transaction, so that pruning never holds up other writers for long.
 const PRUNE_BATCH: i64 = 5000;
 /// How many lines go into one statement.
@@ -158,18 +160,16 @@ impl Store {
 
     /// The number before those of all lines of a deployment since `start_ms` (epoch milliseconds), or before those that come from now on.
     pub async fn log_position(&self, deployment: &DeploymentId, start_ms: Option<u64>) -> Result<LogPosition, Error> {
-        if let Some(start_ms) = start_ms {
-            let first = "SELECT MIN(id) FROM logs WHERE deployment_id = $1 AND timestamp_ns >= $2";
-            let first: Option<i64> = sqlx::query_scalar(first)
+        // Asked first: a line that is appended in between comes after it.
+        let last = self.last_log_position().await?;
+        let Some(start_ms) = start_ms else { return Ok(last) };
+        let first: Option<i64> =
+            sqlx::query_scalar("SELECT MIN(id) FROM logs WHERE deployment_id = $1 AND timestamp_ns >= $2")
                 .bind(deployment.as_str())
                 .bind(nanos(start_ms))
                 .fetch_one(self.readers())
                 .await?;
-            if let Some(first) = first {
-                return Ok(LogPosition::before(first));
-            }
-        }
-        self.last_log_position().await
+        Ok(first.map_or(last, LogPosition::before))
     }
 
     /// The number of the last line.
@@ -203,7 +203,7 @@ impl Store {
             .bind(maybe_storable(&query.replica))
             .bind(maybe_storable(&query.request_id))
             .bind(query.component.as_ref().map(word))
-            .bind(i64::from(PAGE));
+            .bind(i64::from(FOLLOWED_PAGE));
         for id in &query.deployments {
             select = select.bind(id.as_str());
         }
@@ -216,7 +216,7 @@ impl Store {
                 found.push((LogPosition(number), record));
             }
         }
-        let is_all = rows.len() < PAGE as usize;
+        let is_all = rows.len() < FOLLOWED_PAGE as usize;
         // What was written for others meanwhile is not looked at again.
         *position = if is_all { last } else { LogPosition(rows[rows.len() - 1].signed("id")?) };
         Ok((found, is_all))

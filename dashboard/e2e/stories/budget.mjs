@@ -8,6 +8,7 @@ const PLACES = {
   secrets: 'Secrets',
   keys: 'API keys',
   access: 'Access',
+  policies: 'Policies',
   audit: 'Audit log',
   'no/such/page': 'There is no such page',
 };

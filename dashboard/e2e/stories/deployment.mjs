@@ -38,7 +38,7 @@ export default () =>
     );
     await head(page).getByRole('link', { name: 'production' }).waitFor();
     await page.getByText('team=birds').waitFor();
-    await page.getByRole('cell', { name: 'running' }).waitFor();
+    await ready(page).waitFor();
     await page.getByText('by admin@localhost').first().waitFor();
     await lookAt(page, 'overview');
 
@@ -130,15 +130,16 @@ export default () =>
     await steps.filter({ hasText: 'after the activation' }).waitFor();
 
     // A replica is ended; another takes its place.
-    const running = page.getByRole('row').filter({ hasText: 'running' });
-    const before = await running.getByRole('link').textContent();
-    await running.getByRole('button', { name: 'Terminate' }).click();
+    const before = await ready(page).getByRole('link').textContent();
+    await ready(page).getByRole('button', { name: 'Terminate' }).click();
     await page.getByRole('dialog').getByText('It is the only one that is ready').waitFor();
     await page.getByRole('dialog').getByRole('button', { name: 'Terminate' }).click();
-    await until('another replica runs', async () => {
-      const now = await running.getByRole('link').allTextContents();
+    await until('another replica is ready', async () => {
+      const now = await ready(page).getByRole('link').allTextContents();
       return now.length === 1 && now[0] !== before;
     });
+    await page.getByRole('row').filter({ hasText: before }).getByText('ended').waitFor();
+    await lookAt(page, 'replicas');
 
     // A push that cannot be built says why.
     await writeFile(
@@ -165,6 +166,9 @@ export default () =>
     await page.getByText('model_name: parrot').waitFor();
     await lookAt(page, 'config');
   });
+
+/** The rows of replicas that are ready. */
+const ready = (page) => page.getByRole('row').filter({ has: page.getByRole('cell', { name: 'ready', exact: true }) });
 
 const head = (page) => page.locator('.page-head').first();
 

@@ -19,6 +19,8 @@ pub struct Access {
     pub path: String,
     /// The answer's status; none when the client left before.
     pub status: Option<u16>,
+    /// What came of it.
+    pub outcome: Outcome,
     /// From its head to the last byte of its answer.
     pub took: Duration,
     /// How long it waited for a slot; none, like the replica, where it never had one.
@@ -27,6 +29,17 @@ pub struct Access {
     pub replica_id: Option<ReplicaId>,
     /// Bytes of the answer's body.
     pub response_bytes: u64,
+}
+
+/// What came of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Its answer has gone out whole.
+    Answered,
+    /// Its client left before that.
+    Left,
+    /// Its answer broke off on our side.
+    BrokenOff,
 }
 
 /// What there is to write down.

@@ -2,6 +2,7 @@
 
 use std::{fmt, time::Duration};
 
+use super::access::Outcome;
 use crate::id::{DeploymentId, ModelId, ReplicaId};
 
 /// On a request to a replica: say how long it took; on its answer: how long, as [`Timing`].
@@ -96,6 +97,8 @@ pub struct Trace {
     pub took: Duration,
     /// The answer's status; none when the client left before.
     pub status: Option<u16>,
+    /// What came of it.
+    pub outcome: Outcome,
     /// Bytes of the answer's body.
     pub response_bytes: u64,
     /// How many replicas were tried.

@@ -58,9 +58,10 @@ async fn get_usage_summary(
     })
 }
 
-/// The summary as comma-separated values.
+/// The summary as comma-separated values, with their names first also where there are none.
 fn table(summary: &UsageSummary) -> Vec<u8> {
-    let mut lines = csv::Writer::from_writer(Vec::new());
+    let mut lines = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
+    lines.write_record(COLUMNS).expect("memory takes everything");
     let items = summary.dedicated_usage.iter().flat_map(|usage| &usage.breakdown);
     let days = items.flat_map(|item| item.daily.iter().map(|day| UsageLine::of(&item.billable_resource, day)));
     for line in days {
@@ -68,6 +69,22 @@ fn table(summary: &UsageSummary) -> Vec<u8> {
     }
     lines.into_inner().expect("memory takes everything")
 }
+
+/// The fields of [`UsageLine`], in its order.
+const COLUMNS: [&str; 12] = [
+    "date",
+    "team_id",
+    "model_id",
+    "model_name",
+    "environment_name",
+    "deployment_id",
+    "deployment_name",
+    "instance_type",
+    "minutes",
+    "inference_requests",
+    "subtotal",
+    "is_deleted",
+];
 
 /// One line of it.
 #[derive(Serialize)]

@@ -55,10 +55,15 @@ const CHUNK: u32 = 200;
 
 /// Reads a page.
 pub async fn list(control_plane: &ControlPlane, caller: &Caller, query: Query) -> Result<Page, Error> {
-    if let Some(model) = &query.model_id {
-        super::models::owned(control_plane, caller, model).await?;
-    }
     let store = control_plane.store();
+    match &query.model_id {
+        Some(model) => drop(super::models::owned(control_plane, caller, model).await?),
+        // Among several teams nobody but an administrator sees what all of them do.
+        None if !caller.is_admin() && store.teams().await?.len() > 1 => {
+            return Err(Error::Forbidden("only an administrator can read the audit log of all teams".into()));
+        }
+        None => {}
+    }
     let limit = query.limit as usize;
     let mut entries = Vec::new();
     let mut after = query.after;
@@ -67,7 +72,8 @@ pub async fn list(control_plane: &ControlPlane, caller: &Caller, query: Query) -
         let asked =
             AuditQuery { model_id: query.model_id.clone(), oldest_first: query.oldest_first, after, limit: CHUNK };
         let chunk = store.audit_log(&asked).await?;
-        let is_last = chunk.len() < CHUNK as usize;
+        let is_before = |entry: &AuditEntry| query.start_ms.is_some_and(|start| entry.event.at.0 < start);
+        let is_last = chunk.len() < CHUNK as usize || (!query.oldest_first && chunk.last().is_some_and(is_before));
         after = chunk.last().map(|entry| entry.id);
         entries.extend(chunk.into_iter().filter(|entry| query.asks_for(&entry.event)));
         if is_last {
@@ -130,7 +136,9 @@ fn group(event_type: &str) -> Option<AuditLogEventTypeGroup> {
             AuditLogEventTypeGroup::EnvironmentSettings
         }
         "REPLICA_TERMINATED" => AuditLogEventTypeGroup::ReplicaTerminated,
-        "MODEL_DELETED" | "MODEL_DEPLOYMENT_DELETED" | "ENVIRONMENT_DELETED" => AuditLogEventTypeGroup::Deleted,
+        "MODEL_DELETED" | "MODEL_DEPLOYMENT_DELETED" | "ENVIRONMENT_DELETED" | "POLICY_DELETED" => {
+            AuditLogEventTypeGroup::Deleted
+        }
         "SECRET_UPDATED" | "SECRET_DELETED" => AuditLogEventTypeGroup::Secrets,
         "API_KEY_CREATED" | "API_KEY_DELETED" => AuditLogEventTypeGroup::ApiKeys,
         _ => return None,

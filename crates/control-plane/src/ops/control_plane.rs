@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use planner::{Timestamp, time::Clock};
 use store::{Blobs, Store};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use uploads::Issuer;
 
-use super::{listening, policies::Refusals};
+use super::{listening::Seats, policies::Refusals};
 use crate::Settings;
 
 /// The control plane. A cheap handle.
@@ -23,7 +22,7 @@ struct Inner {
     clock: Clock,
     stopping: CancellationToken,
     /// One for each who listens.
-    seats: Arc<Semaphore>,
+    seats: Arc<Seats>,
     refusals: Refusals,
 }
 
@@ -37,7 +36,7 @@ impl ControlPlane {
         clock: Clock,
         stopping: CancellationToken,
     ) -> Self {
-        let seats = Arc::new(Semaphore::new(listening::SEATS));
+        let seats = Arc::default();
         Self(Arc::new(Inner { settings, store, blobs, issuer, clock, stopping, seats, refusals: Refusals::default() }))
     }
 
@@ -78,9 +77,9 @@ impl ControlPlane {
         &self.0.refusals
     }
 
-    /// A place among those who listen, where one is left.
-    pub(super) fn seat(&self) -> Option<OwnedSemaphorePermit> {
-        self.0.seats.clone().try_acquire_owned().ok()
+    /// The places of those who listen.
+    pub(super) fn seats(&self) -> &Arc<Seats> {
+        &self.0.seats
     }
 
     /// The instance type that stands in where nothing says which.

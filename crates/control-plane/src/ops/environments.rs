@@ -16,7 +16,7 @@ use super::{
     deployments::{self, SettingsChange, Target},
     environment_groups,
     error::persistently,
-    models, names, promotion_settings, promotions,
+    models, names, policies, promotion_settings, promotions,
 };
 
 /// An environment with what it serves.
@@ -150,6 +150,7 @@ pub async fn delete(control_plane: &ControlPlane, caller: &Caller, model: &Model
     if environment.name == PRODUCTION {
         return Err(Error::Invalid("environment production cannot be deleted: it goes with its model".into()));
     }
+    policies::require_to_remove(control_plane, caller, &environment).await?;
     let now = control_plane.now();
     let event = event(caller, now, "ENVIRONMENT_DELETED", (&model, &environment), json!({}));
     let (store, id, name, event) = (control_plane.store(), &model.id, &environment.name, &event);

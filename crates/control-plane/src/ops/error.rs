@@ -33,7 +33,7 @@ pub enum Error {
     #[error("{0}: ask again")]
     NotYet(String),
     /// Try again later.
-    #[error("too many clients listen to this server at this moment: try again later")]
+    #[error("too many clients listen to this server, or with this key, at this moment: try again later")]
     Crowded,
     /// Try again.
     #[error("the server is busy with another change to the same thing: try again")]

@@ -1,15 +1,20 @@
 //! Listening to changes for as long as somebody likes. It ends when the server is told to stop, and when the listener's key is gone.
 
-use std::time::Duration;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use futures::{Stream, stream};
 use store::{Changes, Topic};
-use tokio::{sync::OwnedSemaphorePermit, time::sleep};
+use tokio::time::sleep;
 
 use super::{Caller, ControlPlane, Error};
 
-/// How many may listen at once.
-pub(super) const SEATS: usize = 2000;
+/// How many may listen at once, and how many of them with one key.
+const SEATS: usize = 2000;
+const SEATS_OF_ONE: usize = 100;
 /// The shortest time between two pieces of news for one listener.
 const PACE: Duration = Duration::from_millis(250);
 /// What listeners to everything hear of. Logs are followed one by one.
@@ -34,18 +39,52 @@ pub fn changes(control_plane: &ControlPlane, caller: &Caller) -> Result<impl Str
     Ok(news)
 }
 
+/// The places of those who listen.
+#[derive(Debug, Default)]
+pub(super) struct Seats(Mutex<HashMap<String, usize>>);
+
+/// One of them, free again when it is dropped.
+struct Seat {
+    seats: Arc<Seats>,
+    key: String,
+}
+
+impl Seats {
+    fn take(self: &Arc<Self>, key: &str) -> Option<Seat> {
+        let mut taken = self.0.lock().expect("no holder of this lock panics");
+        let own = taken.get(key).copied().unwrap_or(0);
+        let has_room = taken.values().sum::<usize>() < SEATS && own < SEATS_OF_ONE;
+        has_room.then(|| {
+            taken.insert(key.to_owned(), own + 1);
+            Seat { seats: self.clone(), key: key.to_owned() }
+        })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut taken = self.seats.0.lock().expect("no holder of this lock panics");
+        if let Some(own) = taken.get_mut(&self.key) {
+            *own -= 1;
+            if *own == 0 {
+                taken.remove(&self.key);
+            }
+        }
+    }
+}
+
 /// One who listens.
 pub(super) struct Listener {
     control_plane: ControlPlane,
     caller: Caller,
     changes: Changes,
-    _seat: OwnedSemaphorePermit,
+    _seat: Seat,
 }
 
 impl Listener {
     /// Takes a seat; 503 when there is none left.
     pub fn new(control_plane: &ControlPlane, caller: &Caller, topics: &[Topic]) -> Result<Self, Error> {
-        let seat = control_plane.seat().ok_or(Error::Crowded)?;
+        let seat = control_plane.seats().take(caller.prefix()).ok_or(Error::Crowded)?;
         let mut topics = topics.to_vec();
         if !topics.contains(&Topic::Keys) {
             topics.push(Topic::Keys);

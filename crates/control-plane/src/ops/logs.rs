@@ -113,12 +113,14 @@ pub async fn follow(
         ..check(query, control_plane.now().0)?
     };
     // Subscribed before the first look: a line that comes in between is not missed.
-    let listener = Listener::new(control_plane, caller, &[Topic::Logs])?;
+    let listener = Listener::new(control_plane, caller, &[Topic::Logs, Topic::Deployments])?;
+    let store = control_plane.store().clone();
     let position = match after {
-        Some(number) => LogPosition(number),
-        None => control_plane.store().log_position(&deployment.id, start_ms).await?,
+        // Nothing of this deployment lies before its first line.
+        Some(number) => LogPosition(number).max(store.log_position(&deployment.id, Some(0)).await?),
+        None => store.log_position(&deployment.id, start_ms).await?,
     };
-    let following = Following { store: control_plane.store().clone(), listener, query, position, is_behind: true };
+    let following = Following { store, listener, deployment: deployment.id, query, position, is_behind: true };
     Ok(stream::unfold(following, async |mut following| Some((following.next().await?, following)))
         .flat_map(stream::iter))
 }
@@ -127,6 +129,7 @@ pub async fn follow(
 struct Following {
     store: Store,
     listener: Listener,
+    deployment: DeploymentId,
     query: LogQuery,
     position: LogPosition,
     /// Whether there may be lines that are not read yet.
@@ -138,7 +141,10 @@ impl Following {
     async fn next(&mut self) -> Option<Vec<(LogPosition, LogRecord)>> {
         loop {
             if !self.is_behind {
-                self.listener.next().await?;
+                let topics = self.listener.next().await?;
+                if topics.contains(&Topic::Deployments) && self.is_gone().await {
+                    return None;
+                }
             }
             let read = self.store.logs_from(&self.query, &mut self.position).await;
             let (lines, is_all) = read
@@ -149,6 +155,10 @@ impl Following {
                 return Some(lines);
             }
         }
+    }
+
+    async fn is_gone(&self) -> bool {
+        matches!(self.store.deployment(&self.deployment).await, Err(store::Error::NotFound { .. }))
     }
 }
 

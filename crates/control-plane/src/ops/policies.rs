@@ -128,6 +128,20 @@ pub async fn attach_to_environment(
     Ok(names)
 }
 
+/// Whether the caller may remove an environment, which takes along what an administrator has attached to it; 403 when not.
+pub(super) async fn require_to_remove(
+    control_plane: &ControlPlane,
+    caller: &Caller,
+    environment: &Environment,
+) -> Result<(), Error> {
+    let of = PoliciesOf::Environment(&environment.model_id, &environment.name);
+    if caller.is_admin() || control_plane.store().policies_of(of).await?.is_empty() {
+        return Ok(());
+    }
+    let name = &environment.name;
+    Err(Error::Forbidden(format!("environment {name} has policies: only an administrator can delete it")))
+}
+
 /// The names of the policies of a deployment.
 pub async fn of_deployment(
     control_plane: &ControlPlane,
@@ -349,8 +363,10 @@ async fn find_all(control_plane: &ControlPlane, field: &str, names: &[String]) -
 }
 
 fn parse(policy: written::Policy) -> Result<Policy, Error> {
-    if matches!(policy.kind.as_str(), "maxToken" | "max_token") {
-        return Err(Error::Invalid("type: this server does not count tokens: choose location or flavor".into()));
+    const KINDS: [&str; 4] = ["location", "flavor", "cpu", "gpu"];
+    if !KINDS.contains(&policy.kind.as_str()) {
+        let kind = &policy.kind;
+        return Err(Error::Invalid(format!("type: {kind:?} is no type of policy here: choose location or flavor")));
     }
     Policy::try_from(policy).map_err(|invalid| Error::Invalid(invalid.to_string()))
 }

@@ -104,8 +104,8 @@ async fn what_cannot_be_a_policy_is_refused_by_its_field() {
             json!({ "name": "P", "type": "flavor", "flavors": [{ "type": "gpu", "name": "t4" }] }),
             "name \"P\" is not a name",
         ),
-        (json!({ "name": "p", "type": "mood" }), "type \"mood\" is not a type of policy"),
-        (json!({ "name": "p", "type": "maxToken" }), "does not count tokens"),
+        (json!({ "name": "p", "type": "mood" }), "\"mood\" is no type of policy here: choose location or flavor"),
+        (json!({ "name": "p", "type": "maxToken" }), "\"maxToken\" is no type of policy here"),
         (json!({ "name": "p", "type": "location", "max_tokens": {} }), "unknown field"),
     ] {
         app.post("/v1/policies", body).await.is_invalid(message);

@@ -10,11 +10,14 @@ use std::{
 
 use api::internal::outgoing::OutgoingLine;
 use async_trait::async_trait;
-use controller::{BoxError, LogExport};
+use controller::{LogExport, NotExported};
 use store::domain::{Component, Deployment, LogRecord};
 use tokio::sync::watch;
 
 use crate::world::{World, line};
+
+/// A line that no place takes.
+const INDIGESTIBLE: &str = "indigestible";
 
 /// A place that can be away.
 #[derive(Default)]
@@ -25,9 +28,12 @@ struct Place {
 
 #[async_trait]
 impl LogExport for Place {
-    async fn take(&self, lines: &[OutgoingLine]) -> Result<(), BoxError> {
+    async fn take(&self, lines: &[OutgoingLine]) -> Result<(), NotExported> {
         if self.is_away.load(Ordering::SeqCst) {
-            return Err("it is away".into());
+            return Err(NotExported::Later("it is away".into()));
+        }
+        if lines.iter().any(|outgoing| outgoing.line.message == INDIGESTIBLE) {
+            return Err(NotExported::Never("it cannot be read".into()));
         }
         self.taken.send_modify(|taken| taken.extend_from_slice(lines));
         Ok(())
@@ -78,6 +84,23 @@ async fn lines_wait_while_their_place_is_away_and_go_on_where_they_were_after_a_
     world.kill(controller).await;
     say(&world, &pushed, "three").await;
     let _controller = world.start();
+    place.is_away.store(false, Ordering::SeqCst);
+    world.advance(Duration::from_secs(10));
+    place.until_taken(&["one", "two", "three"]).await;
+}
+
+#[tokio::test]
+async fn a_line_that_is_refused_for_good_does_not_hold_up_those_behind_it() {
+    let mut world = World::new().await;
+    let place = Arc::new(Place::default());
+    world.log_export = Some(place.clone());
+    let pushed = world.push_model("iris").await;
+    let _controller = world.start();
+    world.until_active(&pushed.id).await;
+    place.is_away.store(true, Ordering::SeqCst);
+    for message in ["one", "two", INDIGESTIBLE, "three"] {
+        say(&world, &pushed, message).await;
+    }
     place.is_away.store(false, Ordering::SeqCst);
     world.advance(Duration::from_secs(10));
     place.until_taken(&["one", "two", "three"]).await;

@@ -204,11 +204,19 @@ async fn a_candidate_that_fails_in_place_leaves_the_room_to_the_previous_deploym
     world.until_status(&second.id, Status::Active).await;
     world.change(&second.id, |lifecycle, _| lifecycle.deactivate()).await;
     world.until_live(&second.id, 0).await;
-    world.change(&second.id, |lifecycle, now| lifecycle.activate(now).unwrap()).await;
     world.backend.start_slowly();
+    world.change(&second.id, |lifecycle, now| lifecycle.activate(now).unwrap()).await;
     let begun = world.promote(&second.id, |settings| settings.room = Room::InPlace).await;
     world.until_live(&first.id, 0).await;
-    let candidate = world.until_started(&second.id, &[]).await;
+    world.until_told(&second.id, "sends 100 % of its traffic here").await;
+    // What the activation had started may have given way to the promotion before.
+    let candidate = world
+        .eventually("the candidate is started", || async {
+            let replicas = world.replicas(&second.id).await.into_iter();
+            let mut kept = replicas.filter(|replica| replica.stopping_since.is_none());
+            kept.find(|replica| world.backend.live().contains(&replica.id)).map(|replica| replica.id)
+        })
+        .await;
     world.backend.exit(&candidate, cannot_load());
     let back = world.until_started(&first.id, &[]).await;
     world.until_live(&second.id, 0).await;

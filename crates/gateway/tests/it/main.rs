@@ -1,6 +1,7 @@
 //! The gateway from outside: real sockets, fake replicas, one story a test.
 #![expect(clippy::unwrap_used, reason = "a story ends at its first surprise")]
 
+mod access;
 mod errors;
 mod front;
 mod grpc;

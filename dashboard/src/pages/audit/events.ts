@@ -38,6 +38,17 @@ export const GROUPS: { id: string; name: string; types: Record<string, string> }
       ENVIRONMENT_GROUP_UPDATED: 'Access to environments changed',
     },
   },
+  {
+    id: 'policies',
+    name: 'Policies',
+    types: {
+      POLICY_CREATED: 'Policy made',
+      POLICY_UPDATED: 'Policy changed',
+      POLICY_DELETED: 'Policy deleted',
+      ENVIRONMENT_POLICIES_CHANGED: 'Policies of environment changed',
+      DEPLOYMENT_POLICIES_CHANGED: 'Policies of deployment changed',
+    },
+  },
   { id: 'keys', name: 'API keys', types: { API_KEY_CREATED: 'API key made', API_KEY_DELETED: 'API key deleted' } },
   { id: 'secrets', name: 'Secrets', types: { SECRET_UPDATED: 'Secret set', SECRET_DELETED: 'Secret deleted' } },
 ];
@@ -71,7 +82,7 @@ export interface Subject {
   model?: { id: string; name: string };
   deployment?: { id: string; name: string };
   environment?: string;
-  /** A secret or a key. */
+  /** A secret, a key or a policy. */
   other?: string;
 }
 
@@ -86,7 +97,7 @@ export function subjectOf(entry: Entry): Subject {
     model: named('model'),
     deployment: named('deployment'),
     environment: text('environment_name'),
-    other: text('secret_name') ?? text('prefix'),
+    other: text('secret_name') ?? text('prefix') ?? text('policy_name'),
   };
 }
 

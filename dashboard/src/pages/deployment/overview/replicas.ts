@@ -1,67 +1,68 @@
-// Which replicas of a deployment run, as far as the API tells.
+// The replicas of a deployment, and how each came to be: those that there are, then those that have ended.
 import type { Schemas } from '$lib/api/client';
+import type { Tone } from '$lib/components/Badge.svelte';
 
+type Replica = Schemas['Replica'];
 type Attempt = Schemas['StartupAttempt'];
 
-/** What the newest record says of replicas. */
-export interface Measured {
-  starting: number;
-  desired: number;
-  /** Memory in bytes, by replica. */
-  memory: Map<string, number>;
+export const STATES: Record<Schemas['ReplicaState'], { word: string; tone: Tone }> = {
+  READY: { word: 'ready', tone: 'good' },
+  LOADING: { word: 'loading', tone: 'busy' },
+  STARTING: { word: 'starting', tone: 'busy' },
+  UNHEALTHY: { word: 'unhealthy', tone: 'bad' },
+  STOPPING: { word: 'stopping', tone: 'warn' },
+};
+
+/** How many there are in each state; the first is there even when it is none. */
+export function counts(replicas: Replica[]): { word: string; count: number }[] {
+  const all = Object.entries(STATES).map(([state, { word }]) => ({
+    word,
+    count: replicas.filter((one) => one.state === state).length,
+  }));
+  return all.filter(({ count }, index) => index === 0 || count > 0);
 }
 
-const MAY_RUN: Schemas['DeploymentStatus'][] = [
-  'DEPLOYING',
-  'LOADING_MODEL',
-  'ACTIVE',
-  'UNHEALTHY',
-  'UPDATING',
-  'WAKING_UP',
-];
-/** Records are up to half a minute old: a replica that is younger may not be in the newest one. */
-const RECORDED_WITHIN_MS = 60_000;
+/** Whether no other one is ready. */
+export const isOnlyReady = ({ id, state }: Replica, replicas: Replica[]): boolean =>
+  state === 'READY' && !replicas.some((one) => one.id !== id && one.state === 'READY');
 
-/** The newest record, from the answer to a question for MEASURES. */
-export const MEASURES = [
-  'baseten_replicas_starting',
-  'greenroom_replicas_desired',
-  'baseten_container_cpu_memory_working_set_bytes',
-];
-export function readMeasured(answer: Schemas['GetModelMetricsResponse']): Measured {
-  const values = (name: string) => {
-    const place = answer.metric_descriptors.findIndex((one) => one.name === name);
-    const labels = answer.metric_descriptors[place]?.label_sets ?? [];
-    return labels.map((label, series) => ({
-      label,
-      value: answer.metric_values.at(-1)?.values[place]?.[series] ?? null,
-    }));
-  };
-  const memory = values('baseten_container_cpu_memory_working_set_bytes').flatMap(({ label, value }) =>
-    label.replica !== undefined && value !== null ? [[label.replica, value] as const] : [],
+export interface Row {
+  id: string;
+  orderedAt: number | string;
+  /** While it has not ended. */
+  replica?: Replica;
+  /** How its start went, once that is over. */
+  start?: Attempt;
+}
+
+/** Newest first. */
+export function rows(replicas: Replica[], starts: Attempt[]): Row[] {
+  const startOf = new Map(starts.map((start) => [start.replica_id, start]));
+  const present = replicas.map((replica) => ({
+    id: replica.id,
+    orderedAt: replica.created_at,
+    replica,
+    start: startOf.get(replica.id),
+  }));
+  const isThere = new Set<unknown>(replicas.map(({ id }) => id));
+  const ended = starts.filter((start) => !isThere.has(start.replica_id));
+  return [
+    ...present.reverse(),
+    ...ended.map((start) => ({ id: start.replica_id ?? '', orderedAt: start.started_at_epoch_millis, start })),
+  ];
+}
+
+/** What tells of the memory of replicas. */
+export const MEMORY = 'baseten_container_cpu_memory_working_set_bytes';
+
+/** Bytes by replica, from the newest record of MEMORY. */
+export function readMemory({ metric_descriptors, metric_values }: Schemas['GetModelMetricsResponse']) {
+  const labels = metric_descriptors.find(({ name }) => name === MEMORY)?.label_sets ?? [];
+  const values = metric_values.at(-1)?.values[0] ?? [];
+  return new Map(
+    labels.flatMap(({ replica }, series) => {
+      const bytes = values[series];
+      return replica !== undefined && typeof bytes === 'number' ? [[replica, bytes] as const] : [];
+    }),
   );
-  return {
-    starting: values('baseten_replicas_starting')[0]?.value ?? 0,
-    desired: values('greenroom_replicas_desired')[0]?.value ?? 0,
-    memory: new Map(memory),
-  };
-}
-
-/** How many start and how many there should be; undefined while the newest record is older than what is ready now. */
-export function counts(
-  { status, active_replica_count: ready }: Schemas['Deployment'],
-  { starting, desired }: Measured,
-): { starting: number; desired: number } | undefined {
-  if (!MAY_RUN.includes(status)) return { starting: 0, desired: 0 };
-  return desired < ready ? undefined : { starting: Math.min(starting, desired - ready), desired };
-}
-
-/** The replicas that run: so many of the newest as are ready, without those that a record should have had and has not. */
-export function running(starts: Attempt[], ready: number, memory: Map<string, number>, nowMs: number): Set<string> {
-  const candidates = starts.filter(({ outcome, replica_id, ready_at_epoch_millis }) => {
-    if (outcome !== 'SUCCESS' || typeof replica_id !== 'string') return false;
-    return memory.has(replica_id) || nowMs - (ready_at_epoch_millis ?? 0) < RECORDED_WITHIN_MS;
-  });
-  const newestFirst = candidates.sort((a, b) => b.started_at_epoch_millis - a.started_at_epoch_millis);
-  return new Set(newestFirst.slice(0, ready).flatMap(({ replica_id }) => replica_id ?? []));
 }
