@@ -1,31 +1,28 @@
 // The search part of the page's address. Tabs and filters live there, so that links and the back button keep them.
 import { searchParams } from 'sv-router';
-import { navigate, route } from '../router';
 
 /** What the address says under `name`; null where it says nothing. Reactive. */
 export const searchValue = (name: string): string | null => searchParams.toURLSearchParams().get(name);
 
-/** What the address is about to say: a change that comes before the last one has arrived builds on it. */
-let pending: URLSearchParams | undefined;
-
-/** Changes some of it: a step in the history. Null takes a parameter away. */
-export async function changeSearch(changes: Record<string, string | null>) {
-  const next = new URLSearchParams(pending ?? searchParams.toURLSearchParams());
+/**
+ * Changes some of it, at once: one step in the history, or none where nothing changes. Null takes a parameter away. The router's way to
+ * navigate would load the page again before, and lose a change that another one overtakes.
+ */
+export function changeSearch(changes: Record<string, string | null>) {
+  let replace = false;
   for (const [name, value] of Object.entries(changes)) {
-    if (value === null) next.delete(name);
-    else next.set(name, value);
-  }
-  pending = next;
-  try {
-    // The page that is shown is one of the router's own.
-    await navigate(route.pathname as '/', { search: next.toString(), scrollToTop: false });
-  } finally {
-    if (pending === next) pending = undefined;
+    if (value === searchValue(name)) continue;
+    setValue(name, value, replace);
+    replace = true;
   }
 }
 
 /** The same for what is typed letter by letter: no step in the history. */
 export function replaceSearch(name: string, value: string) {
-  if (value) searchParams.set(name, value, { replace: true });
-  else searchParams.delete(name, undefined, { replace: true });
+  setValue(name, value || null, true);
+}
+
+function setValue(name: string, value: string | null, replace: boolean) {
+  if (value === null) searchParams.delete(name, undefined, { replace });
+  else searchParams.set(name, value, { replace });
 }
