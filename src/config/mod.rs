@@ -4,6 +4,7 @@
 mod client;
 mod layers;
 mod server;
+mod values;
 
 use std::path::PathBuf;
 

@@ -7,16 +7,11 @@ use std::{
 };
 
 use backends::local::PythonChoice;
-use bytesize::ByteSize;
 use gateway::AccessLog;
 use http::HeaderName;
-use planner::{
-    capacity::Capacity,
-    placement::cpu_catalogue,
-    policy::{Inventory, Location, written},
-};
+use planner::{capacity::Capacity, policy::Inventory};
 
-use super::{Error, Key, Layers, OTHER_VARIABLES, config_dir, default_data_dir, variable, variables};
+use super::{Error, Key, Layers, OTHER_VARIABLES, config_dir, default_data_dir, values, variable, variables};
 
 /// Every key of the server, in the order in which `config show` prints them.
 #[rustfmt::skip]
@@ -253,7 +248,7 @@ impl Server {
             public_url: layers.optional("public_url").map(|url| url.trim_end_matches('/').to_owned()),
             database_url: layers.optional("database_url"),
             api_key: layers.optional("api_key"),
-            shutdown_grace: duration(layers, "shutdown_grace")?,
+            shutdown_grace: layers.get_with("shutdown_grace", values::duration)?,
             log_level: layers.get("log.level")?,
             log_format: layers.get_with("log.format", |format| match format {
                 "text" => Ok(LogFormat::Text),
@@ -281,39 +276,39 @@ impl Server {
                 other => Err(format!("`{other}` is neither `auto` nor `off`")),
             })?,
             concurrent_builds: layers.get::<std::num::NonZeroUsize>("local.concurrent_builds")?.get(),
-            max_body: size(layers, "limits.body")?,
-            request_timeout: layers.get_with("limits.request_timeout", |text| match parse_duration(text)? {
+            max_body: layers.get_with("limits.body", values::bytes)?,
+            request_timeout: layers.get_with("limits.request_timeout", |text| match values::duration(text)? {
                 none if none.is_zero() => Err(format!("`{text}`: no request could be answered")),
                 some => Ok(some),
             })?,
-            drain_delay: layers.get_with("limits.drain_delay", parse_duration)?,
+            drain_delay: layers.get_with("limits.drain_delay", values::duration)?,
             max_queued: layers.get("limits.queued_requests")?,
-            max_queued_bytes: size(layers, "limits.queued_body")?,
-            max_archive: size(layers, "limits.archive")?,
-            max_archive_unpacked: size(layers, "limits.archive_unpacked")?,
+            max_queued_bytes: layers.get_with("limits.queued_body", values::bytes)?,
+            max_archive: layers.get_with("limits.archive", values::bytes)?,
+            max_archive_unpacked: layers.get_with("limits.archive_unpacked", values::bytes)?,
             max_archive_entries: layers.get("limits.archive_entries")?,
-            inventory: layers.get_with("locations", inventory)?,
+            inventory: layers.get_with("locations", values::inventory)?,
             capacity: Capacity {
-                millicpu: bound(layers, "capacity.cpu", millicpu)?,
-                memory_mib: bound(layers, "capacity.memory", |text| Ok(bytes(text)? >> 20))?,
-                gpus: bound(layers, "capacity.gpus", gpus)?,
+                millicpu: bound(layers, "capacity.cpu", values::millicpu)?,
+                memory_mib: bound(layers, "capacity.memory", |text| Ok(values::bytes(text)? >> 20))?,
+                gpus: bound(layers, "capacity.gpus", values::gpus)?,
             },
-            proxy_names: layers.get_with("proxy.names", |names| Ok(list(names)))?,
-            proxy_tls: on_or_off(layers, "proxy.tls")?,
+            proxy_names: layers.get_with("proxy.names", |names| Ok(values::list(names)))?,
+            proxy_tls: layers.get_with("proxy.tls", values::on_or_off)?,
             sticky_header: layers.get("promotion.sticky_header")?,
-            min_ready: duration(layers, "promotion.min_ready")?,
-            log_retention: duration(layers, "retention.logs")?,
-            log_max_bytes: size(layers, "retention.logs_size")?,
-            metrics_retention: duration(layers, "retention.metrics")?,
-            metrics_interval: duration(layers, "metrics.interval")?,
-            prices: layers.get_with("usage.prices", prices)?,
+            min_ready: layers.get_with("promotion.min_ready", values::duration)?,
+            log_retention: layers.get_with("retention.logs", values::duration)?,
+            log_max_bytes: layers.get_with("retention.logs_size", values::bytes)?,
+            metrics_retention: layers.get_with("retention.metrics", values::duration)?,
+            metrics_interval: layers.get_with("metrics.interval", values::duration)?,
+            prices: layers.get_with("usage.prices", values::prices)?,
         })
     }
 }
 
 fn otlp(layers: &Layers) -> Result<Option<Otlp>, Error> {
-    let logs = on_or_off(layers, "otlp.logs")?;
-    let headers = layers.get_with("otlp.headers", pairs)?;
+    let logs = layers.get_with("otlp.logs", values::on_or_off)?;
+    let headers = layers.get_with("otlp.headers", values::pairs)?;
     let trace_ratio = layers.get_with("otlp.trace_ratio", |text| match text.parse::<f64>() {
         Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(ratio),
         _ => Err(format!("`{text}` is not a part from 0 to 1")),
@@ -322,77 +317,8 @@ fn otlp(layers: &Layers) -> Result<Option<Otlp>, Error> {
     Ok(endpoint.map(|endpoint| Otlp { collector: otlp::Settings { endpoint, headers }, logs, trace_ratio }))
 }
 
-/// `NAME=VALUE, ...`. A mistake is told without the text, which holds secrets.
-fn pairs(text: &str) -> Result<BTreeMap<String, String>, String> {
-    let pair =
-        |part: &String| part.split_once('=').map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()));
-    let pairs: Option<BTreeMap<_, _>> = list(text).iter().map(pair).collect();
-    pairs.ok_or_else(|| "it needs to be NAME=VALUE, ...".to_owned())
-}
-
-/// Locations, as JSON.
-fn inventory(text: &str) -> Result<Inventory, String> {
-    if text.is_empty() {
-        return Ok(Inventory::default());
-    }
-    let written: Vec<written::Location> =
-        serde_json::from_str(text).map_err(|error| format!("these are not locations: {error}"))?;
-    let mut locations = Vec::new();
-    for (number, location) in written.into_iter().enumerate() {
-        let location = Location::try_from(location).map_err(|invalid| invalid.within(&format!("[{number}]")));
-        locations.push(location.map_err(|invalid| invalid.to_string())?);
-    }
-    Inventory::new(locations).map_err(|invalid| invalid.to_string())
-}
-
-/// Prices of instance types that there are.
-fn prices(text: &str) -> Result<BTreeMap<String, f64>, String> {
-    let known: Vec<String> = cpu_catalogue().into_iter().map(|kind| kind.id).collect();
-    let price = |part: String| {
-        let pair = part.split_once('=').and_then(|(id, price)| Some((id.trim(), price.trim().parse::<f64>().ok()?)));
-        let (id, price) = pair
-            .filter(|(_, price)| (0.0..1e6).contains(price))
-            .ok_or_else(|| format!("`{part}` is not TYPE=DOLLARS; write it like `1x2=0.0005`"))?;
-        match known.iter().any(|known| known == id) {
-            true => Ok((id.to_owned(), price)),
-            false => Err(format!("there is no instance type `{id}`: choose among {}", known.join(", "))),
-        }
-    };
-    list(text).into_iter().map(price).collect()
-}
-
-fn on_or_off(layers: &Layers, key: &'static str) -> Result<bool, Error> {
-    layers.get_with(key, |text| match text {
-        "on" => Ok(true),
-        "off" => Ok(false),
-        other => Err(format!("`{other}` is neither `on` nor `off`")),
-    })
-}
-
 fn required(layers: &Layers, key: &'static str) -> Result<String, String> {
     layers.optional(key).ok_or_else(|| format!("needs `{key}` to be set too"))
-}
-
-fn duration(layers: &Layers, key: &'static str) -> Result<Duration, Error> {
-    layers.get_with(key, parse_duration)
-}
-
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|error| format!("`{text}`: {error}; write it like `30s` or `5m`"))
-}
-
-fn size(layers: &Layers, key: &'static str) -> Result<u64, Error> {
-    layers.get_with(key, bytes)
-}
-
-fn bytes(text: &str) -> Result<u64, String> {
-    let size: ByteSize = text.parse().map_err(|_| format!("`{text}` is not a size; write it like `100 MB`"))?;
-    Ok(size.as_u64())
-}
-
-/// What stands between commas.
-fn list(text: &str) -> Vec<String> {
-    text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 /// A limit that is not there unless it is set.
@@ -402,24 +328,6 @@ fn bound<T>(
     parse: impl FnOnce(&str) -> Result<T, String>,
 ) -> Result<Option<T>, Error> {
     layers.get_with(key, |text| if text.is_empty() { Ok(None) } else { parse(text).map(Some) })
-}
-
-/// CPUs in thousandths.
-fn millicpu(text: &str) -> Result<u64, String> {
-    match text.parse::<f64>() {
-        Ok(cpus) if (0.0..1e9).contains(&cpus) => Ok((cpus * 1000.0).round() as u64),
-        _ => Err(format!("`{text}` is not a number of CPUs; write it like `8` or `7.5`")),
-    }
-}
-
-/// How many GPUs there are of each kind.
-fn gpus(text: &str) -> Result<BTreeMap<String, u32>, String> {
-    let kind = |part: &str| {
-        let (kind, count) = part.split_once(':')?;
-        Some((kind.trim().to_owned(), count.trim().parse().ok()?)).filter(|(kind, _)| !kind.is_empty())
-    };
-    let invalid = |part: &str| format!("`{part}` is not KIND:COUNT; write it like `L4:2, H100:8`");
-    text.split(',').map(|part| kind(part).ok_or_else(|| invalid(part.trim()))).collect()
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, String> {

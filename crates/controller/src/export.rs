@@ -1,15 +1,16 @@
 //! Sends log lines on to where the organization keeps its logs: each at least once, from the stored position on, in the order in which they
 //! were stored. While it cannot be reached, lines wait in the store.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use api::internal::outgoing::OutgoingLine;
 use async_trait::async_trait;
 use planner::Timestamp;
-use store::domain::{Component, LogRecord};
+use store::domain::LogRecord;
 
 use crate::{
     BoxError, Error,
+    belonging::Belonging,
     driver::{Next, Task, chain},
     mirror::View,
     shared::Shared,
@@ -116,7 +117,7 @@ impl Task for Export {
             let Some((last, _)) = records.last() else { return Ok(Next::IDLE) };
             position = *last;
             let view = self.shared.mirror.look().await?;
-            let lines: Vec<_> = records.into_iter().map(|(_, record)| outgoing(&view, record)).collect();
+            let lines = outgoing(&view, records.into_iter().map(|(_, record)| record));
             if let Err(trouble) = self.send(&lines).await {
                 if self.trouble.as_ref() != Some(&trouble) {
                     tracing::warn!(error = trouble, "log lines cannot be exported; they wait");
@@ -130,23 +131,21 @@ impl Task for Export {
     }
 }
 
-fn outgoing(view: &View, record: LogRecord) -> OutgoingLine {
-    let LogRecord { deployment_id, replica_id, component, line } = record;
-    let deployment = view.entries.get(&deployment_id).map(|entry| &entry.deployment);
-    let model = deployment.and_then(|one| view.models.iter().find(|model| model.id == one.model_id));
-    let environment = view.environments.iter().find(|one| one.current.as_ref() == Some(&deployment_id));
-    OutgoingLine {
-        line,
-        component: match component {
-            Component::Build => "build",
-            Component::Deploy => "deploy",
-            Component::Model => "model",
-            Component::Access => "access",
-        },
-        model_id: deployment.map(|one| one.model_id.clone()),
-        model_name: model.map(|model| model.name.clone()),
-        environment: environment.map(|one| one.name.clone()),
-        deployment_id,
-        replica_id,
-    }
+/// Lines with the names of what they are about, as they are now.
+fn outgoing(view: &View, records: impl Iterator<Item = LogRecord>) -> Vec<OutgoingLine> {
+    let belonging = Belonging::new(&view.promotions, &view.environments);
+    let names: HashMap<_, _> = view.models.iter().map(|model| (&model.id, &model.name)).collect();
+    let line = |LogRecord { deployment_id, replica_id, component, line }| {
+        let deployment = view.entries.get(&deployment_id).map(|entry| &entry.deployment);
+        OutgoingLine {
+            line,
+            component: component.name(),
+            model_id: deployment.map(|one| one.model_id.clone()),
+            model_name: deployment.and_then(|one| names.get(&one.model_id)).map(|name| (*name).clone()),
+            environment: deployment.and_then(|one| belonging.of(one)).map(str::to_owned),
+            deployment_id,
+            replica_id,
+        }
+    };
+    records.map(line).collect()
 }

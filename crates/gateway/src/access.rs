@@ -7,14 +7,13 @@ use api::{
     id::DeploymentId,
     internal::access::{Access, Accesses, Outcome},
 };
-use http::{Method, Request, StatusCode, Uri};
+use http::StatusCode;
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     headers::shortened,
     measure::{End, Ended},
-    request_id::RequestId,
 };
 
 /// Requests of one deployment that are kept between two fetches.
@@ -32,19 +31,6 @@ pub enum AccessLog {
     Failures,
     /// All.
     All,
-}
-
-/// What a line says of a request from its beginning on.
-pub(crate) struct Line {
-    id: RequestId,
-    method: Method,
-    uri: Uri,
-}
-
-impl Line {
-    pub(crate) fn of<B>(id: RequestId, request: &Request<B>) -> Self {
-        Self { id, method: request.method().clone(), uri: request.uri().clone() }
-    }
 }
 
 /// What waits to be fetched.
@@ -83,7 +69,7 @@ impl AccessLog {
 
 impl Waiting {
     /// Keeps a request that is over, where `log` wants it.
-    pub(crate) fn note(&self, log: AccessLog, line: Line, ended: &Ended<'_>) {
+    pub(crate) fn note(&self, log: AccessLog, ended: &Ended<'_>) {
         if !log.takes(ended) {
             return;
         }
@@ -101,9 +87,9 @@ impl Waiting {
         let access = Access {
             deployment_id: id.clone(),
             age: Default::default(),
-            request_id: line.id.to_string(),
-            method: line.method.to_string(),
-            path: shortened(line.uri.path()),
+            request_id: ended.line.id.to_string(),
+            method: ended.line.method.to_string(),
+            path: shortened(ended.line.uri.path()),
             status: ended.status.map(|status| status.as_u16()),
             outcome: ended.end.into(),
             took: ended.took,

@@ -11,8 +11,8 @@ use crate::{errors::Refusal, grpc};
 /// Where a key comes that leaves `Authorization` to the model.
 pub(crate) const OWN_AUTHORIZATION: HeaderName = HeaderName::from_static("x-greenroom-authorization");
 
-/// What the key in the request's `Authorization` grants, or in what gRPC clients have for it, or in a header of our own. Keys are long and random, so a lookup by their hash tells a guesser
-/// nothing by its timing.
+/// What the key in the request's `Authorization` grants, or in what gRPC clients have for it, or in a header of our own. Keys are long
+/// and random, so a lookup by their hash tells a guesser nothing by its timing.
 pub(crate) fn authenticate<'k>(
     headers: &HeaderMap,
     keys: &'k HashMap<[u8; 32], KeyGrant>,

@@ -2,13 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::StatusCode;
+use http::{Method, Request, StatusCode, Uri};
+use http_body::Body;
 use tokio::time::Instant;
 
-use crate::{Gateway, access::Line, admission::Deployment, replica::Replica, trace::Tracing};
+use crate::{Gateway, admission::Deployment, replica::Replica, request_id::RequestId, search::Way, trace::Tracing};
 
-/// One request that is being measured. Counted when it is dropped: its answer has gone out, or nobody is left to take it.
+/// One request that is being measured. When it is dropped, its answer has gone out, or nobody is left to take it: it is counted, and
+/// written down where somebody wants that.
 pub(crate) struct Measure {
+    gateway: Gateway,
+    line: RequestLine,
     /// Where it was sent last.
     pub(crate) deployment: Arc<Deployment>,
     began: Instant,
@@ -20,8 +24,13 @@ pub(crate) struct Measure {
     pub(crate) taken: Option<Taken>,
     /// Where somebody collects its trace.
     pub(crate) trace: Option<Box<Tracing>>,
-    /// Where it may be written down.
-    pub(crate) access: Option<(Gateway, Line)>,
+}
+
+/// What was asked for, and the id under which.
+pub(crate) struct RequestLine {
+    pub(crate) id: RequestId,
+    pub(crate) method: Method,
+    pub(crate) uri: Uri,
 }
 
 /// How the answer's body ended.
@@ -46,6 +55,7 @@ pub(crate) struct Taken {
 
 /// How a request went.
 pub(crate) struct Ended<'a> {
+    pub(crate) line: &'a RequestLine,
     pub(crate) deployment: &'a Deployment,
     pub(crate) took: Duration,
     /// Until the head of its answer; none, as with the status, for a client that left before.
@@ -62,17 +72,22 @@ const CLIENT_LEFT: u16 = 499;
 
 impl Measure {
     /// Begins with the head of a request, which may announce the size of its body.
-    pub(crate) fn begin(deployment: Arc<Deployment>, request_bytes: Option<u64>) -> Self {
+    pub(crate) fn begin(gateway: &Gateway, id: RequestId, way: &Way, request: &Request<impl Body>) -> Self {
+        let trace = gateway.traces().and_then(|traces| {
+            let environment = way.by.as_ref().map(|by| &*by.environment);
+            Tracing::begin(traces, id, request.headers(), environment)
+        });
         Self {
-            deployment,
+            gateway: gateway.clone(),
+            line: RequestLine { id, method: request.method().clone(), uri: request.uri().clone() },
+            deployment: way.deployment.clone(),
             began: Instant::now(),
-            request_bytes,
+            request_bytes: request.body().size_hint().exact(),
             answer: None,
             response_bytes: 0,
             end: End::Open,
             taken: None,
-            trace: None,
-            access: None,
+            trace,
         }
     }
 
@@ -95,23 +110,20 @@ impl Measure {
 impl Drop for Measure {
     fn drop(&mut self) {
         let took = self.began.elapsed();
-        let (trace, access) = (self.trace.take(), self.access.take());
-        if trace.is_some() || access.is_some() {
-            let ended = Ended {
-                deployment: &self.deployment,
-                took,
-                first_byte: self.answer.map(|(_, first_byte)| first_byte),
-                status: self.answer.map(|(status, _)| status),
-                response_bytes: self.response_bytes,
-                end: self.end,
-                taken: self.taken.as_ref(),
-            };
-            if let Some((gateway, line)) = access {
-                gateway.waiting().note(gateway.settings().access_log, line, &ended);
-            }
-            if let Some(trace) = trace {
-                trace.end(&ended);
-            }
+        let trace = self.trace.take();
+        let ended = Ended {
+            line: &self.line,
+            deployment: &self.deployment,
+            took,
+            first_byte: self.answer.map(|(_, first_byte)| first_byte),
+            status: self.answer.map(|(status, _)| status),
+            response_bytes: self.response_bytes,
+            end: self.end,
+            taken: self.taken.as_ref(),
+        };
+        self.gateway.waiting().note(self.gateway.settings().access_log, &ended);
+        if let Some(trace) = trace {
+            trace.end(&ended);
         }
         let mut measures = self.deployment.measures();
         let status = self.answer.map_or(CLIENT_LEFT, |(status, _)| status.as_u16());

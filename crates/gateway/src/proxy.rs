@@ -13,8 +13,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{io::AsyncWriteExt, time::timeout};
 
 use crate::{
-    Gateway, access,
-    access::AccessLog,
+    Gateway,
     admission::Closed,
     auth,
     connection::SendError,
@@ -28,7 +27,6 @@ use crate::{
     search::{ByEnvironment, Search, Way, is_small, unavailability},
     serve::Tasks,
     sticky,
-    trace::Tracing,
     upgrade::tunnel,
     upload::Upload,
 };
@@ -57,15 +55,7 @@ pub(crate) async fn answer<B>(
         match plan(gateway, id, &request)? {
             Plan::Woken => Ok(accepted()),
             Plan::Forward { way, target } => {
-                let measure =
-                    measure.insert(Measure::begin(way.deployment.clone(), request.body().size_hint().exact()));
-                if gateway.settings().access_log != AccessLog::Off {
-                    measure.access = Some((gateway.clone(), access::Line::of(id, &request)));
-                }
-                measure.trace = gateway.traces().and_then(|traces| {
-                    let environment = way.by.as_ref().map(|by| &*by.environment);
-                    Tracing::begin(traces, id, request.method(), request.uri().path(), request.headers(), environment)
-                });
+                let measure = measure.insert(Measure::begin(gateway, id, &way, &request));
                 forward(gateway, tasks, way, target, request, Asked { id: &name, client }, measure).await
             }
         }

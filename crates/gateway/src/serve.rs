@@ -360,15 +360,17 @@ where
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
-        let is_over = self.body.is_end_stream();
-        if let Some(measure) = &mut self.measure {
+        let Tracked { body, measure, .. } = &mut *self;
+        if let Some(measure) = measure {
             match &frame {
-                Some(Ok(frame)) => measure.sent(frame.data_ref().map_or(0, Bytes::len)),
+                Some(Ok(frame)) => {
+                    measure.sent(frame.data_ref().map_or(0, Bytes::len));
+                    if body.is_end_stream() {
+                        measure.ended(End::Whole);
+                    }
+                }
                 Some(Err(_)) => measure.ended(End::Broken),
                 None => measure.ended(End::Whole),
-            }
-            if is_over && matches!(frame, Some(Ok(_))) {
-                measure.ended(End::Whole);
             }
         }
         Poll::Ready(frame)

@@ -38,8 +38,6 @@ pub(crate) struct Tracing {
     id: RequestId,
     parent: Option<TraceParent>,
     state: Option<String>,
-    method: String,
-    path: String,
     environment: Option<String>,
     began_ns: u64,
     timing: Option<Timing>,
@@ -50,8 +48,6 @@ impl Tracing {
     pub(crate) fn begin(
         traces: &Traces,
         id: RequestId,
-        method: &http::Method,
-        path: &str,
         headers: &HeaderMap,
         environment: Option<&str>,
     ) -> Option<Box<Self>> {
@@ -67,8 +63,6 @@ impl Tracing {
                     .and_then(|_| text(TRACE_STATE))
                     .filter(|state| state.len() <= LONGEST_STATE)
                     .map(str::to_owned),
-                method: method.to_string(),
-                path: shortened(path),
                 environment: environment.map(str::to_owned),
                 began_ns: (traces.clock)(),
                 timing: None,
@@ -99,9 +93,9 @@ impl Tracing {
             span_id: span_id(self.id, OWN_SPAN),
             parent: self.parent.map(|parent| parent.span_id),
             state: self.state,
-            request_id: self.id.to_string(),
-            method: self.method,
-            path: self.path,
+            request_id: ended.line.id.to_string(),
+            method: ended.line.method.to_string(),
+            path: shortened(ended.line.uri.path()),
             began_ns: self.began_ns,
             queued: ended.taken.map(|taken| taken.waited),
             first_byte: ended.first_byte,

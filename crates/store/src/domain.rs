@@ -405,6 +405,25 @@ pub enum Component {
     Access,
 }
 
+impl Component {
+    const ALL: [Self; 4] = [Self::Build, Self::Deploy, Self::Model, Self::Access];
+
+    /// As people write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Build => "build",
+            Self::Deploy => "deploy",
+            Self::Model => "model",
+            Self::Access => "access",
+        }
+    }
+
+    /// The one of this name, in upper or lower case.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|component| component.name().eq_ignore_ascii_case(name))
+    }
+}
+
 /// One entry of the audit log.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AuditEntry {

@@ -86,11 +86,7 @@ impl Store {
         if uses > 0 && !by_force {
             return Err(Error::InUse { kind: "policy", id: name.into() });
         }
-        for sql in
-            ["DELETE FROM environment_policies WHERE policy = $1", "DELETE FROM deployment_policies WHERE policy = $1"]
-        {
-            sqlx::query(sql).bind(name).execute(write.on()).await?;
-        }
+        // It goes with what ties it to environments and deployments.
         let deleted = sqlx::query("DELETE FROM policies WHERE name = $1").bind(name).execute(write.on()).await?;
         if deleted.rows_affected() == 0 {
             return Err(Error::not_found("policy", name));

@@ -18,7 +18,7 @@ pub struct OutgoingLine {
     pub model_name: Option<String>,
     /// The deployment.
     pub deployment_id: DeploymentId,
-    /// The environment that the deployment is in.
+    /// The environment that the deployment serves, or is on its way to.
     pub environment: Option<String>,
     /// The replica, where one wrote it.
     pub replica_id: Option<ReplicaId>,

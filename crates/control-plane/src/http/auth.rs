@@ -48,17 +48,17 @@ fn presented_key(headers: &HeaderMap) -> Option<&str> {
 
 /// What a client says of itself: the first product in `User-Agent`, such as `truss-cli/0.18.35`, and our dashboard by a header of its own.
 fn client_of(headers: &HeaderMap) -> ClientProgram {
-    let text = |name: &str, longest: usize| {
+    let text = |name: &str| {
         let value = headers.get(name)?.to_str().ok()?.trim();
-        (!value.is_empty()).then(|| value.chars().take(longest).collect::<String>())
+        (!value.is_empty()).then(|| value.chars().take(LONGEST_NAME).collect::<String>())
     };
-    let is_dashboard = text(CLIENT, LONGEST_NAME).is_some_and(|client| client == DASHBOARD);
-    let session_id = text(SESSION, LONGEST_NAME);
+    let is_dashboard = text(CLIENT).is_some_and(|client| client == DASHBOARD);
+    let session_id = text(SESSION);
     if is_dashboard {
         let (name, version) = (Some(DASHBOARD.to_owned()), Some(env!("CARGO_PKG_VERSION").to_owned()));
         return ClientProgram { name, version, session_id, is_dashboard };
     }
-    let product = text(header::USER_AGENT.as_str(), LONGEST_NAME);
+    let product = text(header::USER_AGENT.as_str());
     let product = product.as_deref().and_then(|agent| agent.split_whitespace().next());
     let (name, version) = match product.map(|product| product.split_once('/').unwrap_or((product, ""))) {
         Some((name, version)) => (Some(name.to_owned()), (!version.is_empty()).then(|| version.to_owned())),

@@ -63,14 +63,14 @@ fn table(summary: &UsageSummary) -> Vec<u8> {
     let mut lines = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
     lines.write_record(COLUMNS).expect("memory takes everything");
     let items = summary.dedicated_usage.iter().flat_map(|usage| &usage.breakdown);
-    let days = items.flat_map(|item| item.daily.iter().map(|day| UsageLine::of(&item.billable_resource, day)));
-    for line in days {
-        lines.serialize(line).expect("memory takes everything");
+    let days = items.flat_map(|item| item.daily.iter().map(|day| line(&item.billable_resource, day)));
+    for day in days {
+        lines.serialize(day).expect("memory takes everything");
     }
     lines.into_inner().expect("memory takes everything")
 }
 
-/// The fields of [`UsageLine`], in its order.
+/// The names of what stands in a [`line`].
 const COLUMNS: [&str; 12] = [
     "date",
     "team_id",
@@ -86,40 +86,22 @@ const COLUMNS: [&str; 12] = [
     "is_deleted",
 ];
 
-/// One line of it.
-#[derive(Serialize)]
-struct UsageLine<'a> {
-    date: &'a str,
-    team_id: Option<&'a str>,
-    model_id: Option<&'a str>,
-    model_name: Option<&'a str>,
-    environment_name: Option<&'a str>,
-    deployment_id: &'a str,
-    deployment_name: Option<&'a str>,
-    instance_type: Option<&'a str>,
-    minutes: u64,
-    inference_requests: u64,
-    subtotal: f64,
-    is_deleted: bool,
-}
-
-impl<'a> UsageLine<'a> {
-    fn of(resource: &'a BillableResource, day: &'a DailyDedicatedUsage) -> Self {
-        Self {
-            date: &day.date,
-            team_id: resource.team_id.as_deref(),
-            model_id: resource.model_id.as_deref(),
-            model_name: resource.model_name.as_deref(),
-            environment_name: resource.environment_name.as_deref(),
-            deployment_id: &resource.id,
-            deployment_name: resource.name.as_deref(),
-            instance_type: resource.instance_type.as_deref(),
-            minutes: day.minutes,
-            inference_requests: day.inference_requests,
-            subtotal: day.subtotal,
-            is_deleted: resource.is_deleted,
-        }
-    }
+/// One day of one deployment, in the order of [`COLUMNS`].
+fn line(resource: &BillableResource, day: &DailyDedicatedUsage) -> impl Serialize {
+    (
+        &day.date,
+        &resource.team_id,
+        &resource.model_id,
+        &resource.model_name,
+        &resource.environment_name,
+        &resource.id,
+        &resource.name,
+        &resource.instance_type,
+        day.minutes,
+        day.inference_requests,
+        day.subtotal,
+        resource.is_deleted,
+    )
 }
 
 fn moment(field: &str, text: &str) -> Result<Timestamp, Error> {

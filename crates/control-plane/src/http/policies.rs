@@ -202,7 +202,6 @@ fn read(name: String, request: PolicyRequest) -> written::Policy {
         kind: request.kind,
         locations: request.locations.into_iter().map(entry).collect(),
         flavors: request.flavors.into_iter().map(entry).collect(),
-        max_tokens: None,
         resource_types: request.resource_types,
     }
 }
@@ -212,7 +211,7 @@ fn entry(PolicyEntry { kind, name }: PolicyEntry) -> written::Entry {
 }
 
 fn wire(stored: StoredPolicy) -> Policy {
-    let written::Policy { name, kind, locations, flavors, max_tokens: _, resource_types } = stored.policy.into();
+    let written::Policy { name, kind, locations, flavors, resource_types } = stored.policy.into();
     let entries = |entries: Vec<written::Entry>| {
         entries.into_iter().map(|written::Entry { kind, name }| PolicyEntry { kind, name }).collect()
     };

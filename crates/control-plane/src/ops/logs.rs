@@ -241,13 +241,8 @@ fn check(query: Query, now_ms: u64) -> Result<LogQuery, Error> {
 }
 
 fn component(name: &str) -> Result<Component, Error> {
-    match name.to_ascii_lowercase().as_str() {
-        "build" => Ok(Component::Build),
-        "deploy" => Ok(Component::Deploy),
-        "model" => Ok(Component::Model),
-        "access" => Ok(Component::Access),
-        _ => Err(Error::Invalid(format!("component: {name:?} is none of build, deploy, model and access"))),
-    }
+    let invalid = || Error::Invalid(format!("component: {name:?} is none of build, deploy, model and access"));
+    Component::from_name(name).ok_or_else(invalid)
 }
 
 #[cfg(test)]

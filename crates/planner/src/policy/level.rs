@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Continent, Country, Flavor, Location, Name, Place, Policy, ResourceType, Rule, tokens};
+use super::{Continent, Country, Flavor, Location, Name, Place, Policy, ResourceType, Rule};
 
 /// What the policies of one level allow for things of one type. Made once for each distinct set of policies; with one policy of a
 /// type, only what some policy of that type lists is allowed, and without one, everything.
@@ -11,7 +11,6 @@ use super::{Continent, Country, Flavor, Location, Name, Place, Policy, ResourceT
 pub struct Level<'a> {
     locations: Option<Places<'a>>,
     flavors: Option<Flavors<'a>>,
-    limits: Vec<tokens::Limit<'a>>,
 }
 
 /// What the location policies list together.
@@ -42,7 +41,6 @@ impl<'a> Level<'a> {
                     allowed.policies.push(policy.name());
                     allowed.flavors.extend(flavors);
                 }
-                Rule::MaxTokens(limit) => level.limits.push(tokens::Limit { policy: policy.name(), most: limit }),
             }
         }
         level
@@ -60,11 +58,6 @@ impl<'a> Level<'a> {
     /// Whether something may run on this hardware.
     pub fn allows_flavor(&self, flavor: &Flavor) -> bool {
         self.flavors.as_ref().is_none_or(|allowed| allowed.flavors.contains(flavor))
-    }
-
-    /// How many tokens may be taken: each of these holds, and not only the loosest.
-    pub fn token_limits(&self) -> &[tokens::Limit<'a>] {
-        &self.limits
     }
 
     /// The location policies that count.

@@ -1,8 +1,7 @@
-//! Where a deployment may run, and how many tokens it may take: policies on environments and on single deployments. A policy lists
-//! what it allows of one thing. Two of the same type on one level add up; types, and the two levels, narrow each other, so that a
-//! deployment never gets more than its environment. Who may write policies, and what follows from them, is left to others.
+//! Where a deployment may run: policies on environments and on single deployments. A policy lists what it allows of one thing. Two of the
+//! same type on one level add up; types, and the two levels, narrow each other, so that a deployment never gets more than its
+//! environment. Who may write policies, and what follows from them, is left to others.
 
-mod calendar;
 mod candidates;
 mod explained;
 mod inventory;
@@ -10,7 +9,6 @@ mod level;
 mod name;
 mod parse;
 mod place;
-pub mod tokens;
 pub mod written;
 
 use std::collections::BTreeSet;
@@ -24,7 +22,6 @@ pub use self::{
     level::Level,
     name::{Invalid, Name},
     place::{Continent, Country, Place},
-    tokens::TokenLimit,
 };
 
 /// One policy: all that it allows of one thing. Written and stored as [`written::Policy`]; what has been parsed from it lists
@@ -45,8 +42,6 @@ pub enum Rule {
     Locations(Vec<Place>),
     /// This hardware, and no other; at least one.
     Flavors(Vec<Flavor>),
-    /// So many tokens in a window of time.
-    MaxTokens(TokenLimit),
 }
 
 /// What kind of thing a policy is for.

@@ -1,0 +1,190 @@
+//! Where something may run, and why it may not, by the policies of an environment and of a deployment.
+
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use api::id::{DeploymentId, ModelId};
+use planner::{
+    placement::InstanceType,
+    policy::{Asked, Explained, Inventory, Kind, Level, Name, Request, ResourceType, candidates, written},
+};
+use store::{PoliciesOf, domain::Environment};
+
+use super::{
+    super::{Caller, ControlPlane, Error, environments},
+    find_all,
+};
+
+/// A question where something may run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Question {
+    /// Policies of the environment, by name.
+    pub environment: Vec<String>,
+    /// Policies of the deployment, by name.
+    pub deployment: Vec<String>,
+    /// The hardware that it asks for.
+    pub flavors: Vec<written::Entry>,
+    /// What kind of thing it is; a model when nothing is said.
+    pub resource_type: Option<String>,
+}
+
+/// Where something may run, by names: `answer` is told. A name that is no policy's is refused.
+pub async fn explain<T>(
+    control_plane: &ControlPlane,
+    question: Question,
+    answer: impl FnOnce(&Explained<'_>) -> T,
+) -> Result<T, Error> {
+    let resource_type = match question.resource_type.as_deref() {
+        None => ResourceType::Model,
+        Some(text) => ResourceType::ALL.into_iter().find(|one| one.as_str() == text).ok_or_else(|| {
+            let known = ResourceType::ALL.map(ResourceType::as_str).join(", ");
+            Error::Unprocessable(format!("resource_type: {text:?} is not a type of thing: choose one of {known}"))
+        })?,
+    };
+    let asked = match question.flavors.as_slice() {
+        [] => Asked::Anything,
+        flavors => Asked::parse("flavors", flavors).map_err(|invalid| Error::Invalid(invalid.to_string()))?,
+    };
+    let request = Request { asked, ..Request::default() };
+    let attached = Attached { environment: question.environment, deployment: question.deployment };
+    attached.weigh(control_plane, resource_type, &request, answer).await
+}
+
+/// Where what an environment of a model serves may run: `answer` is told. An environment that serves nothing yet asks for anything.
+pub async fn explain_environment<T>(
+    control_plane: &ControlPlane,
+    caller: &Caller,
+    model: &ModelId,
+    name: &str,
+    answer: impl FnOnce(&Explained<'_>) -> T,
+) -> Result<T, Error> {
+    let (_, environment) = environments::find(control_plane, caller, model, name).await?;
+    let attached = Attached::read(control_plane, Some(&environment), environment.current.as_ref()).await?;
+    let request = match &environment.current {
+        None => Request::default(),
+        Some(id) => request(control_plane, &control_plane.store().deployment(id).await?.instance_type),
+    };
+    attached.weigh(control_plane, ResourceType::Model, &request, answer).await
+}
+
+/// What is refused because it could run nowhere, since the server began.
+#[derive(Debug, Default)]
+pub struct Refusals {
+    pushes: AtomicU64,
+    promotions: AtomicU64,
+}
+
+/// What can be refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Act {
+    /// A push to an environment.
+    Push,
+    /// A promotion.
+    Promotion,
+}
+
+impl Refusals {
+    /// How often each has been.
+    pub fn counts(&self) -> [(&'static str, u64); 2] {
+        [("push", &self.pushes), ("promotion", &self.promotions)]
+            .map(|(act, count)| (act, count.load(Ordering::Relaxed)))
+    }
+
+    /// Counts one, and says why.
+    pub(in super::super) fn refuse(&self, act: Act, message: String) -> Error {
+        let count = match act {
+            Act::Push => &self.pushes,
+            Act::Promotion => &self.promotions,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        Error::NoPlace(message)
+    }
+}
+
+/// Why something on this instance type may run nowhere, in a sentence; none when it may, or when nothing restricts it.
+pub(in super::super) async fn refusal(
+    control_plane: &ControlPlane,
+    environment: Option<&Environment>,
+    deployment: Option<&DeploymentId>,
+    instance_type: &str,
+) -> Result<Option<String>, Error> {
+    let attached = Attached::read(control_plane, environment, deployment).await?;
+    if attached.environment.is_empty() && attached.deployment.is_empty() {
+        return Ok(None);
+    }
+    let request = request(control_plane, instance_type);
+    let sentence = |explained: &Explained<'_>| explained.refusal().map(|refusal| refusal.to_string());
+    attached.weigh(control_plane, ResourceType::Model, &request, sentence).await
+}
+
+/// Names of policies on the two levels.
+struct Attached {
+    environment: Vec<String>,
+    deployment: Vec<String>,
+}
+
+impl Attached {
+    async fn read(
+        control_plane: &ControlPlane,
+        environment: Option<&Environment>,
+        deployment: Option<&DeploymentId>,
+    ) -> Result<Self, Error> {
+        let store = control_plane.store();
+        let environment = match environment {
+            Some(one) => store.policies_of(PoliciesOf::Environment(&one.model_id, &one.name)).await?,
+            None => Vec::new(),
+        };
+        let deployment = match deployment {
+            Some(id) => store.policies_of(PoliciesOf::Deployment(id)).await?,
+            None => Vec::new(),
+        };
+        Ok(Self { environment, deployment })
+    }
+
+    async fn weigh<T>(
+        &self,
+        control_plane: &ControlPlane,
+        resource_type: ResourceType,
+        request: &Request,
+        answer: impl FnOnce(&Explained<'_>) -> T,
+    ) -> Result<T, Error> {
+        let environment = find_all(control_plane, "environment_policies", &self.environment).await?;
+        let deployment = find_all(control_plane, "deployment_policies", &self.deployment).await?;
+        let [environment, deployment] = [&environment, &deployment].map(|level| Level::new(level, resource_type));
+        Ok(answer(&candidates(&environment, &deployment, &control_plane.settings().inventory, request)))
+    }
+}
+
+/// What a replica on this instance type needs of a place.
+fn request(control_plane: &ControlPlane, instance_type: &str) -> Request {
+    let settings = control_plane.settings();
+    let kind = settings.instance_types.iter().find(|kind| kind.id == instance_type);
+    kind.map(|kind| needs(kind, &settings.inventory)).unwrap_or_default()
+}
+
+/// A type with GPUs needs those, of their kind. One without needs a machine, whatever its processors.
+fn needs(kind: &InstanceType, inventory: &Inventory) -> Request {
+    let gpu = kind.gpu_type.as_ref().and_then(|name| {
+        let name = name.to_lowercase().replace('_', "-");
+        Name::parse("gpu_type", &name).ok()
+    });
+    let count = std::num::NonZeroU32::new(kind.gpu_count).unwrap_or(std::num::NonZeroU32::MIN);
+    match gpu {
+        Some(name) => Request {
+            asked: Asked::OneOf { kind: Kind::Gpu, names: BTreeSet::from([name]) },
+            count,
+            memory_mib: kind.gpu_memory_mib.unwrap_or(0),
+        },
+        None => {
+            let stocks = inventory.locations().iter().flat_map(|location| &location.flavors);
+            let names = stocks.filter(|stock| stock.flavor.kind == Kind::Cpu).map(|stock| stock.flavor.name.clone());
+            Request {
+                asked: Asked::OneOf { kind: Kind::Cpu, names: names.collect() },
+                count,
+                memory_mib: kind.memory_mib,
+            }
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Policies: where work may run. Administrators write them and attach them to environments; whoever may change a deployment attaches
+//! them to it, and can only narrow what its environment allows. They count when something is pushed or promoted.
+
+mod attach;
+mod explain;
+
+use planner::policy::{Policy, written};
+use serde_json::{Value, json};
+use store::domain::{PolicyUse, StoredPolicy};
+
+pub(super) use self::{attach::require_to_remove, explain::refusal};
+pub use self::{
+    attach::{attach_to_deployment, attach_to_environment, of_deployment, of_environment},
+    explain::{Act, Question, Refusals, explain, explain_environment},
+};
+use super::{Caller, ControlPlane, Error, audit};
+
+/// How many users of a policy are named when it cannot be deleted.
+const NAMED_USERS: usize = 5;
+
+/// All policies by name.
+pub async fn list(control_plane: &ControlPlane) -> Result<Vec<StoredPolicy>, Error> {
+    Ok(control_plane.store().policies().await?)
+}
+
+/// One policy.
+pub async fn get(control_plane: &ControlPlane, name: &str) -> Result<StoredPolicy, Error> {
+    let found = list(control_plane).await?.into_iter().find(|stored| stored.policy.name().as_str() == name);
+    found.ok_or_else(|| Error::not_found("policy", name))
+}
+
+/// Makes a policy.
+pub async fn create(
+    control_plane: &ControlPlane,
+    caller: &Caller,
+    policy: written::Policy,
+) -> Result<StoredPolicy, Error> {
+    require_admin(caller, "make policies")?;
+    let policy = parse(policy)?;
+    let now = control_plane.now();
+    let event = audit::event(caller, now, "POLICY_CREATED", event_data(&policy));
+    control_plane.store().add_policy(&policy, now, Some(&event)).await?;
+    get(control_plane, policy.name().as_str()).await
+}
+
+/// Gives a policy another rule. It counts from the next push or promotion on.
+pub async fn replace(
+    control_plane: &ControlPlane,
+    caller: &Caller,
+    name: &str,
+    policy: written::Policy,
+) -> Result<StoredPolicy, Error> {
+    require_admin(caller, "change policies")?;
+    let before = get(control_plane, name).await?;
+    let policy = parse(written::Policy { name: name.to_owned(), ..policy })?;
+    let now = control_plane.now();
+    let mut data = event_data(&policy);
+    data["previous_settings"] = json!(before.policy);
+    let event = audit::event(caller, now, "POLICY_UPDATED", data);
+    control_plane.store().replace_policy(&policy, now, Some(&event)).await?;
+    get(control_plane, name).await
+}
+
+/// Deletes a policy. One that is attached to something only by force.
+pub async fn delete(control_plane: &ControlPlane, caller: &Caller, name: &str, by_force: bool) -> Result<(), Error> {
+    require_admin(caller, "delete policies")?;
+    let before = get(control_plane, name).await?;
+    let event = audit::event(caller, control_plane.now(), "POLICY_DELETED", event_data(&before.policy));
+    match control_plane.store().delete_policy(name, by_force, Some(&event)).await {
+        Err(store::Error::InUse { .. }) => Err(Error::Stale(in_use(control_plane, name).await?)),
+        outcome => Ok(outcome?),
+    }
+}
+
+async fn in_use(control_plane: &ControlPlane, name: &str) -> Result<String, Error> {
+    let uses = control_plane.store().uses_of_policy(name).await?;
+    let named = uses.iter().take(NAMED_USERS).map(|one| match one {
+        PolicyUse::Environment { model_id, environment } => format!("environment {environment} of model {model_id}"),
+        PolicyUse::Deployment { deployment_id } => format!("deployment {deployment_id}"),
+    });
+    let named = named.collect::<Vec<_>>().join(", ");
+    let more = match uses.len().saturating_sub(NAMED_USERS) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    Ok(format!("policy {name} is attached to {named}{more}: detach it there first, or delete it with force=true"))
+}
+
+/// The policies of these names; a name that is none's is refused.
+async fn find_all(control_plane: &ControlPlane, field: &str, names: &[String]) -> Result<Vec<Policy>, Error> {
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let all = list(control_plane).await?;
+    let find = |name: &String| {
+        let found = all.iter().find(|stored| stored.policy.name().as_str() == name);
+        found.map(|stored| stored.policy.clone()).ok_or_else(|| {
+            Error::Unprocessable(format!("{field}: there is no policy {name:?}: `greenroom policies list` names them"))
+        })
+    };
+    names.iter().map(find).collect()
+}
+
+fn parse(policy: written::Policy) -> Result<Policy, Error> {
+    Policy::try_from(policy).map_err(|invalid| Error::Invalid(invalid.to_string()))
+}
+
+fn require_admin(caller: &Caller, what: &str) -> Result<(), Error> {
+    match caller.is_admin() {
+        true => Ok(()),
+        false => Err(Error::Forbidden(format!("only an administrator can {what}: use a personal key of one"))),
+    }
+}
+
+fn event_data(policy: &Policy) -> Value {
+    json!({ "policy_name": policy.name().as_str(), "policy": policy })
+}
