@@ -177,16 +177,8 @@ async fn open(folder: &Path) -> Store {
     let installation = Installation {
         organization: Organization { id: "org".into(), name: "bench".into() },
         team: Team { id: team, name: "default".into(), is_default: true, created_at: Timestamp(1) },
-        admin: User { id: user.clone(), email: "a@b".into(), name: None, is_admin: true, created_at: Timestamp(1) },
-        admin_key: ApiKey {
-            prefix: "bench".into(),
-            hash: [9; 32],
-            name: None,
-            kind: ApiKeyKind::Personal,
-            owner: KeyOwner::User(user),
-            model_ids: None,
-            created_at: Timestamp(1),
-        },
+        admin: User { is_admin: true, ..User::new(user.clone(), "a@b", Timestamp(1)) },
+        admin_key: ApiKey::new("bench", [9; 32], ApiKeyKind::Personal, KeyOwner::User(user), Timestamp(1)),
     };
     store.ensure_installed(&installation).await.expect("installed");
     store

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use api::error::ManagementError;
+use api::{error::ManagementError, v1::teams::Teams};
 use reqwest::{Method, Response, StatusCode, Url};
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -24,6 +24,8 @@ pub struct Client {
     http: reqwest::Client,
     url: Url,
     api_key: String,
+    /// By name or id.
+    team: Option<String>,
 }
 
 impl Client {
@@ -45,7 +47,7 @@ impl Client {
             .connect_timeout(CONNECT_TIMEOUT)
             .build()
             .map_err(|error| Failure::new(Kind::Failed, format!("cannot prepare HTTP: {error}")))?;
-        Ok(Self { http, url, api_key })
+        Ok(Self { http, url, api_key, team: settings.team })
     }
 
     /// The server's base URL, without a trailing slash.
@@ -54,59 +56,96 @@ impl Client {
     }
 
     /// The address of something of the server's, for people.
-    pub fn address(&self, path: &[&str]) -> String {
+    pub fn address(&self, path: &[impl AsRef<str>]) -> String {
         self.at(path, &[]).into()
     }
 
+    /// The team that was asked for; none where the key's own is meant.
+    pub async fn team_id(&self) -> Result<Option<String>> {
+        match &self.team {
+            Some(team) => self.find_team(team).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// A team's id, by its name or the id itself.
+    pub async fn find_team(&self, team: &str) -> Result<String> {
+        let found: Teams = self.get(&["v1", "teams"]).await?;
+        let found = found.teams.into_iter().find(|one| one.name == team || one.id == team);
+        found.map(|found| found.id).ok_or_else(|| {
+            Failure::new(Kind::NotFound, format!("no team that you reach has the name or id `{team}`"))
+                .hint("`greenroom teams list` lists them")
+        })
+    }
+
+    /// The path of something in the team that is meant.
+    pub async fn in_team(&self, rest: &[&str]) -> Result<Vec<String>> {
+        let team = self.team_id().await?;
+        let team = team.as_deref().map_or(vec!["v1"], |id| vec!["v1", "teams", id]);
+        Ok(team.iter().chain(rest).map(|&part| part.to_owned()).collect())
+    }
+
     /// Reads a resource.
-    pub async fn get<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T> {
+    pub async fn get<T: DeserializeOwned>(&self, path: &[impl AsRef<str>]) -> Result<T> {
         self.get_where(path, &[]).await
     }
 
     /// Reads a resource, with a query.
-    pub async fn get_where<T: DeserializeOwned>(&self, path: &[&str], query: &[(&str, String)]) -> Result<T> {
+    pub async fn get_where<T: DeserializeOwned>(
+        &self,
+        path: &[impl AsRef<str>],
+        query: &[(&str, String)],
+    ) -> Result<T> {
         let url = self.at(path, query);
         self.call::<(), T>(Method::GET, url, None, CALL_TIMEOUT).await
     }
 
     /// Reads a resource that is a text.
-    pub async fn text(&self, path: &[&str], query: &[(&str, String)]) -> Result<String> {
+    pub async fn text(&self, path: &[impl AsRef<str>], query: &[(&str, String)]) -> Result<String> {
         let text = self.answer::<()>(Method::GET, self.at(path, query), None, CALL_TIMEOUT).await?;
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
 
     /// Creates or acts.
-    pub async fn post<B: Serialize, T: DeserializeOwned>(&self, path: &[&str], body: &B) -> Result<T> {
+    pub async fn post<B: Serialize, T: DeserializeOwned>(&self, path: &[impl AsRef<str>], body: &B) -> Result<T> {
         self.call(Method::POST, self.at(path, &[]), Some(body), CALL_TIMEOUT).await
     }
 
     /// Creates or acts, where the server reads a whole archive or waits for something before it answers.
-    pub async fn post_patiently<B: Serialize, T: DeserializeOwned>(&self, path: &[&str], body: &B) -> Result<T> {
+    pub async fn post_patiently<B: Serialize, T: DeserializeOwned>(
+        &self,
+        path: &[impl AsRef<str>],
+        body: &B,
+    ) -> Result<T> {
         self.call(Method::POST, self.at(path, &[]), Some(body), PATIENT_CALL_TIMEOUT).await
     }
 
     /// Puts something in the place of what is there.
-    pub async fn put<B: Serialize, T: DeserializeOwned>(&self, path: &[&str], body: &B) -> Result<T> {
+    pub async fn put<B: Serialize, T: DeserializeOwned>(&self, path: &[impl AsRef<str>], body: &B) -> Result<T> {
         self.call(Method::PUT, self.at(path, &[]), Some(body), CALL_TIMEOUT).await
     }
 
     /// Changes a resource.
-    pub async fn patch<B: Serialize, T: DeserializeOwned>(&self, path: &[&str], body: &B) -> Result<T> {
+    pub async fn patch<B: Serialize, T: DeserializeOwned>(&self, path: &[impl AsRef<str>], body: &B) -> Result<T> {
         self.call(Method::PATCH, self.at(path, &[]), Some(body), CALL_TIMEOUT).await
     }
 
     /// Removes a resource.
-    pub async fn delete<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T> {
+    pub async fn delete<T: DeserializeOwned>(&self, path: &[impl AsRef<str>]) -> Result<T> {
         self.delete_where(path, &[]).await
     }
 
     /// Removes a resource, with a query.
-    pub async fn delete_where<T: DeserializeOwned>(&self, path: &[&str], query: &[(&str, String)]) -> Result<T> {
+    pub async fn delete_where<T: DeserializeOwned>(
+        &self,
+        path: &[impl AsRef<str>],
+        query: &[(&str, String)],
+    ) -> Result<T> {
         self.call::<(), T>(Method::DELETE, self.at(path, query), None, CALL_TIMEOUT).await
     }
 
     /// Calls a model. The answer is the model's, whatever it is; only an unreachable server is a failure here.
-    pub async fn infer(&self, path: &[&str], body: Vec<u8>) -> Result<Response> {
+    pub async fn infer(&self, path: &[impl AsRef<str>], body: Vec<u8>) -> Result<Response> {
         self.http
             .post(self.at(path, &[]))
             .header("authorization", format!("Api-Key {}", self.api_key))
@@ -134,9 +173,9 @@ impl Client {
     }
 
     /// The URL of a path, each segment escaped.
-    fn at(&self, path: &[&str], query: &[(&str, String)]) -> Url {
+    fn at(&self, path: &[impl AsRef<str>], query: &[(&str, String)]) -> Url {
         let mut url = self.url.clone();
-        url.path_segments_mut().expect("checked when made").pop_if_empty().extend(path);
+        url.path_segments_mut().expect("checked when made").pop_if_empty().extend(path.iter().map(AsRef::as_ref));
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }

@@ -1,5 +1,7 @@
 //! `greenroom keys list|create|revoke`.
 
+use std::num::NonZeroU32;
+
 use api::v1::api_keys::{APIKey, APIKeyCategory, APIKeyInfo, APIKeyTombstone, APIKeys, CreateAPIKeyRequest};
 
 use super::{Context, target};
@@ -27,6 +29,12 @@ enum Action {
         /// Only these models, by name or id; for invoke and metrics
         #[arg(long, value_name = "MODEL", value_delimiter = ',')]
         models: Vec<String>,
+        /// Only in these environments, existing or not; for invoke
+        #[arg(long, value_name = "NAME", value_delimiter = ',')]
+        environments: Vec<String>,
+        /// At most so many calls of models a minute; for invoke
+        #[arg(long, value_name = "CALLS")]
+        requests_per_minute: Option<NonZeroU32>,
     },
     /// Revoke the API key with a prefix
     Revoke {
@@ -68,23 +76,40 @@ pub async fn run(args: Args, context: &Context) -> Result {
         Action::List => {
             let found: APIKeys = client.get(&["v1", "api_keys"]).await?;
             let row = |key: &APIKeyInfo| {
-                let models = key.model_ids.as_ref().map(|ids| ids.join(", "));
+                let all = |listed: &Option<Vec<String>>| listed.as_ref().map_or("all".into(), |some| some.join(", "));
+                let whose = key.team_name.clone().or(key.owner.as_ref().and_then(|owner| owner.email.clone()));
                 vec![
                     key.prefix.clone(),
                     key.name.clone().unwrap_or_else(|| "-".to_owned()),
                     words::name(&key.category),
-                    models.unwrap_or_else(|| "all".to_owned()),
+                    whose.unwrap_or_else(|| "-".to_owned()),
+                    all(&key.model_ids),
+                    all(&key.environment_names),
+                    key.expires_at.clone().unwrap_or_else(|| "never".to_owned()),
                 ]
             };
-            printer.table(&found, &["prefix", "name", "type", "models"], found.keys.iter().map(row).collect())
+            printer.table(
+                &found,
+                &["prefix", "name", "type", "of", "models", "environments", "ends"],
+                found.keys.iter().map(row).collect(),
+            )
         }
-        Action::Create { name, kind, models } => {
+        Action::Create { name, kind, models, environments, requests_per_minute } => {
             let mut model_ids = Vec::new();
             for model in &models {
                 model_ids.push(target::find_model(&client, model).await?.id);
             }
             let model_ids = (!model_ids.is_empty()).then_some(model_ids);
-            let request = CreateAPIKeyRequest { name, category: kind.into(), model_ids, team_id: None };
+            let environment_names = (!environments.is_empty()).then_some(environments);
+            let team_id = client.team_id().await?;
+            let request = CreateAPIKeyRequest {
+                name,
+                category: kind.into(),
+                model_ids,
+                environment_names,
+                requests_per_minute,
+                team_id,
+            };
             let made: APIKey = client.post(&["v1", "api_keys"], &request).await?;
             printer.say("Keep this key; it is not shown again.");
             printer.answer(&made, |made| made.api_key.clone())

@@ -28,7 +28,7 @@ pub async fn run(_: Args, context: &Context) -> Result {
     if api_key.is_empty() {
         return Err(Failure::new(Kind::Usage, "no API key was given"));
     }
-    let client = Client::new(config::Client { url: url.clone(), api_key: Some(api_key.clone()) })?;
+    let client = Client::new(config::Client { url: url.clone(), api_key: Some(api_key.clone()), team: None })?;
     let user = client.get(&["v1", "users", "me"]).await?;
     let file = config::save_login(&url, &api_key).map_err(while_doing("cannot remember the login"))?;
     let login = Login { url, user, file };

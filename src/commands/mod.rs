@@ -29,15 +29,18 @@ pub mod rollback;
 pub mod rollout;
 pub mod secrets;
 pub mod serve;
+pub mod service_accounts;
 mod settings;
 mod source;
 pub mod startups;
 pub mod status;
 mod tail;
 mod target;
+pub mod teams;
 pub mod top;
 mod upload;
 pub mod usage;
+pub mod users;
 mod wait;
 pub mod watch;
 

@@ -10,7 +10,8 @@ use crate::{clock, failure::Result, words::age};
 pub struct Args {}
 
 pub async fn run(_: Args, context: &Context) -> Result {
-    let found: Models = context.client()?.get(&["v1", "models"]).await?;
+    let client = context.client()?;
+    let found: Models = client.get(&client.in_team(&["models"]).await?).await?;
     let now = clock::now();
     let rows = found.models.iter().map(|model| {
         let production = model.production_deployment_id.as_deref().unwrap_or("-");

@@ -119,7 +119,7 @@ pub async fn run(args: Args, context: &Context) -> Result {
     let request = PrepareModelUploadRequest {
         deployment: payload.clone(),
         name: model.is_none().then(|| name.clone()),
-        team_id: None,
+        team_id: client.team_id().await?,
         model_id: model.as_ref().map(|model| model.id.clone()),
         dry_run: false,
     };
@@ -204,7 +204,7 @@ async fn create(
         }
         None => {
             let source = ModelArchiveSource { kind, name, deployment, s3_key, disable_archive_download };
-            client.post_patiently(&["v1", "models"], &CreateModelRequest { source }).await
+            client.post_patiently(&client.in_team(&["models"]).await?, &CreateModelRequest { source }).await
         }
     }
 }

@@ -33,18 +33,19 @@ pub async fn run(args: Args, context: &Context) -> Result {
     let printer = context.printer;
     match args.action {
         Action::List => {
-            let found: Secrets = client.get(&["v1", "secrets"]).await?;
+            let found: Secrets = client.get(&client.in_team(&["secrets"]).await?).await?;
             let now = clock::now();
             let row = |secret: &Secret| vec![secret.name.clone(), secret.id.clone(), age(now, &secret.created_at)];
             printer.table(&found, &["name", "id", "age"], found.secrets.iter().map(row).collect())
         }
         Action::Set { name } => {
             let value = printer.read_secret(&format!("Value of {name}"))?;
-            let secret: Secret = client.post(&["v1", "secrets"], &UpsertSecretRequest { name, value }).await?;
+            let path = client.in_team(&["secrets"]).await?;
+            let secret: Secret = client.post(&path, &UpsertSecretRequest { name, value }).await?;
             printer.answer(&secret, |secret| format!("set secret {}", secret.name))
         }
         Action::Delete { name } => {
-            let gone: SecretTombstone = client.delete(&["v1", "secrets", &name]).await?;
+            let gone: SecretTombstone = client.delete(&client.in_team(&["secrets", &name]).await?).await?;
             printer.answer(&gone, |gone| format!("deleted secret {}", gone.name))
         }
     }

@@ -64,7 +64,7 @@ pub async fn find_model(client: &Client, name_or_id: &str) -> Result<Model> {
 
 /// A model by its name, if there is one.
 pub async fn model_named(client: &Client, name: &str) -> Result<Option<Model>> {
-    let found: Models = client.get_where(&["v1", "models"], &[("name", name.to_owned())]).await?;
+    let found: Models = client.get_where(&client.in_team(&["models"]).await?, &[("name", name.to_owned())]).await?;
     Ok(found.models.into_iter().find(|model| model.name == name))
 }
 

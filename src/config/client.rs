@@ -12,6 +12,12 @@ use super::{Error, Key, Layers, config_dir, default_data_dir, variable, variable
 const KEYS: &[Key] = &[
     Key { name: "url", doc: "base URL of the server", default: "http://127.0.0.1:8000", secret: false },
     Key { name: "api_key", doc: "key to the server, as `prefix.secret`", default: "", secret: true },
+    Key {
+        name: "team",
+        doc: "team whose models, secrets and keys are meant; unset means your own",
+        default: "",
+        secret: false,
+    },
 ];
 
 /// Flags that every command takes.
@@ -20,6 +26,9 @@ pub struct Flags {
     /// Base URL of the server [env: GREENROOM_URL] [default: that of `greenroom login`, or http://127.0.0.1:8000]
     #[arg(long, global = true, value_name = "URL", help_heading = "Global options")]
     pub url: Option<String>,
+    /// Team whose models, secrets and keys are meant, by name or id [env: GREENROOM_TEAM] [default: your own]
+    #[arg(long, global = true, value_name = "TEAM", help_heading = "Global options")]
+    pub team: Option<String>,
 }
 
 /// Which server, and the key to it. Has no `Debug`: it holds a secret.
@@ -28,6 +37,8 @@ pub struct Client {
     pub url: String,
     /// None where nobody logged in.
     pub api_key: Option<String>,
+    /// By name or id; none means that of the key.
+    pub team: Option<String>,
 }
 
 impl Client {
@@ -35,7 +46,8 @@ impl Client {
     pub fn resolve(flags: &Flags) -> Result<Self, Error> {
         let layers = layers(flags)?;
         let url = layers.get::<String>("url")?;
-        Ok(Self { url: url.trim_end_matches('/').to_owned(), api_key: layers.optional("api_key") })
+        let url = url.trim_end_matches('/').to_owned();
+        Ok(Self { url, api_key: layers.optional("api_key"), team: layers.optional("team") })
     }
 }
 
@@ -51,6 +63,7 @@ pub fn layers(flags: &Flags) -> Result<Layers, Error> {
     let own: Vec<String> = KEYS.iter().map(Key::variable).collect();
     layers.add_variables(variables().filter(|(name, _)| own.contains(name)), &[])?;
     layers.add_flag("url", flags.url.clone());
+    layers.add_flag("team", flags.team.clone());
     let url = layers.get::<String>("url")?;
     if url != login_url && layers.comes_from_file("api_key") {
         // A key belongs to the server it was made by: it is not shown to another one.

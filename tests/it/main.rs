@@ -1,5 +1,6 @@
 //! Black-box tests of the built programs: a real server on a port of its own, the real command line, real models.
 
+mod access;
 mod actors;
 mod governance;
 mod harness;

@@ -40,7 +40,7 @@ use api::v1::{
     teams::{Team, Teams},
     time::rfc3339,
     uploads::{AWSCredentials, PrepareModelUploadRequest, PrepareModelUploadResponse},
-    users::{UserInfo, UsersResponse},
+    users::{Membership, Role, UserInfo, UsersResponse},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -185,6 +185,9 @@ fn key() -> APIKeyInfo {
         name: None,
         category: APIKeyCategory::Personal,
         model_ids: None,
+        environment_names: None,
+        requests_per_minute: None,
+        expires_at: None,
         team_name: None,
         created_at: now(),
         last_used_at: None,
@@ -193,7 +196,14 @@ fn key() -> APIKeyInfo {
 }
 
 fn user() -> UserInfo {
-    UserInfo { user_id: "u".into(), email: None, name: None, workspace_name: Some("greenroom".into()) }
+    UserInfo {
+        user_id: "u".into(),
+        email: None,
+        name: None,
+        workspace_name: Some("greenroom".into()),
+        role: Role::Member,
+        teams: vec![Membership { team_id: "t".into(), role: Role::Admin }],
+    }
 }
 
 #[test]

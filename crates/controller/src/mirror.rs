@@ -13,7 +13,7 @@ use api::{
 use planner::reload::{self, Reload};
 use store::{
     Delta, Rows, Store,
-    domain::{ApiKey, Deployment, Environment, Model, Promotion, Replica},
+    domain::{ApiKey, Deployment, Environment, Model, Promotion, Replica, User},
 };
 use tokio::sync::Mutex;
 
@@ -57,6 +57,7 @@ pub(crate) struct View {
     pub promotions: Arc<Vec<Promotion>>,
     pub replicas: Arc<Replicas>,
     pub keys: Arc<Vec<ApiKey>>,
+    pub users: Arc<Vec<User>>,
     /// Whose each replica is.
     owners: Arc<HashMap<ReplicaId, DeploymentId>>,
 }
@@ -87,6 +88,7 @@ impl View {
         );
         merge(&mut self.promotions, delta.promotions, |promotion| promotion.id, |promotion| promotion.id);
         merge(&mut self.keys, delta.keys, |key| key.prefix.clone(), |key| key.prefix.clone());
+        merge(&mut self.users, delta.users, |user| user.id.clone(), |user| user.id.clone());
         self.take_deployments(delta.deployments);
         self.take_replicas(delta.replicas);
     }

@@ -7,7 +7,7 @@ use api::{
     internal::{replica::Phase, routes::Endpoint},
 };
 use planner::{Timestamp, lifecycle};
-use store::domain::Replica;
+use store::domain::{ApiKey, Replica};
 
 use crate::{
     Error,
@@ -28,7 +28,7 @@ pub(crate) struct Publish {
 impl Task for Publish {
     const NAME: &'static str = "routes";
 
-    async fn pass(&mut self, _now: Timestamp) -> Result<Next, Error> {
+    async fn pass(&mut self, now: Timestamp) -> Result<Next, Error> {
         // Before the first look at the backend every deployment seems to have no replica.
         let Some(observation) = self.shared.observed() else {
             return Ok(Next::IDLE);
@@ -37,16 +37,18 @@ impl Task for Publish {
         let holds = Holds::new(&view.promotions, &view.environments);
         let deployed: Vec<Deployed<'_>> =
             view.entries.values().map(|entry| self.deployed(entry, &holds, &view, &observation)).collect();
+        let (keys, next) = valid(&view.keys, now);
         let picture = Picture {
             models: &view.models,
             environments: &view.environments,
             promotions: &view.promotions,
             deployments: &deployed,
-            keys: &view.keys,
+            keys: &keys,
+            users: &view.users,
         };
         let published = self.shared.published();
         let Some(table) = routes::table(&picture, published.as_ref().map(|published| &published.table)) else {
-            return Ok(Next::IDLE);
+            return Ok(next);
         };
         self.shared.parts.gateways.publish(table.clone()).await;
         let listed = table.deployments.values().flat_map(|route| &route.replicas);
@@ -55,7 +57,7 @@ impl Task for Publish {
         // Replicas that have left the table may be told to stop now, and what waits for a share has it.
         self.shared.bells.deployments.ring();
         self.shared.bells.promotions.ring();
-        Ok(Next::IDLE)
+        Ok(next)
     }
 }
 
@@ -89,6 +91,13 @@ impl Publish {
             protocol: entry.config.protocol(),
         }
     }
+}
+
+/// The keys that are worth something now, and when the first of them is so no more.
+fn valid(keys: &[ApiKey], now: Timestamp) -> (Vec<&ApiKey>, Next) {
+    let valid: Vec<_> = keys.iter().filter(|key| key.is_valid_at(now)).collect();
+    let first = valid.iter().filter_map(|key| key.expires_at).min();
+    (valid, Next::IDLE.by(first))
 }
 
 /// Whether a request may still be sent to a replica.

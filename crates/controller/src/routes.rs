@@ -14,7 +14,7 @@ use api::{
     },
 };
 use planner::lifecycle::Status;
-use store::domain::{ApiKey, Deployment, Environment, Model, Promotion};
+use store::domain::{ApiKey, Deployment, Environment, Model, Promotion, User};
 
 use crate::{grants, splits};
 
@@ -25,7 +25,9 @@ pub(crate) struct Picture<'a> {
     /// Those under way.
     pub promotions: &'a [Promotion],
     pub deployments: &'a [Deployed<'a>],
-    pub keys: &'a [ApiKey],
+    /// Those that are worth something now.
+    pub keys: &'a [&'a ApiKey],
+    pub users: &'a [User],
 }
 
 /// One deployment with what is derived from its facts.
@@ -47,7 +49,7 @@ pub(crate) fn table(picture: &Picture<'_>, published: Option<&Table>) -> Option<
     let next = Table {
         version: published.map_or(1, |table| table.version + 1),
         deployments: deployment_routes(picture, &models, published),
-        keys: grants::by_hash(picture.keys, picture.models),
+        keys: grants::by_hash(picture),
         models,
     };
     let is_same = published
@@ -121,8 +123,14 @@ mod tests {
         let models = [model(MODEL, 1)];
         let of = |status| [deployed(&first, Status::Active), deployed(&second, status)];
         let (before, after) = (of(Status::Building), of(Status::Active));
-        let picture =
-            |deployments| Picture { models: &models, environments: &[], promotions: &[], deployments, keys: &[] };
+        let picture = |deployments| Picture {
+            models: &models,
+            environments: &[],
+            promotions: &[],
+            deployments,
+            keys: &[],
+            users: &[],
+        };
         let published = table(&picture(&before), None).unwrap();
         assert!(table(&picture(&before), Some(&published)).is_none());
 
@@ -147,6 +155,7 @@ mod tests {
                 promotions: &promotions,
                 deployments: &deployments,
                 keys: &[],
+                users: &[],
             };
             table(&picture, None).unwrap().deployments[&stored[1].id].availability
         };

@@ -1,32 +1,54 @@
 //! Who calls, and whether they may call this model. Keys are known by their SHA-256 only.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use api::internal::routes::KeyGrant;
+use api::{
+    id::DeploymentId,
+    internal::routes::{KeyGrant, Split},
+};
 use http::{HeaderMap, HeaderName, header};
 use sha2::{Digest, Sha256};
 
-use crate::{errors::Refusal, grpc};
+use crate::{errors::Refusal, grpc, route::Target, table::sides};
 
 /// Where a key comes that leaves `Authorization` to the model.
 pub(crate) const OWN_AUTHORIZATION: HeaderName = HeaderName::from_static("x-greenroom-authorization");
 
-/// What the key in the request's `Authorization` grants, or in what gRPC clients have for it, or in a header of our own. Keys are long
+/// The hash of the key in the request's `Authorization` and what it grants, or in what gRPC clients have for it, or in a header of our own. Keys are long
 /// and random, so a lookup by their hash tells a guesser nothing by its timing.
 pub(crate) fn authenticate<'k>(
     headers: &HeaderMap,
     keys: &'k HashMap<[u8; 32], KeyGrant>,
-) -> Result<&'k KeyGrant, Refusal> {
+) -> Result<(&'k [u8; 32], &'k KeyGrant), Refusal> {
     let names = [&grpc::AUTHORIZATION, &OWN_AUTHORIZATION, &header::AUTHORIZATION];
     let value = names.into_iter().find_map(|name| headers.get(name)).ok_or(Refusal::MissingKey)?;
     let key = presented(value.as_bytes()).ok_or(Refusal::WrongKey)?;
-    keys.get(&<[u8; 32]>::from(Sha256::digest(key))).ok_or(Refusal::WrongKey)
+    keys.get_key_value(&<[u8; 32]>::from(Sha256::digest(key))).ok_or(Refusal::WrongKey)
 }
 
 /// Refuses a model that `grant` does not cover, whether or not there is such a model.
 pub(crate) fn authorize(grant: &KeyGrant, model: &str) -> Result<(), Refusal> {
     let covers = grant.models.as_ref().is_none_or(|models| models.iter().any(|id| id.as_str() == model));
     (grant.may_invoke && covers).then_some(()).ok_or(Refusal::ForbiddenModel)
+}
+
+/// Refuses a way into a model that `grant` does not cover, where it is for some environments only: their own endpoints, and those of
+/// the deployments that serve there. `environments` are all those of the model.
+pub(crate) fn authorize_way(
+    grant: &KeyGrant,
+    target: &Target<'_>,
+    deployment: &DeploymentId,
+    environments: &BTreeMap<String, Option<Split>>,
+) -> Result<(), Refusal> {
+    let Some(allowed) = &grant.environments else { return Ok(()) };
+    let is_allowed = |name: &str| allowed.iter().any(|one| one == name);
+    let covers = match target {
+        Target::Environment(name) => is_allowed(name),
+        Target::Development | Target::Deployment(_) => environments
+            .iter()
+            .any(|(name, split)| is_allowed(name) && split.iter().flat_map(sides).any(|side| side == deployment)),
+    };
+    covers.then_some(()).ok_or(Refusal::ForbiddenEnvironment)
 }
 
 /// The key of `Api-Key KEY` or `Bearer KEY`.
@@ -44,7 +66,13 @@ mod tests {
     use super::*;
 
     fn keys(models: Option<Vec<ModelId>>, may_invoke: bool) -> HashMap<[u8; 32], KeyGrant> {
-        let grant = KeyGrant { prefix: "pre".into(), models: models.map(Into::into), may_invoke };
+        let grant = KeyGrant {
+            prefix: "pre".into(),
+            models: models.map(Into::into),
+            environments: None,
+            requests_per_minute: None,
+            may_invoke,
+        };
         HashMap::from([(Sha256::digest("pre.secret").into(), grant)])
     }
 
@@ -80,5 +108,28 @@ mod tests {
         assert_eq!(authorize(grant, "unknown1"), Err(Refusal::ForbiddenModel));
         let useless = keys(None, false);
         assert_eq!(authorize(useless.values().next().unwrap(), covered.as_str()), Err(Refusal::ForbiddenModel));
+    }
+
+    #[test]
+    fn a_key_for_an_environment_takes_its_way_and_those_of_what_serves_there() {
+        let id = DeploymentId::from_entropy;
+        let split = |stable, candidate| Some(Split { stable: id(stable), candidate });
+        let environments = BTreeMap::from([
+            ("production".to_owned(), split(1, None)),
+            ("staging".to_owned(), split(2, Some((id(3), 10)))),
+            ("empty".to_owned(), None),
+        ]);
+        let key = keys(None, true).into_values().next().unwrap();
+        let limited = KeyGrant { environments: Some(["staging".to_owned(), "empty".to_owned()].into()), ..key.clone() };
+        let may = |grant: &KeyGrant, target: &Target<'_>, deployment: u128| {
+            authorize_way(grant, target, &id(deployment), &environments).is_ok()
+        };
+        let (staging, production) = (Target::Environment("staging".into()), Target::Environment("production".into()));
+        assert_eq!((may(&limited, &staging, 2), may(&limited, &production, 1)), (true, false));
+        let own = ["1", "2", "3", "4"].map(Target::Deployment);
+        let allowed: Vec<_> = own.iter().zip(1..).map(|(target, number)| may(&limited, target, number)).collect();
+        assert_eq!(allowed, [false, true, true, false]);
+        assert!(!may(&limited, &Target::Development, 4));
+        assert!(may(&key, &production, 1) && may(&key, &Target::Development, 4));
     }
 }

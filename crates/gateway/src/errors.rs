@@ -1,6 +1,8 @@
 //! Every answer that the gateway gives in the place of a model: one sentence, its status, its code, and whose fault it is.
 //! A model's own error never comes here; it passes through unchanged.
 
+use std::num::NonZeroU32;
+
 use api::error::{InferenceCode, InferenceError};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
@@ -19,6 +21,10 @@ pub(crate) enum Refusal {
     MissingKey,
     #[error("this api-key may not call this model")]
     ForbiddenModel,
+    #[error("this api-key may not call this model in this environment")]
+    ForbiddenEnvironment,
+    #[error("this api-key may call {limit} times a minute, and has")]
+    KeyLimit { limit: NonZeroU32, seconds: u64 },
     #[error("no such path: expected /TARGET/predict, /TARGET/wake, /TARGET/sync/PATH or /TARGET/websocket")]
     UnknownPath,
     #[error("the path is malformed: it may not contain . or .. as a segment")]
@@ -101,7 +107,9 @@ impl Refusal {
         match self {
             Self::WrongKey | Self::MissingKey => (StatusCode::UNAUTHORIZED, None, Gateway),
             Self::ForeignName(_) | Self::NoTunnels => (StatusCode::FORBIDDEN, Some(Code::ClientError), Gateway),
-            Self::ForbiddenModel => (StatusCode::FORBIDDEN, Some(Code::Unauthorized), Gateway),
+            Self::ForbiddenModel | Self::ForbiddenEnvironment => {
+                (StatusCode::FORBIDDEN, Some(Code::Unauthorized), Gateway)
+            }
             Self::UnknownPath => (StatusCode::NOT_FOUND, Some(Code::ClientError), Gateway),
             Self::EscapingPath
             | Self::MalformedPath
@@ -125,6 +133,7 @@ impl Refusal {
             }
             Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, Some(Code::PayloadTooLarge), Gateway),
             Self::SlowBody(_) => (StatusCode::REQUEST_TIMEOUT, Some(Code::ClientError), Gateway),
+            Self::KeyLimit { .. } => (StatusCode::TOO_MANY_REQUESTS, Some(Code::RateLimited), Gateway),
             Self::QueueFull { .. } | Self::Busy { .. } => {
                 (StatusCode::TOO_MANY_REQUESTS, Some(Code::RateLimited), Platform)
             }
@@ -151,6 +160,9 @@ impl Refusal {
                 "bodies of {waiting} of at most {limit} bytes wait, {in_flight} requests are being answered"
             )),
             Self::Busy { in_flight, slots } => Some(format!("{in_flight} requests are being answered, in {slots} slots")),
+            Self::KeyLimit { seconds, .. } => {
+                Some(format!("wait {seconds} seconds, or ask whoever made the key for one that may call more often"))
+            }
             Self::NoDevelopment(_) => Some(
                 "call /production/predict, or with the truss client `truss predict --published`; `truss push --watch` makes one"
                     .into(),
@@ -164,9 +176,13 @@ impl Refusal {
         }
     }
 
-    /// Whether the same request may succeed a moment later without anybody doing anything.
-    fn passes_soon(&self) -> bool {
-        matches!(self, Self::QueueFull { .. } | Self::Busy { .. } | Self::Unreachable(_) | Self::NoRoutes)
+    /// In how many seconds the same request may succeed without anybody doing anything; none where it never will.
+    fn passes_in(&self) -> Option<u64> {
+        match self {
+            Self::QueueFull { .. } | Self::Busy { .. } | Self::Unreachable(_) | Self::NoRoutes => Some(1),
+            Self::KeyLimit { seconds, .. } => Some(*seconds),
+            _ => None,
+        }
     }
 
     /// The answer as the inference contract shapes it.
@@ -184,8 +200,8 @@ impl Refusal {
             Source::Platform => "platform",
         };
         headers.insert(ERROR_SOURCE, HeaderValue::from_static(source));
-        if self.passes_soon() {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(seconds) = self.passes_in() {
+            headers.insert(header::RETRY_AFTER, seconds.into());
         }
         match self {
             Self::WrongMethod(_, Allowed(methods)) => {

@@ -12,6 +12,7 @@ mod front;
 mod gateway;
 mod grpc;
 mod headers;
+mod key_limits;
 mod linger;
 mod link;
 mod measure;

@@ -119,7 +119,7 @@ fn plan(gateway: &Gateway, id: RequestId, request: &Request<Incoming>) -> Result
         true => Addressed { model: grpc::model(host, headers)?, rest: request.uri().path() },
         false => addressed(request).ok_or(Refusal::UnknownPath)?,
     };
-    let grant = auth::authenticate(headers, &routes.table.keys)?;
+    let (key, grant) = auth::authenticate(headers, &routes.table.keys)?;
     auth::authorize(grant, &model)?;
     let (target, action) = match is_grpc {
         true => (grpc::target(headers)?, Action::Sync(route::passthrough(rest)?)),
@@ -137,6 +137,8 @@ fn plan(gateway: &Gateway, id: RequestId, request: &Request<Incoming>) -> Result
     }
     let chance = sticky::chance(&gateway.settings().sticky_header, request.headers(), &model, id);
     let deployment = routes.resolve(&model, &target, chance)?;
+    auth::authorize_way(grant, &target, deployment.id(), &routes.table.models[model.as_ref()].environments)?;
+    routes.limits.admit(key)?;
     match (is_grpc, deployment.seats().route.protocol) {
         (true, Protocol::Http) => return Err(Refusal::NoGrpc(deployment.id().to_string())),
         (false, Protocol::Grpc) if action != Action::Wake => {

@@ -8,12 +8,13 @@ use api::{
 };
 use tokio::sync::Notify;
 
-use crate::{admission::Deployment, errors::Refusal, route::Target};
+use crate::{admission::Deployment, errors::Refusal, key_limits::KeyLimits, route::Target};
 
 /// A table that can be served from. Immutable; replaced whole.
 pub(crate) struct Routes {
     pub(crate) table: Table,
     pub(crate) deployments: HashMap<DeploymentId, Arc<Deployment>>,
+    pub(crate) limits: KeyLimits,
 }
 
 impl Routes {
@@ -30,7 +31,8 @@ impl Routes {
                 (id.clone(), deployment.unwrap_or_else(|| Arc::new(Deployment::new(route.clone(), demand.clone()))))
             })
             .collect();
-        Self { table, deployments }
+        let limits = KeyLimits::follow(before.map(|routes| &routes.limits), &table.keys);
+        Self { table, deployments, limits }
     }
 
     /// Ends the queues of what serves no more since `before`, and sends away who waits where an environment sends nobody any more.
@@ -110,7 +112,7 @@ impl Routes {
 }
 
 /// The deployments that get some of an environment's traffic.
-fn sides(split: &Split) -> impl Iterator<Item = &DeploymentId> {
+pub(crate) fn sides(split: &Split) -> impl Iterator<Item = &DeploymentId> {
     let share = split.candidate.as_ref().map_or(0, |(_, share)| *share);
     let candidate = split.candidate.as_ref().filter(|_| share > 0).map(|(candidate, _)| candidate);
     let stable = (share < 100).then_some(&split.stable);

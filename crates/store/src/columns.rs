@@ -82,6 +82,13 @@ impl Columns for AnyRow {
     }
 }
 
+/// A SHA-256 that is written in hexadecimal.
+pub(crate) fn hash(row: &AnyRow, column: &str) -> Result<[u8; 32], Error> {
+    let mut hash = [0; 32];
+    hex::decode_to_slice(row.text(column)?, &mut hash).map_err(|error| Error::damaged(column, error))?;
+    Ok(hash)
+}
+
 /// Text that others wrote, as every database can hold it: PostgreSQL's has no character NUL.
 pub(crate) fn storable(text: &str) -> String {
     text.replace('\0', "\u{fffd}")

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use api::id::{DeploymentId, ModelId, ReplicaId};
+use api::id::{DeploymentId, ModelId, ReplicaId, UserId};
 use sqlx::{Any, AnyConnection, Transaction, any::AnyRow};
 
 use crate::{
@@ -11,8 +11,8 @@ use crate::{
     columns::{Columns, bigint},
     database::Dialect,
     deployments,
-    domain::{ApiKey, Deployment, Environment, Model, Promotion, Replica},
-    environments, keys, models, promotions, replicas,
+    domain::{ApiKey, Deployment, Environment, Model, Promotion, Replica, User},
+    environments, keys, models, people, promotions, replicas,
 };
 
 /// Rows by their keys; none for one that is gone.
@@ -35,6 +35,8 @@ pub struct Delta {
     pub replicas: Rows<ReplicaId, Replica>,
     /// Keys by prefix.
     pub keys: Rows<String, ApiKey>,
+    /// People and service accounts.
+    pub users: Rows<UserId, User>,
 }
 
 impl Store {
@@ -66,6 +68,10 @@ impl Store {
         for row in all(&mut snapshot, "SELECT * FROM api_keys").await? {
             let key = keys::key(&row)?;
             delta.keys.insert(key.prefix.clone(), Some(key));
+        }
+        for row in all(&mut snapshot, "SELECT * FROM users").await? {
+            let user = people::user(&row)?;
+            delta.users.insert(user.id.clone(), Some(user));
         }
         Ok(delta)
     }
@@ -153,6 +159,11 @@ async fn read(snapshot: &mut AnyConnection, delta: &mut Delta, kind: &str, id: &
         "key" => {
             let row = one(snapshot, "SELECT * FROM api_keys WHERE prefix = $1", id).await?;
             delta.keys.insert(id.into(), row.as_ref().map(keys::key).transpose()?);
+        }
+        "user" => {
+            let row = one(snapshot, "SELECT * FROM users WHERE id = $1", id).await?;
+            let row = row.as_ref().map(people::user).transpose()?;
+            delta.users.insert(id.parse().map_err(|error| damaged(&error))?, row);
         }
         unknown => return Err(damaged(&format!("a change of kind {unknown:?}"))),
     }

@@ -1,5 +1,6 @@
 //! What is stored: facts and intent, never a status. Times are wall-clock milliseconds.
 
+mod access;
 mod measured;
 mod promotion;
 
@@ -17,93 +18,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::{
+    access::{ApiKey, ApiKeyKind, ClientCredential, KeyOwner, Organization, Role, Team, User, UserKind},
     measured::{Durations, Sample, Standing, Total, UsageDay, Use, Used},
     promotion::{Origin, Promotion},
 };
 
 /// The environment that every model has from the start.
 pub const PRODUCTION: &str = "production";
-
-/// The whole installation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Organization {
-    /// Opaque.
-    pub id: String,
-    /// Shown to people as the workspace's name.
-    pub name: String,
-}
-
-/// A team; models and secrets belong to one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Team {
-    /// Opaque.
-    pub id: TeamId,
-    /// Unique.
-    pub name: String,
-    /// The one that routes without a team mean; exactly one is.
-    pub is_default: bool,
-    /// When it was made.
-    pub created_at: Timestamp,
-}
-
-/// A person.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct User {
-    /// Opaque.
-    pub id: UserId,
-    /// Address.
-    pub email: String,
-    /// Name.
-    pub name: Option<String>,
-    /// Whether everything is allowed.
-    pub is_admin: bool,
-    /// When they joined.
-    pub created_at: Timestamp,
-}
-
-/// An API key, without its plaintext, which nobody keeps.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ApiKey {
-    /// The public handle: what stands before the dot.
-    pub prefix: String,
-    /// SHA-256 of the whole key.
-    pub hash: [u8; 32],
-    /// Unique among the living keys of its owner.
-    pub name: Option<String>,
-    /// What it may do.
-    pub kind: ApiKeyKind,
-    /// Whose it is.
-    pub owner: KeyOwner,
-    /// The models it may call; none means all.
-    pub model_ids: Option<Vec<ModelId>>,
-    /// When it was made.
-    pub created_at: Timestamp,
-}
-
-/// What a key may do, with the contract's names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum ApiKeyKind {
-    /// Whatever its user may.
-    Personal,
-    /// Deploy, manage, call.
-    WorkspaceManageAll,
-    /// Call models.
-    WorkspaceInvoke,
-    /// Read `/metrics`.
-    WorkspaceExportMetrics,
-    /// Manage keys.
-    WorkspaceManageApiKeys,
-}
-
-/// Whose a key is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeyOwner {
-    /// A person's.
-    User(UserId),
-    /// A team's.
-    Team(TeamId),
-}
 
 /// A secret without its value.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,10 +1,14 @@
 //! API keys: their hashes, whose they are and what they may do. A revoked key is gone.
 
+use std::num::NonZeroU32;
+
+use api::id::UserId;
+use planner::Timestamp;
 use sqlx::any::AnyRow;
 
 use crate::{
     Error, Store, Topic, audit,
-    columns::{Columns, bigint, maybe_json, or_name_taken, word},
+    columns::{Columns, bigint, hash, maybe_bigint, maybe_json, or_name_taken, word},
     database::Write,
     domain::{ApiKey, AuditEvent, KeyOwner},
 };
@@ -15,6 +19,24 @@ impl Store {
         let mut write = self.write(&[Topic::Keys]).await?;
         insert(&mut write, key).await?;
         audit::insert(&mut write, audit).await?;
+        write.commit().await
+    }
+
+    /// Adds a key that expires to those of its user, of whom at most `most` such keys are kept, those that last longest.
+    pub async fn add_token(&self, key: &ApiKey, most: u32, audit: Option<&AuditEvent>) -> Result<(), Error> {
+        let mut write = self.write(&[Topic::Keys]).await?;
+        insert(&mut write, key).await?;
+        if let KeyOwner::User(user) = &key.owner {
+            keep_tokens(&mut write, user, most).await?;
+        }
+        audit::insert(&mut write, audit).await?;
+        write.commit().await
+    }
+
+    /// Deletes the keys that have expired.
+    pub async fn delete_expired_keys(&self, now: Timestamp) -> Result<(), Error> {
+        let mut write = self.write(&[]).await?;
+        sqlx::query("DELETE FROM api_keys WHERE expires_at <= $1").bind(bigint(now.0)).execute(write.on()).await?;
         write.commit().await
     }
 
@@ -43,14 +65,35 @@ impl Store {
     }
 }
 
+/// Deletes a person's or program's tokens that expire first, until at most so many are left.
+async fn keep_tokens(write: &mut Write, user: &UserId, most: u32) -> Result<(), Error> {
+    sqlx::query(
+        "DELETE FROM api_keys WHERE user_id = $1 AND expires_at IS NOT NULL AND prefix NOT IN (
+             SELECT prefix FROM api_keys WHERE user_id = $1 AND expires_at IS NOT NULL
+             ORDER BY expires_at DESC, prefix LIMIT $2)",
+    )
+    .bind(user.as_str())
+    .bind(i64::from(most))
+    .execute(write.on())
+    .await?;
+    Ok(())
+}
+
+fn limit(row: &AnyRow) -> Result<Option<NonZeroU32>, Error> {
+    let limit = row.maybe_number("requests_per_minute")?;
+    let limit = limit.map(u32::try_from).transpose().map_err(|error| Error::damaged("requests_per_minute", error))?;
+    Ok(limit.and_then(NonZeroU32::new))
+}
+
 pub(crate) async fn insert(write: &mut Write, key: &ApiKey) -> Result<(), Error> {
     let (user, team) = match &key.owner {
         KeyOwner::User(id) => (Some(id.as_str()), None),
         KeyOwner::Team(id) => (None, Some(id.as_str())),
     };
     sqlx::query(
-        "INSERT INTO api_keys (prefix, hash, name, kind, user_id, team_id, model_ids, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "INSERT INTO api_keys (prefix, hash, name, kind, user_id, team_id, model_ids, created_at, environment_names,
+             requests_per_minute, expires_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
     )
     .bind(&key.prefix)
     .bind(hex::encode(key.hash))
@@ -60,6 +103,9 @@ pub(crate) async fn insert(write: &mut Write, key: &ApiKey) -> Result<(), Error>
     .bind(team)
     .bind(maybe_json(&key.model_ids))
     .bind(bigint(key.created_at.0))
+    .bind(maybe_json(&key.environment_names))
+    .bind(key.requests_per_minute.map(|limit| i64::from(limit.get())))
+    .bind(maybe_bigint(key.expires_at))
     .execute(write.on())
     .await
     .map_err(or_name_taken("API key", key.name.as_deref().unwrap_or(&key.prefix)))?;
@@ -67,19 +113,20 @@ pub(crate) async fn insert(write: &mut Write, key: &ApiKey) -> Result<(), Error>
 }
 
 pub(crate) fn key(row: &AnyRow) -> Result<ApiKey, Error> {
-    let mut hash = [0; 32];
-    hex::decode_to_slice(row.text("hash")?, &mut hash).map_err(|error| Error::damaged("hash", error))?;
     let owner = match row.maybe_id("user_id")? {
         Some(user) => KeyOwner::User(user),
         None => KeyOwner::Team(row.id("team_id")?),
     };
     Ok(ApiKey {
         prefix: row.text("prefix")?,
-        hash,
+        hash: hash(row, "hash")?,
         name: row.maybe_text("name")?,
         kind: row.word("kind")?,
         owner,
         model_ids: row.maybe_json("model_ids")?,
+        environment_names: row.maybe_json("environment_names")?,
+        requests_per_minute: limit(row)?,
+        expires_at: row.maybe_time("expires_at")?,
         created_at: row.time("created_at")?,
     })
 }

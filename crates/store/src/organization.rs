@@ -1,13 +1,14 @@
-//! The installation: one organization, its teams, its people.
+//! The installation: one organization, and its teams.
 
-use api::id::{TeamId, UserId};
+use api::id::TeamId;
 use sqlx::any::AnyRow;
 
 use crate::{
-    Error, Store, Topic,
-    columns::{Columns, bigint},
-    domain::{ApiKey, Organization, Team, User},
-    keys,
+    Error, Store, Topic, audit,
+    columns::{Columns, bigint, or_in_use, or_name_taken},
+    database::Write,
+    domain::{ApiKey, AuditEvent, Organization, Team, User},
+    keys, people,
 };
 
 /// What a first start makes.
@@ -36,23 +37,8 @@ impl Store {
         if made.rows_affected() == 0 {
             return Ok(false);
         }
-        let Team { id, name, is_default, created_at } = &first.team;
-        sqlx::query("INSERT INTO teams (id, name, is_default, created_at) VALUES ($1, $2, $3, $4)")
-            .bind(id.as_str())
-            .bind(name)
-            .bind(i64::from(*is_default))
-            .bind(bigint(created_at.0))
-            .execute(write.on())
-            .await?;
-        let User { id, email, name, is_admin, created_at } = &first.admin;
-        sqlx::query("INSERT INTO users (id, email, name, is_admin, created_at) VALUES ($1, $2, $3, $4, $5)")
-            .bind(id.as_str())
-            .bind(email)
-            .bind(name)
-            .bind(i64::from(*is_admin))
-            .bind(bigint(created_at.0))
-            .execute(write.on())
-            .await?;
+        insert_team(&mut write, &first.team).await?;
+        people::insert(&mut write, &first.admin).await?;
         keys::insert(&mut write, &first.admin_key).await?;
         write.commit().await?;
         Ok(true)
@@ -77,18 +63,62 @@ impl Store {
         team(&row.ok_or_else(|| Error::not_found("team", id))?)
     }
 
-    /// All people, those who joined first first.
-    pub async fn users(&self) -> Result<Vec<User>, Error> {
-        let rows = sqlx::query("SELECT * FROM users ORDER BY created_at, id").fetch_all(self.readers()).await?;
-        rows.iter().map(user).collect()
+    /// Adds a team. `NameTaken` when there is one of that name.
+    pub async fn add_team(&self, team: &Team, audit: Option<&AuditEvent>) -> Result<(), Error> {
+        let mut write = self.write(&[Topic::Keys]).await?;
+        insert_team(&mut write, team).await?;
+        audit::insert(&mut write, audit).await?;
+        write.commit().await
     }
 
-    /// The person with this id.
-    pub async fn user(&self, id: &UserId) -> Result<User, Error> {
-        let row =
-            sqlx::query("SELECT * FROM users WHERE id = $1").bind(id.as_str()).fetch_optional(self.readers()).await?;
-        user(&row.ok_or_else(|| Error::not_found("user", id))?)
+    /// Gives a team another name. `NameTaken` when there is one of that name.
+    pub async fn rename_team(&self, id: &TeamId, name: &str, audit: Option<&AuditEvent>) -> Result<(), Error> {
+        let mut write = self.write(&[Topic::Keys]).await?;
+        let renamed = sqlx::query("UPDATE teams SET name = $1 WHERE id = $2")
+            .bind(name)
+            .bind(id.as_str())
+            .execute(write.on())
+            .await
+            .map_err(or_name_taken("team", name))?;
+        if renamed.rows_affected() == 0 {
+            return Err(Error::not_found("team", id));
+        }
+        audit::insert(&mut write, audit).await?;
+        write.commit().await
     }
+
+    /// Deletes a team, and what was said about its environments. `InUse` while it has members, models, secrets or keys.
+    pub async fn delete_team(&self, id: &TeamId, audit: Option<&AuditEvent>) -> Result<(), Error> {
+        let mut write = self.write(&[Topic::Keys]).await?;
+        for row in sqlx::query("SELECT * FROM users").fetch_all(write.on()).await? {
+            if people::user(&row)?.teams.contains_key(id) {
+                return Err(Error::InUse { kind: "team", id: id.to_string() });
+            }
+        }
+        sqlx::query("DELETE FROM environment_groups WHERE team_id = $1").bind(id.as_str()).execute(write.on()).await?;
+        let deleted = sqlx::query("DELETE FROM teams WHERE id = $1")
+            .bind(id.as_str())
+            .execute(write.on())
+            .await
+            .map_err(or_in_use("team", id.as_str()))?;
+        if deleted.rows_affected() == 0 {
+            return Err(Error::not_found("team", id));
+        }
+        audit::insert(&mut write, audit).await?;
+        write.commit().await
+    }
+}
+
+async fn insert_team(write: &mut Write, team: &Team) -> Result<(), Error> {
+    sqlx::query("INSERT INTO teams (id, name, is_default, created_at) VALUES ($1, $2, $3, $4)")
+        .bind(team.id.as_str())
+        .bind(&team.name)
+        .bind(i64::from(team.is_default))
+        .bind(bigint(team.created_at.0))
+        .execute(write.on())
+        .await
+        .map_err(or_name_taken("team", &team.name))?;
+    Ok(())
 }
 
 fn team(row: &AnyRow) -> Result<Team, Error> {
@@ -96,16 +126,6 @@ fn team(row: &AnyRow) -> Result<Team, Error> {
         id: row.id("id")?,
         name: row.text("name")?,
         is_default: row.flag("is_default")?,
-        created_at: row.time("created_at")?,
-    })
-}
-
-fn user(row: &AnyRow) -> Result<User, Error> {
-    Ok(User {
-        id: row.id("id")?,
-        email: row.text("email")?,
-        name: row.maybe_text("name")?,
-        is_admin: row.flag("is_admin")?,
         created_at: row.time("created_at")?,
     })
 }

@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    num::NonZeroU32,
     path::PathBuf,
     sync::Arc,
 };
@@ -119,6 +120,10 @@ pub struct KeyGrant {
     pub prefix: Arc<str>,
     /// The models it may call; none means all.
     pub models: Option<Arc<[ModelId]>>,
+    /// The environments in which it may call them; none means everywhere.
+    pub environments: Option<Arc<[String]>>,
+    /// How often it may call; none means as often as it likes.
+    pub requests_per_minute: Option<NonZeroU32>,
     /// Whether it may call models at all.
     pub may_invoke: bool,
 }

@@ -1,6 +1,6 @@
 //! API keys. The key itself is shown once, when it is made.
 
-use std::fmt;
+use std::{fmt, num::NonZeroU32};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -35,6 +35,17 @@ pub struct APIKeyInfo {
     /// The models it may call; null means all.
     #[serde(default)]
     pub model_ids: Option<Vec<String>>,
+    /// The environments in which it may call them; null means everywhere.
+    #[serde(default)]
+    pub environment_names: Option<Vec<String>>,
+    /// How often it may call models; null means as often as it likes.
+    #[serde(default)]
+    #[schema(value_type = Option<u32>, minimum = 1)]
+    pub requests_per_minute: Option<NonZeroU32>,
+    /// When it ends, RFC 3339: it was given to somebody who has signed in. Null means never.
+    #[serde(default)]
+    #[schema(format = DateTime)]
+    pub expires_at: Option<String>,
     /// The team it belongs to, unless it is a person's.
     #[serde(default)]
     pub team_name: Option<String>,
@@ -82,6 +93,13 @@ pub struct CreateAPIKeyRequest {
     /// The models it may call; only for keys that call models or read metrics.
     #[serde(default)]
     pub model_ids: Option<Vec<String>>,
+    /// The environments in which it may call them, existing or not; only for keys that call models.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment_names: Option<Vec<String>>,
+    /// How often it may call models; only for keys that call models.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u32>, minimum = 1)]
+    pub requests_per_minute: Option<NonZeroU32>,
     /// The team it belongs to; the default team if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub team_id: Option<String>,

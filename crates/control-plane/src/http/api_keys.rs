@@ -97,7 +97,13 @@ async fn create(
         APIKeyCategory::WorkspaceInvoke => ApiKeyKind::WorkspaceInvoke,
         APIKeyCategory::WorkspaceManageApiKeys => ApiKeyKind::WorkspaceManageApiKeys,
     };
-    let new = NewKey { name: request.name, kind, model_ids: request.model_ids };
+    let new = NewKey {
+        name: request.name,
+        kind,
+        model_ids: request.model_ids,
+        environment_names: request.environment_names,
+        requests_per_minute: request.requests_per_minute,
+    };
     let api_key = ops::api_keys::create(control_plane, caller, team.as_ref(), new).await?;
     Ok(Json(APIKey { api_key }))
 }
@@ -115,6 +121,9 @@ fn wire(listed: Listed) -> APIKeyInfo {
         name: listed.key.name,
         category,
         model_ids: listed.key.model_ids.map(|ids| ids.iter().map(ToString::to_string).collect()),
+        environment_names: listed.key.environment_names,
+        requests_per_minute: listed.key.requests_per_minute,
+        expires_at: listed.key.expires_at.map(convert::time),
         team_name: listed.team.map(|team| team.name),
         created_at: convert::time(listed.key.created_at),
         last_used_at: None,

@@ -47,7 +47,7 @@ fn presented_key(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// What a client says of itself: the first product in `User-Agent`, such as `truss-cli/0.18.35`, and our dashboard by a header of its own.
-fn client_of(headers: &HeaderMap) -> ClientProgram {
+pub(super) fn client_of(headers: &HeaderMap) -> ClientProgram {
     let text = |name: &str| {
         let value = headers.get(name)?.to_str().ok()?.trim();
         (!value.is_empty()).then(|| value.chars().take(LONGEST_NAME).collect::<String>())

@@ -1,18 +1,25 @@
 //! From what operations return to what the contract shows, for the resources that appear in several answers.
 
-use api::v1::{
-    autoscaling::{
-        AutoscalingDecision, AutoscalingReason, AutoscalingSettings, UpdateAutoscalingSettings,
-        UpdateAutoscalingSettingsResponse, UpdateAutoscalingSettingsStatus,
+use std::collections::BTreeMap;
+
+use api::{
+    id::TeamId,
+    v1::{
+        autoscaling::{
+            AutoscalingDecision, AutoscalingReason, AutoscalingSettings, UpdateAutoscalingSettings,
+            UpdateAutoscalingSettingsResponse, UpdateAutoscalingSettingsStatus,
+        },
+        backpressure::{RequestBackpressurePolicy, RequestBackpressureSettings, UpdateRequestBackpressureSettings},
+        deployments::{Deployment, DeploymentStatus, FailureReason},
+        instance_types::InstanceType,
+        time::rfc3339,
+        users::{self, Membership},
     },
-    backpressure::{RequestBackpressurePolicy, RequestBackpressureSettings, UpdateRequestBackpressureSettings},
-    deployments::{Deployment, DeploymentStatus, FailureReason},
-    instance_types::InstanceType,
-    time::rfc3339,
 };
 use planner::{Timestamp, autoscale, lifecycle::Status, placement};
-use store::domain::{DeploymentKind, ScalingDecision};
+use store::domain::{DeploymentKind, Role, ScalingDecision};
 
+use super::error::Error;
 use crate::ops::{
     autoscaling,
     deployments::{SettingsChange, View},
@@ -21,6 +28,45 @@ use crate::ops::{
 /// A time. Written with an offset in digits, which older parsers take and `Z` they do not.
 pub fn time(moment: Timestamp) -> String {
     rfc3339(moment.0).replace('Z', "+00:00")
+}
+
+/// The teams that somebody shall be in, each once.
+pub fn teams(memberships: Option<Vec<Membership>>) -> Result<Option<BTreeMap<TeamId, Role>>, Error> {
+    let Some(memberships) = memberships else { return Ok(None) };
+    let mut teams = BTreeMap::new();
+    for Membership { team_id, role } in memberships {
+        let id = team_id.parse().map_err(|_| Error::invalid(format!("teams: there is no team {team_id}")))?;
+        if teams.insert(id, role_in_team(role)).is_some() {
+            return Err(Error::invalid(format!("teams: team {team_id} is there for a second time")));
+        }
+    }
+    Ok(Some(teams))
+}
+
+/// The teams that somebody is in.
+pub fn memberships(teams: &BTreeMap<TeamId, Role>) -> Vec<Membership> {
+    teams.iter().map(|(id, role)| Membership { team_id: id.to_string(), role: wire_role(*role) }).collect()
+}
+
+/// What somebody is in the organization.
+pub fn organization_role(is_admin: bool) -> users::Role {
+    if is_admin { users::Role::Admin } else { users::Role::Member }
+}
+
+/// What somebody is in a team.
+pub fn wire_role(role: Role) -> users::Role {
+    match role {
+        Role::Admin => users::Role::Admin,
+        Role::Member => users::Role::Member,
+    }
+}
+
+/// What somebody shall be in a team.
+pub fn role_in_team(role: users::Role) -> Role {
+    match role {
+        users::Role::Admin => Role::Admin,
+        users::Role::Member => Role::Member,
+    }
 }
 
 /// A deployment.

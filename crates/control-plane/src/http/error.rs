@@ -48,7 +48,7 @@ impl Error {
 impl From<ops::Error> for Error {
     fn from(error: ops::Error) -> Self {
         let code = match &error {
-            ops::Error::Invalid(_) => Code::ValidationError,
+            ops::Error::Invalid(_) | ops::Error::InUse { .. } => Code::ValidationError,
             ops::Error::NotFound { .. } => Code::NotFound,
             ops::Error::Unauthenticated => Code::Unauthenticated,
             ops::Error::Forbidden(_) => Code::PermissionDenied,

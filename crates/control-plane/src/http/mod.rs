@@ -19,6 +19,7 @@ mod instance_types;
 mod logs;
 mod metrics;
 mod models;
+mod oauth;
 mod organizations;
 mod patches;
 mod paths;
@@ -29,6 +30,7 @@ mod regions;
 mod replicas;
 mod request_id;
 mod secrets;
+mod service_accounts;
 mod spec;
 mod startups;
 mod teams;
@@ -61,7 +63,7 @@ pub fn router(control_plane: ControlPlane) -> Router {
         .layer(from_fn_with_state(limiters, rate_limit::limit))
         .layer(from_fn_with_state(control_plane.clone(), auth::authenticate))
         .with_state(control_plane.clone());
-    let all = Router::new()
+    let all = Router::from(open_routes())
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .method_not_allowed_fallback(error::unknown_method)
@@ -80,7 +82,12 @@ fn guarded(router: Router, max_body_bytes: usize) -> Router {
 
 /// The description of the API.
 pub fn openapi() -> OpenApi {
-    spec::complete(routes().into_openapi())
+    spec::complete(routes().merge(open_routes()).into_openapi())
+}
+
+/// What answers without a key: it checks what callers bring in place of one.
+fn open_routes() -> OpenApiRouter<ControlPlane> {
+    oauth::routes()
 }
 
 fn routes() -> OpenApiRouter<ControlPlane> {
@@ -100,6 +107,7 @@ fn routes() -> OpenApiRouter<ControlPlane> {
         .merge(api_keys::routes())
         .merge(teams::routes())
         .merge(users::routes())
+        .merge(service_accounts::routes())
         .merge(organizations::routes())
         .merge(instance_types::routes())
         .merge(regions::routes())

@@ -1,6 +1,6 @@
 //! What stands in the paths.
 
-use api::id::{ModelId, TeamId};
+use api::id::{ModelId, TeamId, UserId};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -59,6 +59,36 @@ pub struct OfTeam {
     /// The team.
     #[param(value_type = String)]
     pub team_id: TeamId,
+}
+
+/// Somebody in a team.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub struct OfMember {
+    /// The team.
+    #[param(value_type = String)]
+    pub team_id: TeamId,
+    /// The member.
+    #[param(value_type = String)]
+    pub user_id: UserId,
+}
+
+/// A person.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub struct OfUser {
+    /// The person.
+    #[param(value_type = String)]
+    pub user_id: UserId,
+}
+
+/// A service account.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub struct OfServiceAccount {
+    /// The service account.
+    #[param(value_type = String)]
+    pub service_account_id: UserId,
 }
 
 /// A policy.

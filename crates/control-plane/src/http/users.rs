@@ -1,22 +1,19 @@
 //! Routes of people.
 
-use api::{
-    id::UserId,
-    v1::{
-        pagination::{PageQuery, PaginationResponse},
-        users::{UserInfo, UsersResponse},
-    },
+use api::v1::{
+    pagination::{PageQuery, PaginationResponse},
+    users::{CreateUserRequest, NewUser, Role, UpdateUserRequest, UserInfo, UserTombstone, UsersResponse},
 };
 use axum::{Json, extract::State};
-use serde::Deserialize;
 use store::domain::User;
-use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     auth::Manager,
+    convert,
     error::Error,
-    extract::{InPath, InQuery},
+    extract::{InPath, InQuery, JsonBody},
+    paths::OfUser,
 };
 use crate::{ControlPlane, ops};
 
@@ -25,15 +22,11 @@ const LARGEST_LIMIT: u32 = 1000;
 
 /// The routes.
 pub fn routes() -> OpenApiRouter<ControlPlane> {
-    OpenApiRouter::new().routes(routes!(list_users)).routes(routes!(get_me)).routes(routes!(get_user))
-}
-
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Path)]
-struct OfUser {
-    /// The person.
-    #[param(value_type = String)]
-    user_id: UserId,
+    OpenApiRouter::new().routes(routes!(list_users, create_user)).routes(routes!(get_me)).routes(routes!(
+        get_user,
+        update_user,
+        delete_user
+    ))
 }
 
 /// Lists the people.
@@ -82,6 +75,55 @@ async fn get_user(
     Ok(Json(wire(user, ops::users::workspace_name(&control_plane).await?)))
 }
 
+/// Lets somebody in. Their key, if they are to have one, can be read in this answer only.
+#[utoipa::path(post, path = "/v1/users", tag = "Users", request_body = CreateUserRequest, responses((status = 200, body = NewUser)))]
+async fn create_user(
+    State(control_plane): State<ControlPlane>,
+    Manager(caller): Manager,
+    JsonBody(request): JsonBody<CreateUserRequest>,
+) -> Result<Json<NewUser>, Error> {
+    let new = ops::users::NewUser {
+        email: request.email,
+        name: request.name,
+        is_admin: request.role == Role::Admin,
+        teams: convert::teams(request.teams)?,
+        has_key: request.with_api_key,
+    };
+    let (user, api_key) = ops::users::create(&control_plane, &caller, new).await?;
+    Ok(Json(NewUser { user: wire(user, ops::users::workspace_name(&control_plane).await?), api_key }))
+}
+
+/// Changes somebody's name, or what they are in the organization.
+#[utoipa::path(patch, path = "/v1/users/{user_id}", tag = "Users", params(OfUser), request_body = UpdateUserRequest, responses((status = 200, body = UserInfo)))]
+async fn update_user(
+    State(control_plane): State<ControlPlane>,
+    Manager(caller): Manager,
+    InPath(path): InPath<OfUser>,
+    JsonBody(request): JsonBody<UpdateUserRequest>,
+) -> Result<Json<UserInfo>, Error> {
+    let is_admin = request.role.map(|role| role == Role::Admin);
+    let user = ops::users::update(&control_plane, &caller, &path.user_id, request.name, is_admin).await?;
+    Ok(Json(wire(user, ops::users::workspace_name(&control_plane).await?)))
+}
+
+/// Lets somebody out: all their keys end.
+#[utoipa::path(delete, path = "/v1/users/{user_id}", tag = "Users", params(OfUser), responses((status = 200, body = UserTombstone)))]
+async fn delete_user(
+    State(control_plane): State<ControlPlane>,
+    Manager(caller): Manager,
+    InPath(path): InPath<OfUser>,
+) -> Result<Json<UserTombstone>, Error> {
+    let user = ops::users::delete(&control_plane, &caller, &path.user_id).await?;
+    Ok(Json(UserTombstone { user_id: user.id.to_string(), deleted: true }))
+}
+
 fn wire(user: User, workspace_name: Option<String>) -> UserInfo {
-    UserInfo { user_id: user.id.to_string(), email: Some(user.email), name: user.name, workspace_name }
+    UserInfo {
+        user_id: user.id.to_string(),
+        email: Some(user.email),
+        name: user.name,
+        workspace_name,
+        role: convert::organization_role(user.is_admin),
+        teams: convert::memberships(&user.teams),
+    }
 }

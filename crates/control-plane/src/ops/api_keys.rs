@@ -1,14 +1,19 @@
 //! API keys: checking one, making, listing and deleting them. The plaintext exists in the answer that makes a key, nowhere else.
 
+use std::num::NonZeroU32;
+
 use api::id::{ModelId, TeamId};
 use serde_json::json;
-use store::domain::{ApiKey, ApiKeyKind, ClientProgram, KeyOwner, Team, User};
+use store::domain::{ApiKey, ApiKeyKind, ClientProgram, KeyOwner, PRODUCTION, Team, User, UserKind};
 
 use super::{
     Caller, ControlPlane, Error, audit,
     key_text::{self, KeyText},
     names, teams,
 };
+
+/// Environments that one key can be limited to.
+const MOST_ENVIRONMENTS: usize = 100;
 
 /// A key to be made.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,6 +24,10 @@ pub struct NewKey {
     pub kind: ApiKeyKind,
     /// The models it may call; none means all.
     pub model_ids: Option<Vec<String>>,
+    /// The environments in which it may call them; none means everywhere.
+    pub environment_names: Option<Vec<String>>,
+    /// How often it may call models; none means as often as it likes.
+    pub requests_per_minute: Option<NonZeroU32>,
 }
 
 /// A key with its owner.
@@ -44,11 +53,15 @@ pub async fn authenticate(
         Err(store::Error::NotFound { .. }) => return Err(Error::Unauthenticated),
         Err(other) => return Err(other.into()),
     };
-    if !key_text::matches(presented, &key.hash) {
+    if !key_text::matches(presented, &key.hash) || !key.is_valid_at(control_plane.now()) {
         return Err(Error::Unauthenticated);
     }
     let user = match &key.owner {
-        KeyOwner::User(id) => Some(store.user(id).await?),
+        KeyOwner::User(id) => match store.user(id).await {
+            Ok(user) => Some(user),
+            Err(store::Error::NotFound { .. }) => return Err(Error::Unauthenticated),
+            Err(other) => return Err(other.into()),
+        },
         KeyOwner::Team(_) => None,
     };
     Ok(Caller { key, user, client })
@@ -66,16 +79,15 @@ pub async fn create(
     }
     caller.require_no_less_than(new.kind)?;
     let owner = owner(control_plane, caller, team, new.kind).await?;
+    check_limits(&new)?;
     let model_ids = models(control_plane, &new).await?;
     let (now, text) = (control_plane.now(), KeyText::random());
     let key = ApiKey {
-        prefix: text.prefix().to_owned(),
-        hash: text.hash(),
         name: new.name,
-        kind: new.kind,
-        owner,
         model_ids,
-        created_at: now,
+        environment_names: new.environment_names,
+        requests_per_minute: new.requests_per_minute,
+        ..text.stored(new.kind, owner, now)
     };
     control_plane.store().add_key(&key, Some(&event(caller, now, "API_KEY_CREATED", &key))).await?;
     Ok(text.into_plaintext())
@@ -101,10 +113,31 @@ async fn owner(
         Some(id) => teams::get(control_plane, caller, id).await?,
         None => teams::default_of(control_plane, caller).await?,
     };
-    if caller.user.is_some() && !caller.is_admin() {
-        return Err(Error::Forbidden(format!("only an administrator can make keys of team {}", team.name)));
+    if caller.user.is_some() {
+        caller.require_administers(&team, "make keys of it")?;
     }
     Ok(KeyOwner::Team(team.id))
+}
+
+/// Only keys that call models are limited in where and how often.
+fn check_limits(new: &NewKey) -> Result<(), Error> {
+    let only_invoke = |field: &str| Err(Error::Invalid(format!("{field}: only keys of type WORKSPACE_INVOKE have it")));
+    match (&new.environment_names, new.requests_per_minute) {
+        _ if new.kind == ApiKeyKind::WorkspaceInvoke => {}
+        (Some(_), _) => return only_invoke("environment_names"),
+        (None, Some(_)) => return only_invoke("requests_per_minute"),
+        (None, None) => return Ok(()),
+    }
+    let names = new.environment_names.as_deref().unwrap_or_default();
+    if names.len() > MOST_ENVIRONMENTS {
+        return Err(Error::Invalid(format!("environment_names: there are more than {MOST_ENVIRONMENTS} of them")));
+    }
+    // An environment may be made later; what is no name of any never will be.
+    let wrong = names.iter().find(|name| *name != PRODUCTION && names::environment(name).is_err());
+    match wrong {
+        Some(name) => Err(Error::Invalid(format!("environment_names: no environment can be named {name:?}"))),
+        None => Ok(()),
+    }
 }
 
 /// The models that the key is limited to, each of which must exist.
@@ -134,7 +167,8 @@ async fn models(control_plane: &ControlPlane, new: &NewKey) -> Result<Option<Vec
     Ok(Some(found))
 }
 
-/// The keys that the caller may see: their own, those of teams they may manage, and, for an administrator, everybody's.
+/// The keys that the caller may see: their own, those of teams they may manage, and, for an administrator, everybody's. Tokens of service
+/// accounts are not among them: there are many, and they end by themselves.
 pub async fn list(control_plane: &ControlPlane, caller: &Caller) -> Result<Vec<Listed>, Error> {
     let store = control_plane.store();
     let (keys, teams, users) = (store.keys().await?, store.teams().await?, store.users().await?);
@@ -146,6 +180,10 @@ pub async fn list(control_plane: &ControlPlane, caller: &Caller) -> Result<Vec<L
                 KeyOwner::User(id) => (None, users.iter().find(|user| user.id == *id).cloned()),
             };
             Listed { key, team, user }
+        })
+        .filter(|listed| {
+            let is_service = listed.user.as_ref().is_some_and(|user| user.kind == UserKind::Service);
+            !is_service || listed.key.expires_at.is_none()
         })
         .collect())
 }
@@ -165,7 +203,7 @@ fn may_manage(caller: &Caller, key: &ApiKey) -> bool {
     match &key.owner {
         KeyOwner::User(owner) => caller.is_admin() || caller.user.as_ref().is_some_and(|user| user.id == *owner),
         KeyOwner::Team(team) => match &caller.user {
-            Some(user) => user.is_admin,
+            Some(user) => user.administers(team),
             None => caller.require_team(team).is_ok(),
         },
     }

@@ -19,13 +19,9 @@ pub async fn bootstrap(store: &Store, now: Timestamp, preset: Option<&str>) -> R
         Some(text) => KeyText::preset(text)?,
         None => KeyText::random(),
     };
-    let admin = User {
-        id: UserId::from_entropy(rand::random()),
-        email: "admin@localhost".into(),
-        name: Some("Admin".into()),
-        is_admin: true,
-        created_at: now,
-    };
+    let id = UserId::from_entropy(rand::random());
+    let admin = User { name: Some("Admin".into()), is_admin: true, ..User::new(id, "admin@localhost", now) };
+    let owner = KeyOwner::User(admin.id.clone());
     let installation = Installation {
         organization: Organization { id: hex::encode(rand::random::<[u8; 8]>()), name: "Greenroom".into() },
         team: Team {
@@ -34,15 +30,7 @@ pub async fn bootstrap(store: &Store, now: Timestamp, preset: Option<&str>) -> R
             is_default: true,
             created_at: now,
         },
-        admin_key: ApiKey {
-            prefix: key.prefix().to_owned(),
-            hash: key.hash(),
-            name: Some("admin".into()),
-            kind: ApiKeyKind::Personal,
-            owner: KeyOwner::User(admin.id.clone()),
-            model_ids: None,
-            created_at: now,
-        },
+        admin_key: ApiKey { name: Some("admin".into()), ..key.stored(ApiKeyKind::Personal, owner, now) },
         admin,
     };
     let made = store.ensure_installed(&installation).await?;

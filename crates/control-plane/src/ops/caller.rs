@@ -1,7 +1,7 @@
 //! Who calls, and what they may do.
 
 use api::id::TeamId;
-use store::domain::{ApiKey, ApiKeyKind, ClientProgram, Doer, KeyOwner, Model, User};
+use store::domain::{ApiKey, ApiKeyKind, ClientProgram, Doer, KeyOwner, Model, Team, User};
 
 use super::Error;
 
@@ -86,15 +86,41 @@ impl Caller {
         self.user.as_ref().is_some_and(|user| user.is_admin)
     }
 
-    /// Whether what belongs to this team is theirs; 403 when not. A team's key reaches its own team, a person all of them.
+    /// Whether the whole organization is theirs to manage; 403 when not. `what` they wanted to do.
+    pub(super) fn require_admin(&self, what: &str) -> Result<(), Error> {
+        match self.is_admin() {
+            true => Ok(()),
+            false => Err(Error::Forbidden(format!("only an administrator of the organization can {what}"))),
+        }
+    }
+
+    /// Whether what belongs to this team is theirs; 403 when not. A team's key reaches its own team, a user those they are in, and an
+    /// administrator all of them.
     pub(super) fn require_team(&self, team: &TeamId) -> Result<(), Error> {
-        match &self.key.owner {
-            KeyOwner::User(_) => Ok(()),
-            KeyOwner::Team(own) if own == team => Ok(()),
-            KeyOwner::Team(_) => Err(Error::Forbidden(format!(
-                "key {} belongs to another team: use a key of team {team}",
-                self.key.prefix
-            ))),
+        let (is_theirs, why) = match (&self.key.owner, &self.user) {
+            (KeyOwner::Team(own), _) => (own == team, "belongs to another team: use a key of that team"),
+            (KeyOwner::User(_), Some(user)) => (
+                user.reaches(team),
+                "is of somebody who is not in that team: ask one of its administrators to be let in",
+            ),
+            (KeyOwner::User(_), None) => (false, "is of somebody who is gone"),
+        };
+        match is_theirs {
+            true => Ok(()),
+            false => Err(Error::Forbidden(format!("this is for team {team}, and key {} {why}", self.key.prefix))),
+        }
+    }
+
+    /// Whether they say who may do what in this team. No team's key does.
+    pub(super) fn administers(&self, team: &TeamId) -> bool {
+        self.user.as_ref().is_some_and(|user| user.administers(team))
+    }
+
+    /// The same, as a refusal; `what` they wanted to do.
+    pub(super) fn require_administers(&self, team: &Team, what: &str) -> Result<(), Error> {
+        match self.administers(&team.id) {
+            true => Ok(()),
+            false => Err(Error::Forbidden(format!("only an administrator of team {} can {what}", team.name))),
         }
     }
 }

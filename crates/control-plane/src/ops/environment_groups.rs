@@ -1,5 +1,5 @@
 //! Who may change the environments of a name, in all models of a team. Everybody may read and call; where a group is restricted, only
-//! administrators and named users may promote, push, change settings, start and stop. Behaviour 8.3.
+//! administrators of the team and named users may promote, push, change settings, start and stop. Behaviour 8.3.
 
 use std::collections::BTreeSet;
 
@@ -60,7 +60,7 @@ pub async fn get(
     found.ok_or_else(|| Error::not_found("environment group", name))
 }
 
-/// Says who may change the environments of a group. Only an administrator can.
+/// Says who may change the environments of a group. Only an administrator of the team can.
 pub async fn update(
     control_plane: &ControlPlane,
     caller: &Caller,
@@ -70,9 +70,7 @@ pub async fn update(
 ) -> Result<View, Error> {
     let before = get(control_plane, caller, team, name).await?;
     let Some(update) = update else { return Ok(before) };
-    if !caller.is_admin() {
-        return Err(Error::Forbidden(format!("only an administrator can restrict environments named {name}")));
-    }
+    caller.require_administers(&before.team, &format!("restrict environments named {name}"))?;
     let store = control_plane.store();
     let users = store.users().await?;
     let known = |id: &String| {
@@ -99,7 +97,7 @@ pub(super) async fn require<'a>(
     team: &TeamId,
     names: impl IntoIterator<Item = &'a str>,
 ) -> Result<(), Error> {
-    if caller.is_admin() {
+    if caller.administers(team) {
         return Ok(());
     }
     let names: BTreeSet<&str> = names.into_iter().collect();
@@ -111,7 +109,7 @@ pub(super) async fn require<'a>(
     match shut {
         None => Ok(()),
         Some(group) => Err(Error::Forbidden(format!(
-            "environment {} is restricted: ask an administrator to do this, or to let you",
+            "environment {} is restricted: ask an administrator of the team to do this, or to let you",
             group.name
         ))),
     }
@@ -124,7 +122,7 @@ pub(super) async fn require_for(
     model: &Model,
     deployment: &Deployment,
 ) -> Result<(), Error> {
-    if caller.is_admin() {
+    if caller.administers(&model.team_id) {
         return Ok(());
     }
     let environments = control_plane.store().environments(Some(&model.id)).await?;
@@ -138,11 +136,12 @@ pub(super) async fn require_for(
 
 fn may_change(caller: &Caller, group: &EnvironmentGroup) -> bool {
     let is_named = caller.user.as_ref().is_some_and(|user| group.user_ids.contains(&user.id));
-    !group.is_restricted || caller.is_admin() || is_named
+    !group.is_restricted || caller.administers(&group.team_id) || is_named
 }
 
 fn view(group: EnvironmentGroup, team: &Team, users: &[User]) -> View {
-    let may_change = |user: &&User| group.is_restricted && (user.is_admin || group.user_ids.contains(&user.id));
+    let is_named = |user: &User| user.administers(&group.team_id) || group.user_ids.contains(&user.id);
+    let may_change = |user: &&User| group.is_restricted && is_named(user);
     let users = users.iter().filter(may_change).cloned().collect();
     View { group, team: team.clone(), users }
 }
@@ -150,7 +149,7 @@ fn view(group: EnvironmentGroup, team: &Team, users: &[User]) -> View {
 #[cfg(test)]
 mod tests {
     use planner::Timestamp;
-    use store::domain::{ApiKey, ApiKeyKind, KeyOwner};
+    use store::domain::{ApiKey, ApiKeyKind, KeyOwner, Role};
 
     use super::*;
 
@@ -159,26 +158,18 @@ mod tests {
             Some(user) => KeyOwner::User(user.id.clone()),
             None => KeyOwner::Team(TeamId::from_entropy(1)),
         };
-        let key = ApiKey {
-            prefix: "p".into(),
-            hash: [0; 32],
-            name: None,
-            kind: ApiKeyKind::WorkspaceManageAll,
-            owner,
-            model_ids: None,
-            created_at: Timestamp(0),
-        };
+        let key = ApiKey::new("p", [0; 32], ApiKeyKind::WorkspaceManageAll, owner, Timestamp(0));
         Caller { key, user, client: Default::default() }
     }
 
     fn user(number: u128, is_admin: bool) -> User {
-        let id = UserId::from_entropy(number);
-        User { id, email: format!("{number}@x"), name: None, is_admin, created_at: Timestamp(0) }
+        User { is_admin, ..User::new(UserId::from_entropy(number), format!("{number}@x"), Timestamp(0)) }
     }
 
     #[test]
     fn a_restricted_group_is_for_administrators_and_those_who_are_named() {
         let (named, other, admin) = (user(1, false), user(2, false), user(3, true));
+        let of_team = |role| User { teams: [(TeamId::from_entropy(1), role)].into(), ..user(4, false) };
         let mut group = EnvironmentGroup {
             team_id: TeamId::from_entropy(1),
             name: "production".into(),
@@ -186,11 +177,11 @@ mod tests {
             user_ids: vec![named.id.clone()],
         };
         let allowed = |group: &EnvironmentGroup| {
-            [Some(named.clone()), Some(other.clone()), Some(admin.clone()), None]
-                .map(|user| may_change(&caller(user), group))
+            let users = [named.clone(), other.clone(), admin.clone(), of_team(Role::Member), of_team(Role::Admin)];
+            users.map(Some).into_iter().chain([None]).map(|user| may_change(&caller(user), group)).collect::<Vec<_>>()
         };
-        assert_eq!(allowed(&group), [true; 4]);
+        assert_eq!(allowed(&group), [true; 6]);
         group.is_restricted = true;
-        assert_eq!(allowed(&group), [true, false, true, false]);
+        assert_eq!(allowed(&group), [true, false, true, false, true, false]);
     }
 }

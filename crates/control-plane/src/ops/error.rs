@@ -32,6 +32,14 @@ pub enum Error {
     /// Ask again: it is on its way.
     #[error("{0}: ask again")]
     NotYet(String),
+    /// Let go of what refers to it.
+    #[error("{kind} {id} is in use")]
+    InUse {
+        /// What kind of thing.
+        kind: &'static str,
+        /// Its id or name.
+        id: String,
+    },
     /// Try again later.
     #[error("too many clients listen to this server, or with this key, at this moment: try again later")]
     Crowded,
@@ -85,7 +93,7 @@ impl From<store::Error> for Error {
             store::Error::NameTaken { kind, name } => {
                 Self::Invalid(format!("another {kind} is named {name:?} already: choose another name"))
             }
-            store::Error::InUse { kind, id } => Self::Invalid(format!("{kind} {id} is in use")),
+            store::Error::InUse { kind, id } => Self::InUse { kind, id },
             store::Error::Conflict { .. } => Self::Busy,
             other => Self::internal("reach the store", other),
         }

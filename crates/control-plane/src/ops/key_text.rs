@@ -1,7 +1,9 @@
 //! The text of an API key: `prefix.secret`. Only its SHA-256 is kept, so a lost key is gone.
 
+use planner::Timestamp;
 use rand::Rng;
 use sha2::{Digest, Sha256};
+use store::domain::{ApiKey, ApiKeyKind, KeyOwner};
 use subtle::ConstantTimeEq;
 
 use super::Error;
@@ -54,6 +56,11 @@ impl KeyText {
     /// What is stored in place of the key.
     pub fn hash(&self) -> [u8; 32] {
         hash(&self.text)
+    }
+
+    /// The key as it is stored.
+    pub fn stored(&self, kind: ApiKeyKind, owner: KeyOwner, now: Timestamp) -> ApiKey {
+        ApiKey::new(self.prefix(), self.hash(), kind, owner, now)
     }
 
     /// The plaintext, to be shown once.

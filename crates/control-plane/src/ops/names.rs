@@ -11,9 +11,32 @@ const RESERVED_ENVIRONMENTS: [&str; 2] = ["production", "development"];
 
 /// A model's name: anything that reads as one line.
 pub fn model(name: &str) -> Result<(), Error> {
-    length("model name", name, LONGEST)?;
-    let is_one_line = !name.chars().any(char::is_control) && name.trim() == name;
-    rule(is_one_line, || format!("model name {name:?} has blanks at an end or control characters: take them out"))
+    one_line("model name", name)
+}
+
+/// A team's name: anything that reads as one line.
+pub fn team(name: &str) -> Result<(), Error> {
+    one_line("team name", name)
+}
+
+/// A person's name: anything that reads as one line.
+pub fn person(name: &str) -> Result<(), Error> {
+    one_line("name", name)
+}
+
+/// An address: something on both sides of one `@`, and nothing that does not belong into one.
+pub fn email(address: &str) -> Result<(), Error> {
+    length("email", address, LONGEST)?;
+    let is_address = address
+        .split_once('@')
+        .is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty() && !domain.contains('@'));
+    let is_clean = !address.chars().any(|letter| letter.is_whitespace() || letter.is_control());
+    rule(is_address && is_clean, || format!("email {address:?} is no address: give one such as ann@example.com"))
+}
+
+/// A service account's name.
+pub fn service_account(name: &str) -> Result<(), Error> {
+    slug("service account name", name)
 }
 
 /// A deployment's name.
@@ -53,10 +76,20 @@ pub fn secret(name: &str) -> Result<(), Error> {
 
 /// An API key's name.
 pub fn api_key(name: &str) -> Result<(), Error> {
-    length("API key name", name, LONGEST)?;
+    slug("API key name", name)
+}
+
+fn slug(what: &str, name: &str) -> Result<(), Error> {
+    length(what, name, LONGEST)?;
     rule(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'), || {
-        format!("API key name {name:?} may only have lower-case letters, digits and hyphens")
+        format!("{what} {name:?} may only have lower-case letters, digits and hyphens")
     })
+}
+
+fn one_line(what: &str, name: &str) -> Result<(), Error> {
+    length(what, name, LONGEST)?;
+    let is_one_line = !name.chars().any(char::is_control) && name.trim() == name;
+    rule(is_one_line, || format!("{what} {name:?} has blanks at an end or control characters: take them out"))
 }
 
 fn is_word(byte: u8) -> bool {
@@ -97,5 +130,6 @@ mod tests {
         );
         check(secret, &["hf_access_token", "hf-token", "A.b"], &["", "..", "a/b", "a b", "_"]);
         check(api_key, &["ci-1"], &["", "CI", "a_b"]);
+        check(email, &["ann@example.com", "a@b"], &["", "ann", "@b", "a@", "a@b@c", "a b@c", "a\n@b"]);
     }
 }

@@ -41,7 +41,8 @@ async fn a_listing_shows_prefixes_and_never_keys() {
         found,
         json!({
             "prefix": prefix, "name": null, "type": "WORKSPACE_INVOKE", "model_ids": null, "team_name": "Default",
-            "created_at": "2026-01-02T03:04:05.679+00:00", "last_used_at": null, "owner": null
+            "created_at": "2026-01-02T03:04:05.679+00:00", "last_used_at": null, "owner": null,
+            "environment_names": null, "requests_per_minute": null, "expires_at": null
         })
     );
     let admin = &listed["keys"][0];

@@ -33,7 +33,11 @@ async fn only_administrators_restrict_and_only_to_people_who_are_there() {
     let team_key = app.make_key("WORKSPACE_MANAGE_ALL").await;
     let access = json!({ "manage_access": { "is_restricted": true } });
     let answer = app.call_as(Some(&team_key), Method::PATCH, PRODUCTION, Some(access.clone())).await;
-    answer.refuses(403, "PERMISSION_DENIED", "only an administrator can restrict environments named production");
+    answer.refuses(
+        403,
+        "PERMISSION_DENIED",
+        "only an administrator of team Default can restrict environments named production",
+    );
     let stranger = json!({ "manage_access": { "is_restricted": true, "user_ids": ["abcdefghij"] } });
     app.patch(PRODUCTION, stranger).await.is_invalid("there is no user abcdefghij");
     app.patch(PRODUCTION, json!({ "manage": {} })).await.is_invalid("unknown field `manage`");

@@ -184,7 +184,11 @@ impl TestApp {
         if let Some(value) = authorization {
             request = request.header(header::AUTHORIZATION, value);
         }
-        let response = self.router.clone().oneshot(request.body(body).unwrap()).await.unwrap();
+        self.answer_to(request.body(body).unwrap()).await
+    }
+
+    pub async fn answer_to(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = to_bytes(body, LONGEST_ANSWER).await.unwrap();
         let body = serde_json::from_slice(&bytes).unwrap_or_else(|_| String::from_utf8_lossy(&bytes).into());
@@ -226,6 +230,21 @@ impl TestApp {
     pub async fn model_names(&self) -> Vec<String> {
         let models = self.get("/v1/models").await.ok();
         models["models"].as_array().unwrap().iter().map(|model| model["name"].as_str().unwrap().into()).collect()
+    }
+
+    /// A team of this name.
+    pub async fn make_team(&self, name: &str) -> String {
+        self.post("/v1/teams", json!({ "name": name })).await.ok()["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Somebody in these teams, by `(team, role)`: their id and a key of theirs.
+    pub async fn make_person(&self, email: &str, teams: &[(&str, &str)]) -> (String, String) {
+        let teams: Vec<_> = teams.iter().map(|(id, role)| json!({ "team_id": id, "role": role })).collect();
+        self.pass(1);
+        let request = json!({ "email": email, "teams": teams, "with_api_key": true });
+        let made = self.post("/v1/users", request).await.ok();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        (text(&made["user"]["user_id"]), text(&made["api_key"]))
     }
 
     /// A key of this type, made through the API.

@@ -21,8 +21,10 @@ async fn there_is_exactly_one_default_team() {
 #[tokio::test]
 async fn whoever_calls_is_shown_with_the_workspace() {
     let app = TestApp::start().await;
-    let me =
-        json!({ "user_id": "[user_id]", "email": "admin@localhost", "name": "Admin", "workspace_name": "Greenroom" });
+    let me = json!({
+        "user_id": "[user_id]", "email": "admin@localhost", "name": "Admin", "workspace_name": "Greenroom",
+        "role": "ADMIN", "teams": []
+    });
     assert_eq!(redacted(app.get("/v1/users/me").await.ok()), me);
     let key = app.make_key("WORKSPACE_MANAGE_ALL").await;
     assert_eq!(redacted(app.call_as(Some(&key), Method::GET, "/v1/users/me", None).await.ok()), me);

@@ -324,16 +324,8 @@ async fn install(store: &Store, team: &TeamId) {
     let first = Installation {
         organization: Organization { id: "organization".into(), name: "Test".into() },
         team: Team { id: team.clone(), name: "Default".into(), is_default: true, created_at },
-        admin: User { id: user.clone(), email: "admin@example.com".into(), name: None, is_admin: true, created_at },
-        admin_key: ApiKey {
-            prefix: "prefix".into(),
-            hash: [1; 32],
-            name: None,
-            kind: ApiKeyKind::Personal,
-            owner: KeyOwner::User(user),
-            model_ids: None,
-            created_at,
-        },
+        admin: User { is_admin: true, ..User::new(user.clone(), "admin@example.com", created_at) },
+        admin_key: ApiKey::new("prefix", [1; 32], ApiKeyKind::Personal, KeyOwner::User(user), created_at),
     };
     store.ensure_installed(&first).await.unwrap();
 }

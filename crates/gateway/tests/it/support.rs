@@ -239,6 +239,8 @@ pub fn table(version: u64, route: DeploymentRoute) -> Table {
     let grant = |models: Option<Vec<ModelId>>| KeyGrant {
         prefix: "test".into(),
         models: models.map(Into::into),
+        environments: None,
+        requests_per_minute: None,
         may_invoke: true,
     };
     let production = Split { stable: route.id.clone(), candidate: None };

@@ -13,6 +13,7 @@ mod models;
 mod opening;
 mod organization;
 mod patches;
+mod people;
 mod policies;
 mod promotions;
 mod replicas;
@@ -99,6 +100,14 @@ on_every_store! {
         what_takes_over_runs_and_everything_else_stops,
         what_has_changed_meanwhile_is_not_taken_over,
         a_push_forgets_what_was_staged;
+    people:
+        somebody_reads_back_as_they_were_written,
+        the_keys_of_somebody_who_is_deleted_go_with_them,
+        somebody_administers_the_organization_always,
+        tokens_end_when_there_are_too_many_and_when_their_time_has_come,
+        a_new_credential_ends_the_old_one_and_its_tokens,
+        a_team_is_deleted_once_nothing_and_nobody_belongs_to_it,
+        who_somebody_is_is_news_for_those_who_follow;
     policies: what_is_attached_reads_back_in_order_and_goes_with_what_it_is_attached_to;
     promotions:
         one_that_is_begun_reads_back_until_it_ends,

@@ -52,6 +52,15 @@ pub async fn an_older_database_is_brought_up_to_date(database: Database) {
         "DROP TABLE deployment_policies",
         "DROP TABLE policies",
         "ALTER TABLE audit_log DROP COLUMN doer",
+        "DROP TABLE client_credentials",
+        "DROP INDEX users_by_subject",
+        "ALTER TABLE users DROP COLUMN subject",
+        "ALTER TABLE users DROP COLUMN teams",
+        "ALTER TABLE users DROP COLUMN kind",
+        "DROP INDEX api_keys_by_expiry",
+        "ALTER TABLE api_keys DROP COLUMN expires_at",
+        "ALTER TABLE api_keys DROP COLUMN requests_per_minute",
+        "ALTER TABLE api_keys DROP COLUMN environment_names",
         "DELETE FROM _sqlx_migrations WHERE version > 1",
     ] {
         sqlx::query(sql).execute(&pool).await.unwrap();

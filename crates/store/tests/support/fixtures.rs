@@ -1,5 +1,7 @@
 //! Things to store.
 
+use std::num::NonZeroU32;
+
 use api::id::{DeploymentId, ModelId, ReplicaId, TeamId, UserId};
 use planner::{
     Timestamp, autoscale,
@@ -20,7 +22,7 @@ pub fn installation() -> Installation {
     Installation {
         organization: Organization { id: "org".into(), name: "Ours".into() },
         team: Team { id: team(), name: "default".into(), is_default: true, created_at: NOW },
-        admin: User { id: user(), email: "admin@localhost".into(), name: None, is_admin: true, created_at: NOW },
+        admin: person(1, true),
         admin_key: key("adminkey", None, KeyOwner::User(user())),
     }
 }
@@ -33,6 +35,12 @@ pub fn user() -> UserId {
     UserId::from_entropy(1)
 }
 
+/// Somebody without a team.
+pub fn person(number: u128, is_admin: bool) -> User {
+    let joined = NOW.plus(number as u64);
+    User { is_admin, ..User::new(UserId::from_entropy(number), format!("{number}@localhost"), joined) }
+}
+
 pub fn key(prefix: &str, name: Option<&str>, owner: KeyOwner) -> ApiKey {
     ApiKey {
         prefix: prefix.into(),
@@ -41,6 +49,9 @@ pub fn key(prefix: &str, name: Option<&str>, owner: KeyOwner) -> ApiKey {
         kind: ApiKeyKind::WorkspaceInvoke,
         owner,
         model_ids: Some(vec![ModelId::from_entropy(1)]),
+        environment_names: Some(vec!["staging".into()]),
+        requests_per_minute: NonZeroU32::new(60),
+        expires_at: None,
         created_at: NOW,
     }
 }

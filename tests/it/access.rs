@@ -1,0 +1,104 @@
+//! From the command line and by HTTP: who may call what, and how soon that is over.
+
+use reqwest::header::RETRY_AFTER;
+use serde_json::{Value, json};
+
+use crate::harness::{Server, eventually, example};
+
+/// What a call with a key is answered: its status, and when to come back.
+async fn call(server: &Server, key: &str, path: &str) -> (u16, Option<String>) {
+    let request = reqwest::Client::new().post(format!("{}{path}", server.url)).bearer_auth(key).body("{}");
+    let answer = request.send().await.expect("the server answers");
+    let wait = answer.headers().get(RETRY_AFTER).map(|value| value.to_str().expect("text").to_owned());
+    (answer.status().as_u16(), wait)
+}
+
+async fn until_status(server: &Server, key: &str, path: &str, expected: u16) {
+    eventually("the gateway has heard of it", || async { (call(server, key, path).await.0 == expected).then_some(()) })
+        .await;
+}
+
+#[tokio::test]
+async fn keys_open_what_they_are_for_and_nothing_once_they_are_gone() {
+    let server = Server::start();
+    let pushed = server.push(&example("hello"));
+    let (model, deployment) = (&pushed["model"]["id"], &pushed["deployment"]["id"]);
+    let [model, deployment] = [model, deployment].map(|id| id.as_str().expect("an id").to_owned());
+    let at = |way: &str| format!("/models/{model}/{way}/predict");
+    let own = at(&format!("deployment/{deployment}"));
+    let make = |args: &[&str]| {
+        let made = server.greenroom(&[&["keys", "create", "--type", "invoke"], args].concat());
+        made.stdout.trim().to_owned()
+    };
+
+    let staging = make(&["--environments", "staging"]);
+    until_status(&server, &staging, &at("environments/staging"), 404).await;
+    assert_eq!(call(&server, &staging, &at("production")).await.0, 403);
+    assert_eq!(call(&server, &staging, &own).await.0, 403, "what serves in production is behind its own door too");
+    let production = make(&["--environments", "production"]);
+    until_status(&server, &production, &at("production"), 200).await;
+    assert_eq!(call(&server, &production, &own).await.0, 200);
+
+    let slow = make(&["--requests-per-minute", "2"]);
+    until_status(&server, &slow, &at("production"), 200).await;
+    assert_eq!(call(&server, &slow, &at("production")).await.0, 200);
+    let (status, wait) = call(&server, &slow, &at("production")).await;
+    assert_eq!(status, 429);
+    let wait: u64 = wait.expect("it says when to come back").parse().expect("a number");
+    assert!((1..=30).contains(&wait), "{wait}");
+
+    let prefix = production.split_once('.').expect("a key").0;
+    assert_eq!(server.greenroom(&["keys", "revoke", prefix]).code, 0);
+    until_status(&server, &production, &at("production"), 401).await;
+}
+
+#[tokio::test]
+async fn people_and_programs_reach_the_models_of_their_teams() {
+    let server = Server::start();
+    let ran = |args: &[&str]| {
+        let ran = server.greenroom(args);
+        assert_eq!(ran.code, 0, "{args:?}: {}", ran.stderr);
+        ran.stdout.trim().to_owned()
+    };
+    let hello = example("hello").to_str().expect("UTF-8").to_owned();
+    ran(&["push", &hello]);
+    ran(&["teams", "create", "search"]);
+    ran(&["push", &hello, "--team", "search"]);
+    assert!(ran(&["models", "--team", "search"]).contains("hello"));
+    let of_search: Value = server.json(&["models", "--team", "search"]);
+    let of_default: Value = server.json(&["models"]);
+    let path =
+        |models: &Value| format!("/models/{}/production/predict", models["models"][0]["id"].as_str().expect("an id"));
+    let (search, default) = (path(&of_search), path(&of_default));
+    assert_ne!(search, default, "one model of that name in each team");
+
+    let ann = ran(&["users", "add", "ann@example.com", "--with-key", "--team", "search"]);
+    until_status(&server, &ann, &search, 200).await;
+    assert_eq!(call(&server, &ann, &default).await.0, 403);
+    ran(&["teams", "add", "Default", "ann@example.com"]);
+    until_status(&server, &ann, &default, 200).await;
+    ran(&["teams", "remove", "search", "ann@example.com"]);
+    until_status(&server, &ann, &search, 403).await;
+    assert!(ran(&["teams", "members", "Default"]).contains("ann@example.com"));
+    ran(&["users", "remove", "ann@example.com"]);
+    until_status(&server, &ann, &default, 401).await;
+
+    let made: Value = server.json(&["service-accounts", "create", "ci", "--team", "search"]);
+    let form = json!({
+        "grant_type": "client_credentials",
+        "client_id": made["service_account"]["client_id"],
+        "client_secret": made["client_secret"],
+    });
+    let token = async || {
+        let request = reqwest::Client::new().post(format!("{}/v1/oauth/token", server.url)).json(&form);
+        let answer: Value = request.send().await.expect("an answer").json().await.expect("JSON");
+        answer["access_token"].as_str().map(str::to_owned)
+    };
+    let bearer = token().await.expect("a token");
+    until_status(&server, &bearer, &search, 200).await;
+    assert_eq!(call(&server, &bearer, &default).await.0, 403);
+    ran(&["service-accounts", "rotate", "ci"]);
+    until_status(&server, &bearer, &search, 401).await;
+    assert_eq!(token().await, None);
+    assert!(ran(&["audit"]).contains("service account rotated"));
+}
