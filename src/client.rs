@@ -2,9 +2,15 @@
 
 use std::time::Duration;
 
-use api::{error::ManagementError, v1::teams::Teams};
+use api::{
+    error::ManagementError,
+    v1::{
+        oauth::{TokenError, TokenRequest, TokenResponse},
+        teams::Teams,
+    },
+};
 use reqwest::{Method, Response, StatusCode, Url};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     config,
@@ -17,6 +23,16 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a call may take for which the server reads a whole archive, or waits for something.
 const PATIENT_CALL_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// What a request for a token is answered.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub enum TokenAnswer {
+    /// There it is.
+    Token(TokenResponse),
+    /// Why it is not.
+    Refused(TokenError),
+}
 
 /// A connection to one server.
 #[derive(Clone)]
@@ -144,6 +160,14 @@ impl Client {
         self.call::<(), T>(Method::DELETE, self.at(path, query), None, CALL_TIMEOUT).await
     }
 
+    /// Asks for a token, which may not be there yet.
+    pub async fn token(&self, request: &TokenRequest) -> Result<TokenAnswer> {
+        let url = self.at(&["v1", "oauth", "token"], &[]);
+        let send = self.http.post(url).timeout(CALL_TIMEOUT).json(request).send();
+        let body = async { send.await?.bytes().await }.await.map_err(|error| self.unreachable(&error))?;
+        serde_json::from_slice(&body).map_err(|error| self.not_understood(&error))
+    }
+
     /// Calls a model. The answer is the model's, whatever it is; only an unreachable server is a failure here.
     pub async fn infer(&self, path: &[impl AsRef<str>], body: Vec<u8>) -> Result<Response> {
         self.http
@@ -190,13 +214,12 @@ impl Client {
         limit: Duration,
     ) -> Result<T> {
         let answer = self.answer(method, url, body, limit).await?;
-        serde_json::from_slice(&answer).map_err(|error| {
-            Failure::new(
-                Kind::Server,
-                format!("{} answered what this version does not understand: {error}", self.url()),
-            )
-            .hint("is it a Greenroom server of the same version?")
-        })
+        serde_json::from_slice(&answer).map_err(|error| self.not_understood(&error))
+    }
+
+    fn not_understood(&self, error: &serde_json::Error) -> Failure {
+        let message = format!("{} answered what this version does not understand: {error}", self.url());
+        Failure::new(Kind::Server, message).hint("is it a Greenroom server of the same version?")
     }
 
     /// The body of a success.

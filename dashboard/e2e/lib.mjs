@@ -16,6 +16,8 @@ export const key = required('GREENROOM_API_KEY');
 /** Where the pages come from: the server itself, or `npm run dev`. */
 export const pages = process.env.GREENROOM_PAGES ?? url;
 const program = required('GREENROOM_PROGRAM');
+/** A folder for what the command line remembers. */
+const home = required('GREENROOM_HOME');
 const pictures = required('GREENROOM_PICTURES');
 /** The story that runs: its pictures begin with its name. */
 const [, , story] = process.argv;
@@ -106,6 +108,13 @@ const environment = { ...process.env, GREENROOM_URL: url, GREENROOM_API_KEY: key
 export async function greenroom(...args) {
   const { stdout } = await promisify(execFile)(program, [...args, '--json'], { env: environment, maxBuffer: 1 << 26 });
   return stdout.trim() === '' ? undefined : JSON.parse(stdout);
+}
+
+/** Begins to run it, signed in as nobody, for a story that reads along. */
+export function begin(...args) {
+  const env = { ...process.env, GREENROOM_URL: url, HOME: home, XDG_CONFIG_HOME: home };
+  delete env.GREENROOM_API_KEY;
+  return spawn(program, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
 }
 
 /** Runs it in the background while `meanwhile` does. */

@@ -15,6 +15,7 @@ export const { p, navigate, route } = createRouter({
   '/access': () => import('./pages/access/Access.svelte'),
   '/policies': () => import('./pages/policies/Policies.svelte'),
   '/audit': () => import('./pages/audit/Audit.svelte'),
+  '/device': () => import('./pages/device/Device.svelte'),
   '/usage': () => import('./pages/usage/Usage.svelte'),
   '*': () => import('./pages/NotFound.svelte'),
   // The files of a page are gone where the server has another version by now.

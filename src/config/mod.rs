@@ -12,7 +12,7 @@ use etcetera::BaseStrategy as _;
 
 pub use client::{Client, Flags as ClientFlags, save_login};
 pub use layers::{Error, Key, Layers};
-pub use server::{BlobStore, Flags as ServerFlags, LogFormat, Otlp, Server};
+pub use server::{BlobStore, Flags as ServerFlags, LogFormat, Oidc, Otlp, Server};
 
 /// Variables that are read outside the key tables: where the server's file is, and the client's address.
 const OTHER_VARIABLES: &[&str] = &["GREENROOM_CONFIG", "GREENROOM_URL"];

@@ -59,6 +59,13 @@ pub const KEYS: &[Key] = &[
     key("retention.logs", "7d", "how long log lines are kept"),
     key("retention.logs_size", "4 GiB", "how much of them is kept in all, the newest"),
     key("retention.metrics", "8d", "how long what was counted can be looked at over time; totals and usage are kept"),
+    key("oidc.issuer", "", "address of the OpenID provider that people sign in by, such as https://login.example.com; unset means that they bring API keys"),
+    key("oidc.client_id", "", "what this server is called at the provider, whose redirect address is PUBLIC_URL/v1/oauth/callback"),
+    secret("oidc.client_secret", "with what this server identifies itself there; unset means as a public client"),
+    key("oidc.name", "single sign-on", "what the provider is called on the sign-in page"),
+    key("oidc.scopes", "email profile", "what is asked of the provider beside openid, separated by blanks"),
+    key("oidc.domains", "", "domains of addresses whose people may come by themselves, as members of the default team, such as example.com, ...; unset means that only those come who were let in"),
+    key("sign_in.lifetime", "7d", "how long somebody stays signed in who brings no key"),
     key("usage.prices", "", "what a minute of a replica costs in US dollars by instance type, as 1x2=0.0005, 4x16=0.002, ...; unset means nothing"),
     key("metrics.interval", "30s", "how often what was counted is recorded, and how finely it can be looked at"),
 ];
@@ -157,6 +164,20 @@ pub struct Server {
     pub metrics_interval: Duration,
     /// What an instance type costs, by id, in US dollars a minute.
     pub prices: BTreeMap<String, f64>,
+    /// By what people sign in who bring no key.
+    pub oidc: Option<Oidc>,
+    /// How long they stay signed in.
+    pub sign_in_lifetime: Duration,
+}
+
+/// By what people sign in who bring no key.
+pub struct Oidc {
+    /// The provider.
+    pub provider: oidc::Settings,
+    /// What it is called.
+    pub name: String,
+    /// Domains of addresses whose people may come by themselves.
+    pub domains: Vec<String>,
 }
 
 /// How log lines look.
@@ -302,6 +323,8 @@ impl Server {
             metrics_retention: layers.get_with("retention.metrics", values::duration)?,
             metrics_interval: layers.get_with("metrics.interval", values::duration)?,
             prices: layers.get_with("usage.prices", values::prices)?,
+            oidc: oidc(layers)?,
+            sign_in_lifetime: layers.get_with("sign_in.lifetime", values::duration)?,
         })
     }
 }
@@ -315,6 +338,21 @@ fn otlp(layers: &Layers) -> Result<Option<Otlp>, Error> {
     })?;
     let endpoint = layers.optional("otlp.endpoint");
     Ok(endpoint.map(|endpoint| Otlp { collector: otlp::Settings { endpoint, headers }, logs, trace_ratio }))
+}
+
+fn oidc(layers: &Layers) -> Result<Option<Oidc>, Error> {
+    if layers.optional("oidc.issuer").is_none() {
+        return Ok(None);
+    }
+    let client_id = layers.get_with("oidc.issuer", |_| required(layers, "oidc.client_id"))?;
+    let provider = oidc::Settings {
+        issuer: layers.get("oidc.issuer")?,
+        client_id,
+        client_secret: layers.optional("oidc.client_secret").map(Into::into),
+        scopes: layers.get::<String>("oidc.scopes")?.split_whitespace().map(str::to_owned).collect(),
+    };
+    let domains = layers.get_with("oidc.domains", |domains| Ok(values::list(domains)))?;
+    Ok(Some(Oidc { provider, name: layers.get("oidc.name")?, domains }))
 }
 
 fn required(layers: &Layers, key: &'static str) -> Result<String, String> {
@@ -401,6 +439,17 @@ mod tests {
         assert_eq!(priced, BTreeMap::from([("1x2".to_owned(), 0.0005)]));
         assert!(problem("[usage]\nprices = \"9x9=1\"").contains("there is no instance type `9x9`: choose among 1x2"));
         assert!(problem("[usage]\nprices = \"1x2=free\"").contains("is not TYPE=DOLLARS"));
+    }
+
+    #[test]
+    fn an_identity_provider_needs_a_client_id() {
+        let problem = problem("[oidc]\nissuer = \"https://login.example.com\"");
+        assert_eq!(problem, "`oidc.issuer` from server.toml: needs `oidc.client_id` to be set too");
+        let file =
+            "[oidc]\nissuer = \"https://login.example.com\"\nclient_id = \"greenroom\"\ndomains = \"a.com, b.com\"";
+        let oidc = resolve(file).expect("valid").oidc.expect("set");
+        assert_eq!((oidc.provider.scopes.len(), oidc.domains.len()), (2, 2));
+        assert!(resolve("").expect("valid").oidc.is_none());
     }
 
     #[test]

@@ -73,7 +73,7 @@ pub async fn run(settings: config::Server, printer: Printer) -> Result {
     let streams = CancellationToken::new();
     let fallback = Dispatch {
         management: control_plane::router(ControlPlane::new(
-            rooms::management(&settings),
+            rooms::management(&settings)?,
             store.clone(),
             blobs.clone(),
             issuer.clone(),

@@ -1,5 +1,7 @@
 //! Translates the configuration into what each room is told.
 
+use std::sync::Arc;
+
 use backends::local;
 use planner::{placement, time::Clock};
 use store::{Bucket, Location};
@@ -34,7 +36,7 @@ pub fn gateway(settings: &config::Server) -> gateway::Settings {
 }
 
 /// How the management API behaves.
-pub fn management(settings: &config::Server) -> control_plane::Settings {
+pub fn management(settings: &config::Server) -> Result<control_plane::Settings> {
     let mut management = control_plane::Settings::new(settings.public_url.as_deref(), placement::cpu_catalogue());
     management.archive_limits = archive_limits(settings);
     management.capacity = settings.capacity.clone();
@@ -42,7 +44,16 @@ pub fn management(settings: &config::Server) -> control_plane::Settings {
     management.measure_interval = settings.metrics_interval;
     management.prices = settings.prices.clone();
     management.inventory = settings.inventory.clone();
-    management
+    management.sign_in.lifetime = settings.sign_in_lifetime;
+    if let Some(config::Oidc { provider, name, domains }) = &settings.oidc {
+        let provider = oidc::Provider::new(provider.clone()).map_err(|error| {
+            Failure::new(Kind::Usage, format!("`oidc.issuer` in the configuration: {error}"))
+                .hint("write it as the provider's ID tokens have it, such as https://login.example.com")
+        })?;
+        management.sign_in.provider = Some((Arc::new(provider), name.clone()));
+        management.sign_in.domains = domains.clone();
+    }
+    Ok(management)
 }
 
 fn archive_limits(settings: &config::Server) -> archive::Limits {

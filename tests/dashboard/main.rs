@@ -6,6 +6,7 @@
 mod harness;
 
 use std::{
+    io::{BufRead as _, BufReader},
     path::Path,
     process::{Command, Stdio},
 };
@@ -26,13 +27,19 @@ interval = "1s"
 "#;
 
 fn tell(story: &str) {
+    tell_with(story, CONFIG);
+}
+
+fn tell_with(story: &str, config: &str) {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let server = Server::start_with(CONFIG);
+    let server = Server::start_with(config);
+    let home = tempfile::tempdir().expect("a temporary folder");
     let ran = Command::new("node")
         .args(["e2e/run.mjs", story])
         .current_dir(here.join("dashboard"))
         .env("GREENROOM_URL", &server.url)
         .env("GREENROOM_API_KEY", API_KEY)
+        .env("GREENROOM_HOME", home.path())
         .env("GREENROOM_PROGRAM", env!("CARGO_BIN_EXE_greenroom"))
         .env("GREENROOM_PICTURES", here.join("target/pictures"))
         .stdin(Stdio::null())
@@ -45,6 +52,29 @@ fn tell(story: &str) {
 #[test]
 fn the_door_opens_to_a_valid_key_only() {
     tell("sign_in");
+}
+
+#[test]
+fn the_door_opens_to_who_the_identity_provider_knows() {
+    let mut issuer = Command::new("node")
+        .arg("e2e/issuer.mjs")
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("dashboard"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("node runs");
+    let mut address = String::new();
+    let said = issuer.stdout.take().expect("it is piped");
+    BufReader::new(said).read_line(&mut address).expect("it says where it listens");
+    tell_with(
+        "provider",
+        &format!(
+            "[oidc]\nissuer = \"{}\"\nclient_id = \"greenroom\"\nclient_secret = \"a secret of the tests\"\nname = \"Acme\"\ndomains = \"example.com\"",
+            address.trim()
+        ),
+    );
+    drop(issuer.stdin.take());
+    issuer.wait().expect("it ends with its standard input");
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! What the composition root decides for the management API.
 
-use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc, time::Duration};
 
 use planner::{capacity::Capacity, placement::InstanceType, policy::Inventory};
+
+use crate::ops::Error;
 
 /// How the control plane behaves.
 #[derive(Debug, Clone)]
@@ -32,6 +34,38 @@ pub struct Settings {
     pub measure_interval: Duration,
     /// How often one key may call one endpoint.
     pub rate_limits: RateLimits,
+    /// How people sign in who bring no key.
+    pub sign_in: SignIn,
+}
+
+/// How people sign in who bring no key.
+#[derive(Debug, Clone)]
+pub struct SignIn {
+    /// The identity provider, with what it is called on the button that leads to it.
+    pub provider: Option<(Arc<oidc::Provider>, String)>,
+    /// The domains of addresses whose people may come by themselves, as members of the default team.
+    pub domains: Vec<String>,
+    /// How long somebody stays signed in.
+    pub lifetime: Duration,
+}
+
+impl SignIn {
+    pub(crate) fn provider(&self) -> Result<&oidc::Provider, Error> {
+        let provider = self.provider.as_ref().map(|(provider, _)| provider.as_ref());
+        provider.ok_or_else(|| Error::Invalid("this server has no identity provider: sign in with an API key".into()))
+    }
+
+    /// Whether somebody with this address, which a provider vouches for, may come by themselves.
+    pub(crate) fn lets_in(&self, email: &str) -> bool {
+        let domain = email.rsplit_once('@').map(|(_, domain)| domain);
+        self.domains.iter().any(|one| domain.is_some_and(|domain| domain.eq_ignore_ascii_case(one)))
+    }
+}
+
+impl Default for SignIn {
+    fn default() -> Self {
+        Self { provider: None, domains: Vec::new(), lifetime: Duration::from_secs(7 * 24 * 3600) }
+    }
 }
 
 impl Settings {
@@ -50,6 +84,7 @@ impl Settings {
             body_timeout: Duration::from_secs(60),
             measure_interval: Duration::from_secs(30),
             rate_limits: RateLimits::default(),
+            sign_in: SignIn::default(),
         }
     }
 }

@@ -35,6 +35,7 @@ impl Task for Garbage {
         parts.store.prune_samples(Timestamp(now.0.saturating_sub(millis(settings.measure_retention)))).await?;
 
         parts.store.delete_expired_keys(now).await?;
+        parts.store.delete_expired_sign_ins(now).await?;
         self.shared.mirror.prune().await?;
 
         let settled = Timestamp(now.0.saturating_sub(millis(ARCHIVE_GRACE)));

@@ -3,6 +3,7 @@
 mod access;
 mod measured;
 mod promotion;
+mod sign_in;
 
 use std::collections::BTreeMap;
 
@@ -21,6 +22,7 @@ pub use self::{
     access::{ApiKey, ApiKeyKind, ClientCredential, KeyOwner, Organization, Role, Team, User, UserKind},
     measured::{Durations, Sample, Standing, Total, UsageDay, Use, Used},
     promotion::{Origin, Promotion},
+    sign_in::{Device, SignIn, SignInState},
 };
 
 /// The environment that every model has from the start.

@@ -30,6 +30,7 @@ mod promotions;
 mod replicas;
 mod scaling;
 mod secrets;
+mod sign_ins;
 mod startups;
 
 pub use audit::AuditQuery;

@@ -34,7 +34,7 @@ class Session {
   expire(request: Request) {
     if (!this.key || request.headers.get('Authorization') !== `Bearer ${this.key}`) return;
     this.end();
-    this.ended = 'Your key is no longer valid: it has been revoked. Sign in with another one.';
+    this.ended = 'Your key is no longer valid: it has been revoked, or its time is over. Sign in again.';
   }
 }
 

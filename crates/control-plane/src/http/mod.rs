@@ -31,6 +31,7 @@ mod replicas;
 mod request_id;
 mod secrets;
 mod service_accounts;
+mod sign_ins;
 mod spec;
 mod startups;
 mod teams;
@@ -60,10 +61,11 @@ pub fn router(control_plane: ControlPlane) -> Router {
         .route("/graphql/", post(graphql::answer).layer(DefaultBodyLimit::max(patches::MOST_BYTES)))
         .fallback(error::unknown_route)
         .method_not_allowed_fallback(error::unknown_method)
-        .layer(from_fn_with_state(limiters, rate_limit::limit))
+        .layer(from_fn_with_state(limiters.clone(), rate_limit::limit))
         .layer(from_fn_with_state(control_plane.clone(), auth::authenticate))
         .with_state(control_plane.clone());
-    let all = Router::from(open_routes())
+    let open = Router::from(open_routes()).layer(from_fn_with_state(limiters, rate_limit::limit));
+    let all = open
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .method_not_allowed_fallback(error::unknown_method)
@@ -87,7 +89,7 @@ pub fn openapi() -> OpenApi {
 
 /// What answers without a key: it checks what callers bring in place of one.
 fn open_routes() -> OpenApiRouter<ControlPlane> {
-    oauth::routes()
+    oauth::routes().merge(sign_ins::open_routes())
 }
 
 fn routes() -> OpenApiRouter<ControlPlane> {
@@ -108,6 +110,7 @@ fn routes() -> OpenApiRouter<ControlPlane> {
         .merge(teams::routes())
         .merge(users::routes())
         .merge(service_accounts::routes())
+        .merge(sign_ins::routes())
         .merge(organizations::routes())
         .merge(instance_types::routes())
         .merge(regions::routes())

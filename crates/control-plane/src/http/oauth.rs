@@ -14,15 +14,21 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{auth, error::Error};
 use crate::{
     ControlPlane,
-    ops::tokens::{self, Refusal, Token},
+    ops::{
+        sign_ins,
+        tokens::{self, Refusal, Token},
+    },
 };
+
+/// The grant of RFC 8628.
+const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
 /// The routes, for everybody.
 pub fn routes() -> OpenApiRouter<ControlPlane> {
     OpenApiRouter::new().routes(routes!(issue_token))
 }
 
-/// Gives out a token (OAuth 2.0, RFC 6749): `grant_type=client_credentials`, for service accounts.
+/// Gives out a token (OAuth 2.0, RFC 6749): to service accounts, to people who have signed in, to devices that a person has agreed to.
 #[utoipa::path(post, path = "/v1/oauth/token", tag = "OAuth", security(), request_body(content((TokenRequest = "application/x-www-form-urlencoded"), (TokenRequest = "application/json"))), responses((status = 200, body = TokenResponse), (status = 400, body = TokenError), (status = 401, body = TokenError)))]
 async fn issue_token(
     State(control_plane): State<ControlPlane>,
@@ -36,8 +42,17 @@ async fn issue_token(
             let (id, secret) = client_credentials(&headers, request)?;
             tokens::for_client(&control_plane, &id, &secret, client).await?
         }
+        "authorization_code" => {
+            let code = required(request.code, "code")?;
+            let verifier = required(request.code_verifier, "code_verifier")?;
+            sign_ins::for_code(&control_plane, &code, &verifier, client).await?
+        }
+        DEVICE_CODE => {
+            let device_code = required(request.device_code, "device_code")?;
+            sign_ins::for_device(&control_plane, &device_code, client).await?
+        }
         other => {
-            let known = "choose client_credentials";
+            let known = format!("choose client_credentials, authorization_code or {DEVICE_CODE}");
             return Err(Refused::new("unsupported_grant_type", format!("grant_type {other:?} is unknown: {known}")));
         }
     };
@@ -57,6 +72,10 @@ fn read(headers: &HeaderMap, body: &[u8]) -> Result<TokenRequest, Refused> {
         true => serde_json::from_slice(body).map_err(|error| malformed(error.to_string())),
         false => serde_html_form::from_bytes(body).map_err(|error| malformed(error.to_string())),
     }
+}
+
+fn required(field: Option<String>, name: &str) -> Result<String, Refused> {
+    field.ok_or_else(|| Refused::new("invalid_request", format!("{name} is missing: this grant_type needs it")))
 }
 
 /// Client id and secret, from `Authorization: Basic` or from the body.
@@ -92,6 +111,10 @@ impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::InvalidClient => Self::new("invalid_client", refusal.to_string()),
+            Refusal::InvalidGrant(_) => Self::new("invalid_grant", refusal.to_string()),
+            Refusal::Pending => Self::new("authorization_pending", refusal.to_string()),
+            Refusal::Denied => Self::new("access_denied", refusal.to_string()),
+            Refusal::Expired => Self::new("expired_token", refusal.to_string()),
             Refusal::Other(error) => Self::Ours(error.into()),
         }
     }

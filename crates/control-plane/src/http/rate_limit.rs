@@ -46,14 +46,13 @@ impl RateLimiters {
     }
 }
 
-/// Refuses the calls that are too many. Runs behind authentication, so that buckets are as few as keys and routes.
+/// Refuses the calls that are too many. Runs behind authentication where there is any, so that buckets are as few as keys and routes.
 pub async fn limit(State(limiters): State<Arc<RateLimiters>>, request: Request, next: Next) -> Response {
     let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str).to_owned();
-    let Some(caller) = request.extensions().get::<Caller>() else {
-        return next.run(request).await;
-    };
+    // Those who come without a key share one bucket a route.
+    let key = request.extensions().get::<Caller>().map_or("", Caller::prefix).to_owned();
     let limiter = limiters.of(request.method(), &path);
-    match limiter.check_key(&(caller.prefix().to_owned(), request.method().clone(), path)) {
+    match limiter.check_key(&(key, request.method().clone(), path)) {
         Ok(()) => next.run(request).await,
         Err(until) => {
             let wait = until.wait_time_from(DefaultClock::default().now());

@@ -116,7 +116,7 @@ fn names(event: &AuditEvent, text: &str) -> bool {
 /// From where something was done.
 pub fn source(doer: &Doer) -> AuditLogSource {
     match doer {
-        Doer { api_key_prefix: None, .. } => AuditLogSource::System,
+        Doer { api_key_prefix: None, user_id: None, .. } => AuditLogSource::System,
         Doer { client: ClientProgram { is_dashboard: true, .. }, .. } => AuditLogSource::Ui,
         _ => AuditLogSource::Api,
     }

@@ -27,6 +27,7 @@ pub mod promotions;
 pub mod push;
 pub mod secrets;
 pub mod service_accounts;
+pub mod sign_ins;
 pub mod startups;
 pub mod teams;
 pub mod tokens;

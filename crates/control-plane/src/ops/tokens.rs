@@ -29,6 +29,18 @@ pub enum Refusal {
         "no client with this id and secret: a client secret is shown once, when the service account is made or rotated"
     )]
     InvalidClient,
+    /// What is to be exchanged is worth nothing.
+    #[error("{0}")]
+    InvalidGrant(&'static str),
+    /// Ask again in a moment.
+    #[error("nobody has agreed yet: ask again")]
+    Pending,
+    /// Somebody said no.
+    #[error("this sign-in was refused")]
+    Denied,
+    /// Begin anew.
+    #[error("this sign-in is over, or was never begun: begin again")]
+    Expired,
     /// Ours to mend, or not possible now.
     #[error(transparent)]
     Other(#[from] Error),
@@ -57,20 +69,18 @@ pub async fn for_client(
         return Err(Refusal::InvalidClient);
     }
     let user = store.user(&credential.user_id).await?;
-    Ok(issue(control_plane, &user, PROGRAM_MS, None, client).await?)
+    Ok(issue(control_plane, &user, PROGRAM_MS, client).await?)
 }
 
 /// Gives `user` a token that is good for so long.
-async fn issue(
+pub(super) async fn issue(
     control_plane: &ControlPlane,
     user: &User,
     for_ms: u64,
-    name: Option<String>,
     client: ClientProgram,
 ) -> Result<Token, Error> {
     let (now, text) = (control_plane.now(), KeyText::random());
     let key = ApiKey {
-        name,
         expires_at: Some(now.plus(for_ms)),
         ..text.stored(ApiKeyKind::Personal, KeyOwner::User(user.id.clone()), now)
     };

@@ -41,8 +41,8 @@ const OURS_ALONE: [(&str, &str); 18] = [
 const STREAMS: [(&str, &str); 2] =
     [("GET", "/v1/events"), ("GET", "/v1/models/{model_id}/deployments/{deployment_id}/logs/stream")];
 
-/// Served beside the contract, about who may what: `members.rs` and `service_accounts.rs` walk them.
-const OF_PEOPLE: [(&str, &str); 14] = [
+/// Served beside the contract, about who may what: `members.rs`, `service_accounts.rs` and `sign_ins.rs` walk them.
+const OF_PEOPLE: [(&str, &str); 19] = [
     ("POST", "/v1/users"),
     ("PATCH", "/v1/users/{user_id}"),
     ("DELETE", "/v1/users/{user_id}"),
@@ -57,9 +57,20 @@ const OF_PEOPLE: [(&str, &str); 14] = [
     ("DELETE", "/v1/service_accounts/{service_account_id}"),
     ("POST", "/v1/service_accounts/{service_account_id}/rotate"),
     ("POST", "/v1/oauth/token"),
+    ("GET", "/v1/oauth/options"),
+    ("GET", "/v1/oauth/sign_in"),
+    ("GET", "/v1/oauth/callback"),
+    ("POST", "/v1/oauth/device_authorization"),
+    ("POST", "/v1/oauth/device"),
 ];
 /// Where callers bring something in place of a key.
-const KEYLESS: &str = "/v1/oauth/";
+const KEYLESS: [&str; 5] = [
+    "/v1/oauth/token",
+    "/v1/oauth/options",
+    "/v1/oauth/sign_in",
+    "/v1/oauth/callback",
+    "/v1/oauth/device_authorization",
+];
 
 type Operation = (String, String);
 
@@ -144,7 +155,7 @@ async fn every_route_refuses_a_missing_and_a_wrong_key() {
     let app = TestApp::start().await;
     let prefix = app.key.split_once('.').unwrap().0;
     let wrong = [format!("{prefix}.wrong"), "nobody.wrong".into(), "nodot".into(), String::new()];
-    for (method, path) in described().into_iter().filter(|(_, path)| !path.starts_with(KEYLESS)) {
+    for (method, path) in described().into_iter().filter(|(_, path)| !KEYLESS.contains(&path.as_str())) {
         let method: Method = method.parse().unwrap();
         app.call_as(None, method.clone(), &path, None).await.refuses(401, "UNAUTHENTICATED", "Api-Key");
         for key in &wrong {
@@ -160,7 +171,7 @@ async fn every_route_but_those_of_keys_refuses_keys_of_lesser_types() {
     let (invoke, metrics) = (app.make_key("WORKSPACE_INVOKE").await, app.make_key("WORKSPACE_EXPORT_METRICS").await);
     let keys = app.make_key("WORKSPACE_MANAGE_API_KEYS").await;
     for (method, path) in described() {
-        if path == "/v1/spec" || path.starts_with(KEYLESS) {
+        if path == "/v1/spec" || KEYLESS.contains(&path.as_str()) {
             continue;
         }
         // Whoever may not call a route learns nothing from it: ids that are there answer as ids that are not.

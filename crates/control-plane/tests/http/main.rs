@@ -23,6 +23,7 @@ mod promotions;
 mod recorded;
 mod secrets;
 mod service_accounts;
+mod sign_ins;
 mod startups;
 mod support;
 mod teams;

@@ -19,6 +19,7 @@ mod promotions;
 mod replicas;
 mod scaling;
 mod secrets;
+mod sign_ins;
 mod startups;
 #[path = "../support/mod.rs"]
 mod support;
@@ -141,5 +142,6 @@ on_every_store! {
         values_open_again_by_folded_name,
         a_new_value_keeps_the_id,
         values_do_not_open_under_another_server_secret;
+    sign_ins: one_is_used_up_once_and_in_its_time, a_device_is_found_by_what_a_person_types, those_that_end_first_make_room;
     startups: a_start_is_written_down_once_when_it_is_over;
 }

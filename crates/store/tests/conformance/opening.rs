@@ -52,6 +52,7 @@ pub async fn an_older_database_is_brought_up_to_date(database: Database) {
         "DROP TABLE deployment_policies",
         "DROP TABLE policies",
         "ALTER TABLE audit_log DROP COLUMN doer",
+        "DROP TABLE sign_ins",
         "DROP TABLE client_credentials",
         "DROP INDEX users_by_subject",
         "ALTER TABLE users DROP COLUMN subject",
