@@ -10,7 +10,7 @@ use planner::{Timestamp, lifecycle};
 use store::domain::Replica;
 
 use crate::{
-    Error,
+    Error, allowances,
     driver::{Next, Task},
     facts,
     holds::Holds,
@@ -28,7 +28,7 @@ pub(crate) struct Publish {
 impl Task for Publish {
     const NAME: &'static str = "routes";
 
-    async fn pass(&mut self, _now: Timestamp) -> Result<Next, Error> {
+    async fn pass(&mut self, now: Timestamp) -> Result<Next, Error> {
         // Before the first look at the backend every deployment seems to have no replica.
         let Some(observation) = self.shared.observed() else {
             return Ok(Next::IDLE);
@@ -37,12 +37,17 @@ impl Task for Publish {
         let holds = Holds::new(&view.promotions, &view.environments);
         let deployed: Vec<Deployed<'_>> =
             view.entries.values().map(|entry| self.deployed(entry, &holds, &view, &observation)).collect();
+        let mut allowances = allowances::limits(&view.policies, &view.attached);
+        if !allowances.is_empty() {
+            allowances::count(&mut allowances, self.shared.parts.store.counted_tokens(now).await?);
+        }
         let picture = Picture {
             models: &view.models,
             environments: &view.environments,
             promotions: &view.promotions,
             deployments: &deployed,
             keys: &view.keys,
+            allowances,
         };
         let published = self.shared.published();
         let Some(table) = routes::table(&picture, published.as_ref().map(|published| &published.table)) else {

@@ -11,6 +11,7 @@ use api::{
     internal::{
         replica::Protocol,
         routes::{Availability, DeploymentRoute, Endpoint, ModelRoutes, RequestLimits, Table},
+        tokens::{Allowance, Metered},
     },
 };
 use planner::lifecycle::Status;
@@ -26,6 +27,8 @@ pub(crate) struct Picture<'a> {
     pub promotions: &'a [Promotion],
     pub deployments: &'a [Deployed<'a>],
     pub keys: &'a [ApiKey],
+    /// How many tokens may be taken, where that is limited.
+    pub allowances: HashMap<Metered, Allowance>,
 }
 
 /// One deployment with what is derived from its facts.
@@ -49,9 +52,12 @@ pub(crate) fn table(picture: &Picture<'_>, published: Option<&Table>) -> Option<
         deployments: deployment_routes(picture, &models, published),
         keys: grants::by_hash(picture.keys, picture.models),
         models,
+        allowances: picture.allowances.clone(),
     };
-    let is_same = published
-        .is_some_and(|old| old.models == next.models && old.deployments == next.deployments && old.keys == next.keys);
+    let is_same = published.is_some_and(|old| {
+        (&old.models, &old.deployments) == (&next.models, &next.deployments)
+            && (&old.keys, &old.allowances) == (&next.keys, &next.allowances)
+    });
     (!is_same).then_some(next)
 }
 
@@ -121,8 +127,14 @@ mod tests {
         let models = [model(MODEL, 1)];
         let of = |status| [deployed(&first, Status::Active), deployed(&second, status)];
         let (before, after) = (of(Status::Building), of(Status::Active));
-        let picture =
-            |deployments| Picture { models: &models, environments: &[], promotions: &[], deployments, keys: &[] };
+        let picture = |deployments| Picture {
+            models: &models,
+            environments: &[],
+            promotions: &[],
+            deployments,
+            keys: &[],
+            allowances: HashMap::new(),
+        };
         let published = table(&picture(&before), None).unwrap();
         assert!(table(&picture(&before), Some(&published)).is_none());
 
@@ -130,6 +142,11 @@ mod tests {
         assert_eq!(next.version, published.version + 1);
         assert!(Arc::ptr_eq(&next.deployments[&first.id], &published.deployments[&first.id]));
         assert_eq!(next.deployments[&second.id].availability, Availability::Serve);
+
+        let allowances = HashMap::from([(Metered::Deployment(first.id.clone()), Allowance::default())]);
+        let limited = Picture { allowances, ..picture(&after) };
+        let last = table(&limited, Some(&next)).unwrap();
+        assert!(table(&limited, Some(&last)).is_none());
     }
 
     #[test]
@@ -147,6 +164,7 @@ mod tests {
                 promotions: &promotions,
                 deployments: &deployments,
                 keys: &[],
+                allowances: HashMap::new(),
             };
             table(&picture, None).unwrap().deployments[&stored[1].id].availability
         };

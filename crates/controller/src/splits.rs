@@ -132,6 +132,7 @@ mod tests {
             promotions: &promotions,
             deployments: &deployments,
             keys: &[],
+            allowances: HashMap::new(),
         };
         let split = of_models(&picture)[&models[0].id].environments[PRODUCTION].clone();
         let expected = expected.map(|n| DeploymentId::from_entropy(n.into()));
@@ -201,6 +202,7 @@ mod tests {
             promotions: std::slice::from_ref(&promotion),
             deployments: &[one, two],
             keys: &[],
+            allowances: HashMap::new(),
         };
         let table = Table { models: of_models(&picture), ..Table::default() };
         assert_eq!(share_in(&table, &promotion), Some(expected));

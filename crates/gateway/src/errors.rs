@@ -1,11 +1,14 @@
 //! Every answer that the gateway gives in the place of a model: one sentence, its status, its code, and whose fault it is.
 //! A model's own error never comes here; it passes through unchanged.
 
-use api::error::{InferenceCode, InferenceError};
+use api::{
+    error::{InferenceCode, InferenceError},
+    v1::time::rfc3339,
+};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 
-use crate::{admission::Fullness, request_id::RequestId};
+use crate::{admission::Fullness, meter::Reached, request_id::RequestId};
 
 /// Says who made an error: `gateway` (this request cannot be), `platform` (no replica could take it), `model` (it answered so).
 pub(crate) const ERROR_SOURCE: HeaderName = HeaderName::from_static("x-greenroom-error-source");
@@ -69,6 +72,8 @@ pub(crate) enum Refusal {
     QueueFull { fullness: Fullness, in_flight: u32 },
     #[error("every replica of this deployment is busy, and its settings say that requests do not wait for one")]
     Busy { in_flight: u32, slots: u32 },
+    #[error("{}: {}", .0.of, .0.limit)]
+    TokensSpent(Box<Reached>),
     #[error("no replica became free within {0} ms")]
     Parked(u64),
     #[error("no replica became free within {0} ms")]
@@ -125,6 +130,7 @@ impl Refusal {
             }
             Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, Some(Code::PayloadTooLarge), Gateway),
             Self::SlowBody(_) => (StatusCode::REQUEST_TIMEOUT, Some(Code::ClientError), Gateway),
+            Self::TokensSpent(_) => (StatusCode::TOO_MANY_REQUESTS, Some(Code::RateLimited), Gateway),
             Self::QueueFull { .. } | Self::Busy { .. } => {
                 (StatusCode::TOO_MANY_REQUESTS, Some(Code::RateLimited), Platform)
             }
@@ -151,6 +157,11 @@ impl Refusal {
                 "bodies of {waiting} of at most {limit} bytes wait, {in_flight} requests are being answered"
             )),
             Self::Busy { in_flight, slots } => Some(format!("{in_flight} requests are being answered, in {slots} slots")),
+            Self::TokensSpent(reached) => Some(format!(
+                "requests are served again from {} on; an administrator can change the policy: greenroom policies set {}",
+                rfc3339(reached.limit.until.0),
+                reached.limit.policy,
+            )),
             Self::NoDevelopment(_) => Some(
                 "call /production/predict, or with the truss client `truss predict --published`; `truss push --watch` makes one"
                     .into(),
@@ -164,9 +175,13 @@ impl Refusal {
         }
     }
 
-    /// Whether the same request may succeed a moment later without anybody doing anything.
-    fn passes_soon(&self) -> bool {
-        matches!(self, Self::QueueFull { .. } | Self::Busy { .. } | Self::Unreachable(_) | Self::NoRoutes)
+    /// After how many seconds the same request may succeed without anybody doing anything.
+    fn passes_after_s(&self) -> Option<u64> {
+        match self {
+            Self::QueueFull { .. } | Self::Busy { .. } | Self::Unreachable(_) | Self::NoRoutes => Some(1),
+            Self::TokensSpent(reached) => Some(reached.limit.retry_after_s),
+            _ => None,
+        }
     }
 
     /// The answer as the inference contract shapes it.
@@ -184,8 +199,8 @@ impl Refusal {
             Source::Platform => "platform",
         };
         headers.insert(ERROR_SOURCE, HeaderValue::from_static(source));
-        if self.passes_soon() {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(seconds) = self.passes_after_s() {
+            headers.insert(header::RETRY_AFTER, seconds.into());
         }
         match self {
             Self::WrongMethod(_, Allowed(methods)) => {

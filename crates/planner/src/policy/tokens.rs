@@ -175,7 +175,7 @@ pub(super) fn parse(written: &written::MaxTokens) -> Result<MostTokens, Invalid>
 }
 
 /// As it is written.
-pub(super) fn written(most: &MostTokens) -> written::MaxTokens {
+pub fn written(most: &MostTokens) -> written::MaxTokens {
     let bound = |measure| most.bounds.get(&measure).map(|most| most.get());
     written::MaxTokens {
         granularity: most.period.granularity.as_str().into(),

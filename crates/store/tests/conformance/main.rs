@@ -21,6 +21,7 @@ mod secrets;
 mod startups;
 #[path = "../support/mod.rs"]
 mod support;
+mod tokens;
 
 use support::fixtures;
 
@@ -133,4 +134,5 @@ on_every_store! {
         a_new_value_keeps_the_id,
         values_do_not_open_under_another_server_secret;
     startups: a_start_is_written_down_once_when_it_is_over;
+    tokens: what_gateways_have_counted_reads_back_until_its_window_is_over;
 }
