@@ -22,7 +22,7 @@ export const BOUNDS: { field: Bound; label: string }[] = [
   { field: 'total', label: 'Tokens' },
   { field: 'input', label: 'Tokens of input' },
   { field: 'output', label: 'Tokens of output' },
-  { field: 'ratio_input_over_output', label: 'Tokens of input for each of output' },
+  { field: 'ratio_input_over_output', label: 'Input for each of output' },
 ];
 export const UNITS = ['minute', 'hour', 'day', 'month'];
 
