@@ -20,6 +20,7 @@ use api::{
         access::Accesses,
         measures::Measures,
         routes::{Load, Table},
+        tokens::Counted,
     },
 };
 use async_trait::async_trait;
@@ -85,6 +86,10 @@ impl controller::Gateways for Gateways {
         self.gateway.measures()
     }
 
+    fn counted(&self) -> Vec<Counted> {
+        self.gateway.counted()
+    }
+
     fn accesses(&self) -> Accesses {
         self.gateway.accesses()
     }
@@ -108,7 +113,8 @@ async fn main() -> ExitCode {
 
     let table = watch::Sender::new(Table::default());
     let mut published = table.subscribe();
-    let gateways = Arc::new(Gateways { gateway: gateway::Gateway::new(gateway::Settings::default()), table });
+    let gateways =
+        Arc::new(Gateways { gateway: gateway::Gateway::new(gateway::Settings::default(), Arc::new(now)), table });
     let backend = Fake::new();
     backend.make_ready_at_once();
     let work_dir = folder.path().join("work");

@@ -17,7 +17,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("backends", &["api", "archive", "planner"]),
     ("control-plane", &["api", "archive", "planner", "store", "uploads"]),
     ("controller", &["api", "backends", "planner", "store"]),
-    ("gateway", &["api", "tls"]),
+    ("gateway", &["api", "planner", "tls"]),
     ("tls", &[]),
     ("dashboard", &[]),
     ("otlp", &["api"]),

@@ -17,6 +17,7 @@ use api::{
 use clap::Parser;
 use gateway::{Front, Gateway, Settings};
 use http::{Response, StatusCode};
+use planner::Timestamp;
 use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
 
@@ -46,7 +47,7 @@ async fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     let listener =
         TcpListener::bind(&options.listen).await.with_context(|| format!("listening at {}", options.listen))?;
-    let gateway = Gateway::new(Settings::default());
+    let gateway = Gateway::new(Settings::default(), Arc::new(Timestamp::default));
     gateway.publish(table(&options));
     let nothing_else = tower::service_fn(|_request| async {
         let mut response = Response::new(NoBody::new());
@@ -71,12 +72,19 @@ fn table(options: &Options) -> Table {
     let [stable, candidate] = [1, 2].map(DeploymentId::from_entropy);
     let split = Split { stable: stable.clone(), candidate: Some((candidate.clone(), 50)) };
     let routes = ModelRoutes { environments: [("production".to_owned(), Some(split))].into(), ..Default::default() };
-    let grant = KeyGrant { prefix: "bench".into(), models: Some([model()].into()), may_invoke: true };
+    let grant = KeyGrant {
+        prefix: "bench".into(),
+        models: Some([model()].into()),
+        environments: None,
+        requests_per_minute: None,
+        may_invoke: true,
+    };
     Table {
         version: 1,
         models: HashMap::from([(model(), routes)]),
         deployments: [stable, candidate].into_iter().map(|id| (id.clone(), Arc::new(route(id, options)))).collect(),
         keys: HashMap::from([(Sha256::digest(&options.key).into(), grant)]),
+        allowances: HashMap::new(),
     }
 }
 

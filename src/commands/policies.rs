@@ -1,7 +1,7 @@
-//! `greenroom policies`: where work may run.
+//! `greenroom policies`: where work may run, and how many tokens it may take.
 
 use api::v1::policies::{
-    AttachedPolicies, ExplainPoliciesRequest, ExplainPoliciesResponse, PlacementCandidate, Policies, Policy,
+    AttachedPolicies, ExplainPoliciesRequest, ExplainPoliciesResponse, MaxTokens, PlacementCandidate, Policies, Policy,
     PolicyEntry, PolicyRequest, PolicyTombstone,
 };
 
@@ -14,7 +14,7 @@ use crate::{
     failure::{Failure, Kind, Result},
 };
 
-/// Say where and on what hardware work may run, and see what follows
+/// Say where and on what hardware work may run and how many tokens it may take, and see what follows
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -30,8 +30,14 @@ enum Verb {
         /// Its name
         name: String,
         /// What it allows: location:NAME, country:CODE, continent:CODE, or cpu:NAME, gpu:NAME; several add up
-        #[arg(long, required = true, value_name = "KIND:NAME", value_parser = allowed)]
+        #[arg(long, required_unless_present = "max_tokens", value_name = "KIND:NAME", value_parser = allowed)]
         allow: Vec<PolicyEntry>,
+        /// Or how many tokens may be taken: input:NUMBER, output:NUMBER, total:NUMBER, or ratio:NUMBER of input for each of output
+        #[arg(long, value_name = "WHAT:NUMBER", value_parser = bound, requires = "each", conflicts_with = "allow")]
+        max_tokens: Vec<Bound>,
+        /// In which time: minute, hour, day or month, or several as 15minutes; windows lie fixed in UTC
+        #[arg(long, value_name = "WINDOW", value_parser = window, requires = "max_tokens")]
+        each: Option<Window>,
     },
     /// Delete a policy
     Delete {
@@ -90,8 +96,12 @@ pub async fn run(args: Args, context: &Context) -> Result {
             let rows = found.policies.iter().map(row).collect();
             printer.table(&found, &["policy", "type", "allows", "environments", "deployments"], rows)
         }
-        Verb::Set { name, allow } => {
-            let policy = set(&client, &name, allow).await?;
+        Verb::Set { name, allow, max_tokens, each } => {
+            let rule = match each {
+                Some(window) => limit(&max_tokens, &window),
+                None => placement(allow)?,
+            };
+            let policy = set(&client, &name, rule).await?;
             printer.answer(&policy, |policy| format!("{} allows {}", policy.name, allows(policy)))
         }
         Verb::Delete { name, force } => {
@@ -125,8 +135,22 @@ pub async fn run(args: Args, context: &Context) -> Result {
     }
 }
 
-/// A policy is made, or changed where there is one of this name.
-async fn set(client: &Client, name: &str, allow: Vec<PolicyEntry>) -> Result<Policy> {
+/// One bound of a limit of tokens, as `total:1000`.
+#[derive(Debug, Clone)]
+struct Bound {
+    measure: String,
+    most: u64,
+}
+
+/// The time in which tokens count together.
+#[derive(Debug, Clone)]
+struct Window {
+    granularity: String,
+    step: u32,
+}
+
+/// What a policy allows of places or hardware.
+fn placement(allow: Vec<PolicyEntry>) -> Result<PolicyRequest> {
     let is_place = |entry: &PolicyEntry| matches!(entry.kind.as_deref(), Some("location" | "country" | "continent"));
     let (locations, flavors): (Vec<_>, Vec<_>) = allow.into_iter().partition(is_place);
     if !locations.is_empty() && !flavors.is_empty() {
@@ -134,6 +158,36 @@ async fn set(client: &Client, name: &str, allow: Vec<PolicyEntry>) -> Result<Pol
         return Err(Failure::new(Kind::Usage, message).hint("make two policies, and attach both"));
     }
     let kind = if flavors.is_empty() { "location" } else { "flavor" };
+    Ok(PolicyRequest { locations, flavors, ..rule(kind) })
+}
+
+/// How many tokens a policy allows.
+fn limit(bounds: &[Bound], window: &Window) -> PolicyRequest {
+    let most = |measure: &str| bounds.iter().rev().find(|bound| bound.measure == measure).map(|bound| bound.most);
+    let max_tokens = MaxTokens {
+        granularity: window.granularity.clone(),
+        step: Some(window.step),
+        input: most("input"),
+        output: most("output"),
+        total: most("total"),
+        ratio_input_over_output: most("ratio"),
+    };
+    PolicyRequest { max_tokens: Some(max_tokens), ..rule("maxToken") }
+}
+
+fn rule(kind: &str) -> PolicyRequest {
+    PolicyRequest {
+        name: None,
+        kind: kind.to_owned(),
+        locations: Vec::new(),
+        flavors: Vec::new(),
+        max_tokens: None,
+        resource_types: None,
+    }
+}
+
+/// A policy is made, or changed where there is one of this name.
+async fn set(client: &Client, name: &str, rule: PolicyRequest) -> Result<Policy> {
     let path = ["v1", "policies", name];
     let before: Option<Policy> = match client.get(&path).await {
         Ok(policy) => Some(policy),
@@ -143,11 +197,9 @@ async fn set(client: &Client, name: &str, allow: Vec<PolicyEntry>) -> Result<Pol
     let is_new = before.is_none();
     let request = PolicyRequest {
         name: Some(name.to_owned()),
-        kind: kind.to_owned(),
-        locations,
-        flavors,
         // What it is for is not the question here.
         resource_types: before.and_then(|policy| policy.resource_types),
+        ..rule
     };
     match is_new {
         true => client.post(&["v1", "policies"], &request).await,
@@ -178,12 +230,39 @@ fn allowed(text: &str) -> std::result::Result<PolicyEntry, String> {
     Ok(PolicyEntry { kind: Some(kind.to_owned()), name: name.to_owned() })
 }
 
+fn bound(text: &str) -> std::result::Result<Bound, String> {
+    const MEASURES: [&str; 4] = ["input", "output", "total", "ratio"];
+    let (measure, most) =
+        text.split_once(':').ok_or_else(|| "write it as WHAT:NUMBER, such as total:100000".to_owned())?;
+    if !MEASURES.contains(&measure) {
+        return Err(format!("{measure:?} is none of {}", MEASURES.join(", ")));
+    }
+    let most = most.replace('_', "").parse().map_err(|_| format!("{most:?} is not a whole number"))?;
+    Ok(Bound { measure: measure.to_owned(), most })
+}
+
+fn window(text: &str) -> std::result::Result<Window, String> {
+    const UNITS: [&str; 4] = ["minute", "hour", "day", "month"];
+    let unit_at = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
+    let (step, unit) = text.split_at(unit_at);
+    let unit = unit.trim_start_matches([' ', '-']);
+    let unit = unit.strip_suffix('s').unwrap_or(unit);
+    if !UNITS.contains(&unit) {
+        return Err(format!("write it as one of {}, or several as 15minutes", UNITS.join(", ")));
+    }
+    let step = if step.is_empty() { 1 } else { step.parse().map_err(|_| format!("{step} is too many"))? };
+    Ok(Window { granularity: unit.to_owned(), step })
+}
+
 fn row(policy: &Policy) -> Vec<String> {
     let used = [policy.usage.environments, policy.usage.deployments].map(|count| count.to_string());
     [policy.name.clone(), policy.kind.clone(), allows(policy)].into_iter().chain(used).collect()
 }
 
 fn allows(policy: &Policy) -> String {
+    if let Some(max_tokens) = &policy.max_tokens {
+        return tokens(max_tokens);
+    }
     let entries = policy.locations.iter().chain(&policy.flavors);
     let texts: Vec<String> = entries
         .map(|entry| match &entry.kind {
@@ -192,6 +271,21 @@ fn allows(policy: &Policy) -> String {
         })
         .collect();
     texts.join(", ")
+}
+
+fn tokens(most: &MaxTokens) -> String {
+    let bounds = [
+        (most.input, "tokens of input"),
+        (most.output, "tokens of output"),
+        (most.total, "tokens"),
+        (most.ratio_input_over_output, "tokens of input for each of output"),
+    ];
+    let bounds: Vec<String> = bounds.into_iter().filter_map(|(most, what)| Some(format!("{} {what}", most?))).collect();
+    let window = match most.step.unwrap_or(1) {
+        1 => format!("each {}", most.granularity),
+        step => format!("every {step} {}s", most.granularity),
+    };
+    format!("{} {window}", bounds.join(" and "))
 }
 
 fn explained(answer: &ExplainPoliciesResponse) -> String {
@@ -205,9 +299,14 @@ fn explained(answer: &ExplainPoliciesResponse) -> String {
         let removed: Vec<String> = step.removed.iter().map(pair).collect();
         lines.push(format!("{}{by} took away {}; {} left", step.step, removed.join(", "), step.left));
     }
+    let is_restricted = answer.steps.iter().any(|step| !step.policies.is_empty() || !step.removed.is_empty());
     match &answer.refusal {
+        Some(_) if !is_restricted => lines.push("May run anywhere: no policy says where".to_owned()),
         Some(refusal) => lines.push(refusal.clone()),
         None => lines.push(format!("May run in {}", answer.candidates.iter().map(pair).collect::<Vec<_>>().join(", "))),
+    }
+    for limit in &answer.token_limits {
+        lines.push(format!("{} ({}) allows {}", limit.level, limit.policy, tokens(&limit.max_tokens)));
     }
     lines.join("\n")
 }

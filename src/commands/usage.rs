@@ -8,14 +8,25 @@ use api::v1::{
 use super::Context;
 use crate::{clock, failure::Result};
 
-const HEADINGS: [&str; 7] = ["model", "environment", "deployment", "instance type", "minutes", "requests", "cost, $"];
+const HEADINGS: [&str; 9] = [
+    "model",
+    "environment",
+    "deployment",
+    "instance type",
+    "minutes",
+    "requests",
+    "input tokens",
+    "output tokens",
+    "cost, $",
+];
 const DAY_MS: u64 = 24 * 3_600_000;
 /// Of a time, as it is written.
 const DATE_LENGTH: usize = "YYYY-MM-DD".len();
 
 /// Show what deployments have used, deleted ones included, and what that costs where prices are configured
 ///
-/// Minutes are those of replicas that are up, a part of one counting as one. Days are those of UTC.
+/// Minutes are those of replicas that are up, a part of one counting as one. Tokens are those that answers tell of. Days are those of
+/// UTC.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// From this day on, as 2026-01-31; the first of this month if absent
@@ -45,8 +56,14 @@ pub async fn run(args: Args, context: &Context) -> Result {
     let items = usage.dedicated_usage.as_ref().map(|used| used.breakdown.as_slice()).unwrap_or_default();
     let mut rows: Vec<_> = items.iter().map(row).collect();
     if let Some(total) = usage.dedicated_usage.as_ref().filter(|_| items.len() > 1) {
-        let requests: u64 = items.iter().map(|item| item.inference_requests).sum();
-        let sums = [total.minutes.to_string(), requests.to_string(), dollars(total.total)];
+        let sum = |of: fn(&DedicatedItem) -> u64| items.iter().map(of).sum::<u64>().to_string();
+        let sums = [
+            total.minutes.to_string(),
+            sum(|item| item.inference_requests),
+            sum(|item| item.input_tokens),
+            sum(|item| item.output_tokens),
+            dollars(total.total),
+        ];
         rows.push(["", "", "", "together"].map(str::to_owned).into_iter().chain(sums).collect());
     }
     context.printer.table(&usage, &HEADINGS, rows)
@@ -63,6 +80,8 @@ fn row(item: &DedicatedItem) -> Vec<String> {
         text(&resource.instance_type),
         item.minutes.to_string(),
         item.inference_requests.to_string(),
+        item.input_tokens.to_string(),
+        item.output_tokens.to_string(),
         dollars(item.subtotal),
     ]
 }

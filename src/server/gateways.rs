@@ -8,6 +8,7 @@ use api::{
         access::Accesses,
         measures::Measures,
         routes::{Load, Table},
+        tokens::Counted,
     },
 };
 use async_trait::async_trait;
@@ -28,6 +29,10 @@ impl controller::Gateways for OwnGateway {
 
     fn measures(&self) -> HashMap<DeploymentId, Measures> {
         self.0.measures()
+    }
+
+    fn counted(&self) -> Vec<Counted> {
+        self.0.counted()
     }
 
     fn accesses(&self) -> Accesses {

@@ -66,7 +66,7 @@ pub async fn run(settings: config::Server, printer: Printer) -> Result {
     let new_key = first_start::admin_key(&store, &settings.data_dir, settings.api_key.as_deref(), clock()).await?;
 
     let exports = collector::exports(settings.otlp.as_ref())?;
-    let gateway = Gateway::traced(rooms::gateway(&settings), exports.traces);
+    let gateway = Gateway::traced(rooms::gateway(&settings), clock.clone(), exports.traces);
     let front = front::open(&settings)?;
     let issuer = uploads::Issuer::new(&secret);
     let limits = uploads::Limits { max_object_bytes: settings.max_archive, ..Default::default() };

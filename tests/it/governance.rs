@@ -1,6 +1,9 @@
-//! From the command line: where work may run, who did what, what was used, and the way to the dashboard.
+//! From the command line: where work may run, how many tokens it may take, who did what, what was used, and the way to the dashboard.
 
-use crate::harness::{Server, eventually, example};
+use reqwest::Method;
+use serde_json::json;
+
+use crate::harness::{Server, eventually, example, model};
 
 const CONFIG: &str = r#"
 locations = [
@@ -63,4 +66,94 @@ async fn deeds_and_use_are_told_and_the_dashboard_is_found() {
     let opened = ran(&["open", "hello", "--print"]);
     assert_eq!(opened.stdout.trim(), format!("{}/ui/models/{model}", server.url));
     assert_eq!(ran(&["open", "hello", "--environment", "nonesuch", "--print"]).code, 4, "there is no such page");
+}
+
+/// Answers as OpenAI's API does: whole, or as a stream.
+const CHAT: &str = r#"
+import json
+
+class Model:
+    def predict(self, asked):
+        usage = {"prompt_tokens": asked["input"], "completion_tokens": asked["output"]}
+        if asked.get("stream"):
+            return self.stream(usage)
+        return {"choices": [{"message": {"content": "\"usage\": {"}}], "usage": usage}
+
+    def stream(self, usage):
+        for text in ["Hel", "lo"]:
+            yield "data: " + json.dumps({"choices": [{"delta": {"content": text}}]}) + "\n\n"
+        yield "data: " + json.dumps({"choices": [], "usage": usage}) + "\n\n"
+        yield "data: [DONE]\n\n"
+"#;
+
+#[tokio::test]
+async fn tokens_are_limited_within_a_window_that_outlasts_the_server_and_told_in_usage() {
+    let mut server = Server::start_with(CONFIG);
+    let pushed = server.push(model("model_name: chat", CHAT).path());
+    let id = pushed["model"]["id"].as_str().expect("an id").to_owned();
+    let deployment = pushed["deployment"]["id"].as_str().expect("an id").to_owned();
+    // A window of centuries, which does not end while this runs.
+    let window = "10000months";
+    let set = ["policies", "set", "free", "--max-tokens", "total:100", "--max-tokens", "input:90", "--each", window];
+    let made = server.greenroom(&set);
+    assert_eq!(made.code, 0, "{}", made.stderr);
+    assert!(
+        made.stdout.contains("free allows 90 tokens of input and 100 tokens every 10000 months"),
+        "{}",
+        made.stdout
+    );
+    assert_eq!(server.greenroom(&["policies", "attach", "chat", "--environment", "production", "free"]).code, 0);
+    let explained = server.greenroom(&["policies", "explain", "chat", "--environment", "production"]).stdout;
+    assert!(explained.contains("environment (free) allows 90 tokens of input and 100 tokens"), "{explained}");
+
+    let (own, production) = (format!("deployment/{deployment}"), "production".to_owned());
+    let ask = async |server: &Server, by: &str, asked: serde_json::Value| {
+        let path = format!("/models/{id}/{by}/predict");
+        server.request(Method::POST, &path).json(&asked).send().await.expect("the server answers")
+    };
+    assert_eq!(ask(&server, &production, json!({ "input": 40, "output": 9 })).await.status(), 200);
+    let stream = ask(&server, &own, json!({ "input": 30, "output": 20, "stream": true })).await;
+    assert!(stream.text().await.expect("it is whole").ends_with("data: [DONE]\n\n"));
+    let crossing = ask(&server, &production, json!({ "input": 1, "output": 1 })).await;
+    assert_eq!(crossing.status(), 200);
+    drop(crossing.bytes().await);
+    assert_eq!(ask(&server, &production, json!({ "input": 5, "output": 0 })).await.status(), 429);
+    let refused = ask(&server, &own, json!({ "input": 5, "output": 0 })).await;
+    assert_eq!(refused.status(), 429, "it serves in production");
+    let after_s: u64 = refused.headers()["retry-after"].to_str().expect("text").parse().expect("a number");
+    assert!(after_s > 1_000_000, "{after_s}");
+    let body: serde_json::Value = refused.json().await.expect("JSON");
+    let said = "environment production: policy free allows 100 tokens every 10000 months, and 101 are used";
+    assert!(body["error"].as_str().expect("text").starts_with(said), "{body}");
+
+    let usage = eventually("they are in the usage", || async {
+        let csv = server.greenroom(&["usage", "--csv"]).stdout;
+        csv.contains(",71,30\n").then_some(())
+    });
+    usage.await;
+    let metrics = server.request(Method::GET, "/metrics").send().await.expect("it answers").text().await.expect("text");
+    let is_it = |line: &str| line.starts_with("greenroom_tokens_total{") && line.contains("direction=\"output\"");
+    let counted = metrics.lines().find(|line| is_it(line)).expect("it is counted");
+    assert!(counted.ends_with(" 30.0"), "{counted}");
+
+    server.kill();
+    server.restart();
+    let after_kill = eventually("it has routes again", || async {
+        let status = ask(&server, &production, json!({ "input": 1, "output": 1 })).await.status().as_u16();
+        (status != 503).then_some(status)
+    })
+    .await;
+    assert_eq!(after_kill, 429, "what was recorded counts on");
+    let wider = ["policies", "set", "free", "--max-tokens", "total:103", "--each", window];
+    assert_eq!(server.greenroom(&wider).code, 0);
+    eventually("the wider limit holds", || async {
+        let status = ask(&server, &production, json!({ "input": 1, "output": 1 })).await.status();
+        (status == 200).then_some(())
+    })
+    .await;
+    server.terminate();
+    server.wait().await;
+    server.restart();
+    let after_stop = ask(&server, &production, json!({ "input": 1, "output": 1 })).await.status();
+    assert_eq!(after_stop, 429, "an orderly end forgets nothing");
 }

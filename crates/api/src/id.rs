@@ -122,6 +122,10 @@ id!(
     /// A person.
     UserId, "user", 10, LOWER, "10 lower-case letters or digits"
 );
+id!(
+    /// A gateway, from its beginning to its end.
+    GatewayId, "gateway", 12, LOWER, "12 lower-case letters or digits"
+);
 
 #[cfg(test)]
 mod tests {

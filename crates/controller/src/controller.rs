@@ -124,9 +124,18 @@ async fn lead(shared: Shared, board: Board, mut stop: watch::Receiver<bool>) -> 
             () = told_to_stop(&mut stop) => {
                 drop(wakers);
                 while tasks.join_next().await.is_some() {}
+                keep_counts(&shared).await;
                 return Some(leadership);
             }
         }
+    }
+}
+
+/// Records what has been counted of limited tokens since the last time: an orderly end forgets none.
+async fn keep_counts(shared: &Shared) {
+    let counted = shared.parts.gateways.counted();
+    if let Err(error) = shared.parts.store.record_tokens(&counted, (shared.parts.clock)()).await {
+        tracing::warn!(error = chain(&error), "cannot record what was counted of limited tokens");
     }
 }
 

@@ -8,6 +8,7 @@ use api::{
         access::Accesses,
         measures::Measures,
         routes::{Load, Table},
+        tokens::Counted,
     },
 };
 use async_trait::async_trait;
@@ -23,6 +24,9 @@ pub trait Gateways: Send + Sync + 'static {
 
     /// What all gateways together have counted since they began, by deployment. A deployment that is not listed has had nothing.
     fn measures(&self) -> HashMap<DeploymentId, Measures>;
+
+    /// How many tokens each gateway has counted where policies limit them, in the newest window of each limit.
+    fn counted(&self) -> Vec<Counted>;
 
     /// What all gateways together have to write down of single requests since the last time.
     fn accesses(&self) -> Accesses;

@@ -106,7 +106,15 @@ mod tests {
     }
 
     fn grant(models: &[Model], users: &[User], key: &ApiKey) -> KeyGrant {
-        let picture = Picture { models, environments: &[], promotions: &[], deployments: &[], keys: &[key], users };
+        let picture = Picture {
+            models,
+            environments: &[],
+            promotions: &[],
+            deployments: &[],
+            keys: &[key],
+            users,
+            allowances: HashMap::new(),
+        };
         by_hash(&picture).remove(&key.hash).unwrap()
     }
 

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod accesses;
+mod allowances;
 mod belonging;
 mod build_log;
 mod builds;

@@ -5,7 +5,11 @@ use std::collections::{HashMap, HashSet};
 
 use api::{
     id::{DeploymentId, ReplicaId},
-    internal::{measures::Measures, routes::Load},
+    internal::{
+        measures::Measures,
+        routes::Load,
+        tokens::{Counted, Tokens},
+    },
 };
 use backends::Usage;
 use planner::{Timestamp, lifecycle};
@@ -25,6 +29,8 @@ use crate::{
 pub(crate) struct Measure {
     shared: Shared,
     last: Option<Look>,
+    /// What gateways had counted of limited tokens when that was last recorded.
+    counted: Vec<Counted>,
 }
 
 /// All that was there to see at one moment.
@@ -40,7 +46,7 @@ struct Look {
 
 impl Measure {
     pub fn new(shared: Shared) -> Self {
-        Self { shared, last: None }
+        Self { shared, last: None, counted: Vec::new() }
     }
 }
 
@@ -55,6 +61,7 @@ impl Task for Measure {
         {
             return Ok(after(last.at));
         }
+        self.record_tokens(now).await?;
         let parts = &self.shared.parts;
         let mut look = Look {
             at: now,
@@ -84,6 +91,23 @@ impl Task for Measure {
     }
 }
 
+impl Measure {
+    /// Records what gateways have counted of limited tokens. Where several count, each is told of the others' with the next table.
+    async fn record_tokens(&mut self, now: Timestamp) -> Result<(), Error> {
+        let counted = self.shared.parts.gateways.counted();
+        if counted == self.counted {
+            return Ok(());
+        }
+        self.shared.parts.store.record_tokens(&counted, now).await?;
+        let gateways: HashSet<_> = counted.iter().map(|counted| &counted.by).collect();
+        if gateways.len() > 1 {
+            self.shared.bells.routes.ring();
+        }
+        self.counted = counted;
+        Ok(())
+    }
+}
+
 /// What there is to record of one deployment.
 struct Record {
     sample: Sample,
@@ -97,8 +121,15 @@ impl Record {
         let Sample { deployment_id, environment, since, measures, .. } = &self.sample;
         let (deployment_id, environment, since) = (deployment_id.clone(), environment.clone(), *since);
         let replica_ms = if self.is_paid_for { self.replica_ms } else { 0 };
-        let requests = measures.requests();
-        (replica_ms > 0 || requests > 0).then_some(Used { deployment_id, environment, since, replica_ms, requests })
+        let (requests, tokens) = (measures.requests(), measures.tokens);
+        (replica_ms > 0 || requests > 0 || tokens != Tokens::default()).then_some(Used {
+            deployment_id,
+            environment,
+            since,
+            replica_ms,
+            requests,
+            tokens,
+        })
     }
 }
 

@@ -8,9 +8,13 @@ use std::{
 
 use api::{
     id::{DeploymentId, ReplicaId},
+    internal::tokens::Metered,
     truss_config::{self, TrussConfig},
 };
-use planner::reload::{self, Reload};
+use planner::{
+    policy::Policy,
+    reload::{self, Reload},
+};
 use store::{
     Delta, Rows, Store,
     domain::{ApiKey, Deployment, Environment, Model, Promotion, Replica, User},
@@ -58,6 +62,10 @@ pub(crate) struct View {
     pub replicas: Arc<Replicas>,
     pub keys: Arc<Vec<ApiKey>>,
     pub users: Arc<Vec<User>>,
+    /// By name.
+    pub policies: Arc<BTreeMap<String, Policy>>,
+    /// The names of the policies of environments and deployments.
+    pub attached: Arc<BTreeMap<Metered, Arc<[String]>>>,
     /// Whose each replica is.
     owners: Arc<HashMap<ReplicaId, DeploymentId>>,
 }
@@ -89,6 +97,9 @@ impl View {
         merge(&mut self.promotions, delta.promotions, |promotion| promotion.id, |promotion| promotion.id);
         merge(&mut self.keys, delta.keys, |key| key.prefix.clone(), |key| key.prefix.clone());
         merge(&mut self.users, delta.users, |user| user.id.clone(), |user| user.id.clone());
+        replace(&mut self.policies, delta.policies);
+        let attached = delta.attached.into_iter().map(|(of, names)| (of, names.map(Into::into)));
+        replace(&mut self.attached, attached.collect());
         self.take_deployments(delta.deployments);
         self.take_replicas(delta.replicas);
     }
@@ -155,6 +166,20 @@ fn merge<K: Ord, T: Clone, R: Ord>(
     list.retain(|row| !changed.contains_key(&key(row)));
     list.extend(changed.into_values().flatten());
     list.sort_by_cached_key(rank);
+}
+
+/// Takes changed rows over into those that stand under their keys.
+fn replace<K: Ord + Clone, T: Clone>(rows: &mut Arc<BTreeMap<K, T>>, changed: Rows<K, T>) {
+    if changed.is_empty() {
+        return;
+    }
+    let rows = Arc::make_mut(rows);
+    for (key, row) in changed {
+        match row {
+            Some(row) => drop(rows.insert(key, row)),
+            None => drop(rows.remove(&key)),
+        }
+    }
 }
 
 fn enter(deployment: Deployment, before: Option<&Arc<Entry>>) -> Entry {

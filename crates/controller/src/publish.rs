@@ -10,7 +10,7 @@ use planner::{Timestamp, lifecycle};
 use store::domain::{ApiKey, Replica};
 
 use crate::{
-    Error,
+    Error, allowances,
     driver::{Next, Task},
     facts,
     holds::Holds,
@@ -38,6 +38,10 @@ impl Task for Publish {
         let deployed: Vec<Deployed<'_>> =
             view.entries.values().map(|entry| self.deployed(entry, &holds, &view, &observation)).collect();
         let (keys, next) = valid(&view.keys, now);
+        let mut allowances = allowances::limits(&view.policies, &view.attached);
+        if !allowances.is_empty() {
+            allowances::count(&mut allowances, self.shared.parts.store.counted_tokens(now).await?);
+        }
         let picture = Picture {
             models: &view.models,
             environments: &view.environments,
@@ -45,6 +49,7 @@ impl Task for Publish {
             deployments: &deployed,
             keys: &keys,
             users: &view.users,
+            allowances,
         };
         let published = self.shared.published();
         let Some(table) = routes::table(&picture, published.as_ref().map(|published| &published.table)) else {

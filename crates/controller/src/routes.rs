@@ -11,6 +11,7 @@ use api::{
     internal::{
         replica::Protocol,
         routes::{Availability, DeploymentRoute, Endpoint, ModelRoutes, RequestLimits, Table},
+        tokens::{Allowance, Metered},
     },
 };
 use planner::lifecycle::Status;
@@ -28,6 +29,8 @@ pub(crate) struct Picture<'a> {
     /// Those that are worth something now.
     pub keys: &'a [&'a ApiKey],
     pub users: &'a [User],
+    /// How many tokens may be taken, where that is limited.
+    pub allowances: HashMap<Metered, Allowance>,
 }
 
 /// One deployment with what is derived from its facts.
@@ -51,9 +54,12 @@ pub(crate) fn table(picture: &Picture<'_>, published: Option<&Table>) -> Option<
         deployments: deployment_routes(picture, &models, published),
         keys: grants::by_hash(picture),
         models,
+        allowances: picture.allowances.clone(),
     };
-    let is_same = published
-        .is_some_and(|old| old.models == next.models && old.deployments == next.deployments && old.keys == next.keys);
+    let is_same = published.is_some_and(|old| {
+        (&old.models, &old.deployments) == (&next.models, &next.deployments)
+            && (&old.keys, &old.allowances) == (&next.keys, &next.allowances)
+    });
     (!is_same).then_some(next)
 }
 
@@ -130,6 +136,7 @@ mod tests {
             deployments,
             keys: &[],
             users: &[],
+            allowances: HashMap::new(),
         };
         let published = table(&picture(&before), None).unwrap();
         assert!(table(&picture(&before), Some(&published)).is_none());
@@ -138,6 +145,11 @@ mod tests {
         assert_eq!(next.version, published.version + 1);
         assert!(Arc::ptr_eq(&next.deployments[&first.id], &published.deployments[&first.id]));
         assert_eq!(next.deployments[&second.id].availability, Availability::Serve);
+
+        let allowances = HashMap::from([(Metered::Deployment(first.id.clone()), Allowance::default())]);
+        let limited = Picture { allowances, ..picture(&after) };
+        let last = table(&limited, Some(&next)).unwrap();
+        assert!(table(&limited, Some(&last)).is_none());
     }
 
     #[test]
@@ -156,6 +168,7 @@ mod tests {
                 deployments: &deployments,
                 keys: &[],
                 users: &[],
+                allowances: HashMap::new(),
             };
             table(&picture, None).unwrap().deployments[&stored[1].id].availability
         };

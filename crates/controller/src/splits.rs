@@ -133,6 +133,7 @@ mod tests {
             deployments: &deployments,
             keys: &[],
             users: &[],
+            allowances: HashMap::new(),
         };
         let split = of_models(&picture)[&models[0].id].environments[PRODUCTION].clone();
         let expected = expected.map(|n| DeploymentId::from_entropy(n.into()));
@@ -203,6 +204,7 @@ mod tests {
             deployments: &[one, two],
             keys: &[],
             users: &[],
+            allowances: HashMap::new(),
         };
         let table = Table { models: of_models(&picture), ..Table::default() };
         assert_eq!(share_in(&table, &promotion), Some(expected));

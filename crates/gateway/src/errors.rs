@@ -3,11 +3,14 @@
 
 use std::num::NonZeroU32;
 
-use api::error::{InferenceCode, InferenceError};
+use api::{
+    error::{InferenceCode, InferenceError},
+    v1::time::rfc3339,
+};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 
-use crate::{admission::Fullness, request_id::RequestId};
+use crate::{admission::Fullness, meter::Reached, request_id::RequestId};
 
 /// Says who made an error: `gateway` (this request cannot be), `platform` (no replica could take it), `model` (it answered so).
 pub(crate) const ERROR_SOURCE: HeaderName = HeaderName::from_static("x-greenroom-error-source");
@@ -75,6 +78,8 @@ pub(crate) enum Refusal {
     QueueFull { fullness: Fullness, in_flight: u32 },
     #[error("every replica of this deployment is busy, and its settings say that requests do not wait for one")]
     Busy { in_flight: u32, slots: u32 },
+    #[error("{}: {}", .0.of, .0.limit)]
+    TokensSpent(Box<Reached>),
     #[error("no replica became free within {0} ms")]
     Parked(u64),
     #[error("no replica became free within {0} ms")]
@@ -133,7 +138,9 @@ impl Refusal {
             }
             Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, Some(Code::PayloadTooLarge), Gateway),
             Self::SlowBody(_) => (StatusCode::REQUEST_TIMEOUT, Some(Code::ClientError), Gateway),
-            Self::KeyLimit { .. } => (StatusCode::TOO_MANY_REQUESTS, Some(Code::RateLimited), Gateway),
+            Self::KeyLimit { .. } | Self::TokensSpent(_) => {
+                (StatusCode::TOO_MANY_REQUESTS, Some(Code::RateLimited), Gateway)
+            }
             Self::QueueFull { .. } | Self::Busy { .. } => {
                 (StatusCode::TOO_MANY_REQUESTS, Some(Code::RateLimited), Platform)
             }
@@ -163,6 +170,11 @@ impl Refusal {
             Self::KeyLimit { seconds, .. } => {
                 Some(format!("wait {seconds} seconds, or ask whoever made the key for one that may call more often"))
             }
+            Self::TokensSpent(reached) => Some(format!(
+                "requests are served again from {} on; an administrator can change the policy: greenroom policies set {}",
+                rfc3339(reached.limit.until.0),
+                reached.limit.policy,
+            )),
             Self::NoDevelopment(_) => Some(
                 "call /production/predict, or with the truss client `truss predict --published`; `truss push --watch` makes one"
                     .into(),
@@ -176,11 +188,12 @@ impl Refusal {
         }
     }
 
-    /// In how many seconds the same request may succeed without anybody doing anything; none where it never will.
-    fn passes_in(&self) -> Option<u64> {
+    /// After how many seconds the same request may succeed without anybody doing anything; none where it never will.
+    fn passes_after_s(&self) -> Option<u64> {
         match self {
             Self::QueueFull { .. } | Self::Busy { .. } | Self::Unreachable(_) | Self::NoRoutes => Some(1),
             Self::KeyLimit { seconds, .. } => Some(*seconds),
+            Self::TokensSpent(reached) => Some(reached.limit.retry_after_s),
             _ => None,
         }
     }
@@ -200,7 +213,7 @@ impl Refusal {
             Source::Platform => "platform",
         };
         headers.insert(ERROR_SOURCE, HeaderValue::from_static(source));
-        if let Some(seconds) = self.passes_in() {
+        if let Some(seconds) = self.passes_after_s() {
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
         match self {

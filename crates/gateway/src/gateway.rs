@@ -3,15 +3,17 @@
 use std::{collections::HashMap, sync::Arc};
 
 use api::{
-    id::DeploymentId,
+    id::{DeploymentId, GatewayId},
     internal::{
         access::Accesses,
         measures::Measures,
         routes::{Load, Table},
+        tokens::Counted,
     },
 };
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
+use planner::{Timestamp, time::Clock};
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{Settings, access::Waiting, request_id::RequestIds, table::Routes, trace::Traces, upload::ReadAhead};
@@ -21,7 +23,9 @@ use crate::{Settings, access::Waiting, request_id::RequestIds, table::Routes, tr
 pub struct Gateway(Arc<Inner>);
 
 struct Inner {
+    id: GatewayId,
     settings: Settings,
+    clock: Clock,
     traces: Option<Traces>,
     routes: ArcSwapOption<Routes>,
     publishing: Mutex<()>,
@@ -33,15 +37,17 @@ struct Inner {
 
 impl Gateway {
     /// A gateway without routes: until the first [`Gateway::publish`] it answers 503 to every request for a model.
-    pub fn new(settings: Settings) -> Self {
-        Self::traced(settings, None)
+    pub fn new(settings: Settings, clock: Clock) -> Self {
+        Self::traced(settings, clock, None)
     }
 
     /// The same, with somebody who collects what requests go through.
-    pub fn traced(settings: Settings, traces: Option<Traces>) -> Self {
+    pub fn traced(settings: Settings, clock: Clock, traces: Option<Traces>) -> Self {
         let read_ahead = Arc::new(ReadAhead::new(settings.read_ahead_bytes));
         Self(Arc::new(Inner {
+            id: GatewayId::from_entropy(rand::random()),
             settings,
+            clock,
             traces,
             read_ahead,
             routes: ArcSwapOption::empty(),
@@ -63,7 +69,7 @@ impl Gateway {
     pub fn publish(&self, table: Table) {
         let _one_at_a_time = self.0.publishing.lock();
         let before = self.0.routes.load_full();
-        let routes = Arc::new(Routes::follow(before.as_deref(), table, &self.0.demand));
+        let routes = Arc::new(Routes::follow(before.as_deref(), table, &self.0.demand, &self.0.id));
         self.0.routes.store(Some(routes.clone()));
         if let Some(before) = before {
             routes.settle(&before);
@@ -92,6 +98,12 @@ impl Gateway {
         measures.filter(|(_, measures)| *measures != Measures::default()).map(|(id, all)| (id.clone(), all)).collect()
     }
 
+    /// How many tokens it has counted where policies limit them, in the newest window of each limit.
+    pub fn counted(&self) -> Vec<Counted> {
+        let routes = self.0.routes.load();
+        routes.as_ref().map(|routes| routes.meters.counted(&self.0.id)).unwrap_or_default()
+    }
+
     /// Completes when somebody asks for a deployment that has no replica, by a request or by a wake call, or when a replica
     /// turns out to be gone, since the last time this completed. For one listener: a demand wakes one of several.
     pub async fn activity(&self) {
@@ -100,6 +112,10 @@ impl Gateway {
 
     pub(crate) fn routes(&self) -> arc_swap::Guard<Option<Arc<Routes>>> {
         self.0.routes.load()
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.0.clock)()
     }
 
     pub(crate) fn read_ahead(&self) -> &Arc<ReadAhead> {

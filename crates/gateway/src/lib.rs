@@ -1,5 +1,5 @@
 //! The data path: finds the deployment a request is for, waits with it for a free slot, and streams it to a replica and back.
-//! Everything it knows arrives as one [`api::internal::routes::Table`]; the only thing it reports is load.
+//! Everything it knows arrives as one [`api::internal::routes::Table`]; the only thing it reports is what it has on its hands and has counted.
 #![forbid(unsafe_code)]
 
 mod access;
@@ -16,10 +16,12 @@ mod key_limits;
 mod linger;
 mod link;
 mod measure;
+mod meter;
 mod proxy;
 mod replica;
 mod request_id;
 mod route;
+mod scan;
 mod search;
 mod seldom;
 mod serve;

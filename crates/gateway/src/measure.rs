@@ -2,11 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{Method, Request, StatusCode, Uri};
+use http::{Method, Request, Response, StatusCode, Uri};
 use http_body::Body;
 use tokio::time::Instant;
 
-use crate::{Gateway, admission::Deployment, replica::Replica, request_id::RequestId, search::Way, trace::Tracing};
+use crate::{
+    Gateway, admission::Deployment, errors::Refusal, meter::Meter, replica::Replica, request_id::RequestId, scan::Scan,
+    search::Way, trace::Tracing,
+};
 
 /// One request that is being measured. When it is dropped, its answer has gone out, or nobody is left to take it: it is counted, and
 /// written down where somebody wants that.
@@ -24,6 +27,10 @@ pub(crate) struct Measure {
     pub(crate) taken: Option<Taken>,
     /// Where somebody collects its trace.
     pub(crate) trace: Option<Box<Tracing>>,
+    /// Counts the tokens of its environment.
+    meter: Option<Arc<Meter>>,
+    /// Counts those of its answer.
+    scan: Option<Scan>,
 }
 
 /// What was asked for, and the id under which.
@@ -88,22 +95,48 @@ impl Measure {
             end: End::Open,
             taken: None,
             trace,
+            meter: way.meter.clone(),
+            scan: None,
         }
     }
 
+    /// Whether policies leave it any tokens to take.
+    pub(crate) fn check_tokens(&self) -> Result<(), Refusal> {
+        let routes = self.gateway.routes();
+        let Some(routes) = routes.as_ref() else { return Ok(()) };
+        routes.meters.check(self.meter.as_deref(), self.deployment.id(), || self.gateway.now())
+    }
+
     /// Notes the head of the answer.
-    pub(crate) fn answered(&mut self, status: StatusCode) {
-        self.answer = Some((status, self.began.elapsed()));
+    pub(crate) fn answered<B>(&mut self, response: &Response<B>) {
+        self.answer = Some((response.status(), self.began.elapsed()));
+        self.scan = Scan::of(response.status(), response.headers());
     }
 
     /// Notes how the body has ended.
     pub(crate) fn ended(&mut self, end: End) {
         self.end = end;
+        // Before the client has the last of it: its next request finds it counted.
+        self.spend();
     }
 
     /// Notes a piece of the body.
-    pub(crate) fn sent(&mut self, bytes: usize) {
-        self.response_bytes += bytes as u64;
+    pub(crate) fn sent(&mut self, piece: &[u8]) {
+        self.response_bytes += piece.len() as u64;
+        if let Some(scan) = &mut self.scan {
+            scan.see(piece);
+        }
+    }
+
+    /// Counts the tokens that the answer took.
+    fn spend(&mut self) {
+        let Some(tokens) = self.scan.take().and_then(Scan::tokens) else { return };
+        let mut measures = self.deployment.measures();
+        measures.tokens = measures.tokens.plus(tokens);
+        drop(measures);
+        if let Some(routes) = self.gateway.routes().as_ref() {
+            routes.meters.add(self.meter.as_deref(), self.deployment.id(), || self.gateway.now(), tokens);
+        }
     }
 }
 
@@ -125,6 +158,7 @@ impl Drop for Measure {
         if let Some(trace) = trace {
             trace.end(&ended);
         }
+        self.spend();
         let mut measures = self.deployment.measures();
         let status = self.answer.map_or(CLIENT_LEFT, |(status, _)| status.as_u16());
         let answered = measures.answered.entry(status).or_default();

@@ -71,7 +71,7 @@ pub(crate) async fn answer<B>(
     std::mem::forget(unanswered);
     response.headers_mut().insert(headers::REQUEST_ID, name);
     if let Some(measure) = &mut measure {
-        measure.answered(response.status());
+        measure.answered(&response);
     }
     (response, measure)
 }
@@ -154,6 +154,7 @@ fn plan(gateway: &Gateway, id: RequestId, request: &Request<Incoming>) -> Result
         Err(_) if matches!(target, Target::Environment(_)) && action != Action::Wake => {}
         Err(closed) => return Err(unavailability(closed, deployment)),
     }
+    let meter = routes.meters.of_environment(&model, &target, deployment.id()).cloned();
     let by = match target {
         Target::Environment(environment) => {
             Some(ByEnvironment { model: model.into(), environment: environment.into(), chance })
@@ -170,7 +171,7 @@ fn plan(gateway: &Gateway, id: RequestId, request: &Request<Incoming>) -> Result
         Action::Websocket => onward("/v1/websocket", query)?,
         Action::Sync(path) => onward(path, query)?,
     };
-    Ok(Plan::Forward { way: Way { deployment: deployment.clone(), by }, target })
+    Ok(Plan::Forward { way: Way { deployment: deployment.clone(), by, meter }, target })
 }
 
 fn onward(path: &str, query: Option<&str>) -> Result<PathAndQuery, Refusal> {
@@ -197,6 +198,7 @@ async fn forward<B>(
     Asked { id, client }: Asked<'_>,
     measure: &mut Measure,
 ) -> Result<Response<Payload<B>>, Refusal> {
+    measure.check_tokens()?;
     let limits = way.deployment.seats().route.limits;
     let size = request.body().size_hint().lower();
     if size > limits.max_body_bytes {

@@ -15,6 +15,7 @@ use crate::{
     download::{Payload, Relay},
     errors::Refusal,
     link::{Content, Link},
+    meter::Meter,
     proxy::Answer,
     route::Target,
     timing,
@@ -31,6 +32,8 @@ pub(crate) struct Way {
     pub(crate) deployment: Arc<Deployment>,
     /// None when it was the deployment that was asked for.
     pub(crate) by: Option<ByEnvironment>,
+    /// Counts the tokens of the environment that it belongs to, where they are limited.
+    pub(crate) meter: Option<Arc<Meter>>,
 }
 
 /// What an environment needs to be asked again.
@@ -122,7 +125,7 @@ impl<'a> Search<'a> {
     }
 
     async fn admit(&self) -> Result<Permit, NotAdmitted> {
-        let Way { deployment, by } = &self.way;
+        let Way { deployment, by, .. } = &self.way;
         let is_meant = by
             .as_ref()
             .map(|by| move || by.resolve(self.gateway).is_ok_and(|meant| Arc::ptr_eq(&meant.deployment, deployment)));

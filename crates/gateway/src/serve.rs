@@ -364,7 +364,7 @@ where
         if let Some(measure) = measure {
             match &frame {
                 Some(Ok(frame)) => {
-                    measure.sent(frame.data_ref().map_or(0, Bytes::len));
+                    measure.sent(frame.data_ref().map_or(&[], Bytes::as_ref));
                     if body.is_end_stream() {
                         measure.ended(End::Whole);
                     }

@@ -3,23 +3,24 @@
 use std::{collections::HashMap, sync::Arc};
 
 use api::{
-    id::DeploymentId,
+    id::{DeploymentId, GatewayId},
     internal::routes::{Availability, ModelRoutes, Split, Table},
 };
 use tokio::sync::Notify;
 
-use crate::{admission::Deployment, errors::Refusal, key_limits::KeyLimits, route::Target};
+use crate::{admission::Deployment, errors::Refusal, key_limits::KeyLimits, meter::Meters, route::Target};
 
 /// A table that can be served from. Immutable; replaced whole.
 pub(crate) struct Routes {
     pub(crate) table: Table,
     pub(crate) deployments: HashMap<DeploymentId, Arc<Deployment>>,
     pub(crate) limits: KeyLimits,
+    pub(crate) meters: Meters,
 }
 
 impl Routes {
     /// Joins `table` with what `before` remembers. What serves has its replicas at once; [`Self::settle`] does the rest.
-    pub(crate) fn follow(before: Option<&Routes>, table: Table, demand: &Arc<Notify>) -> Self {
+    pub(crate) fn follow(before: Option<&Routes>, table: Table, demand: &Arc<Notify>, own: &GatewayId) -> Self {
         let remembered = |id: &DeploymentId| before.and_then(|routes| routes.deployments.get(id));
         let deployments: HashMap<_, _> = table
             .deployments
@@ -32,7 +33,8 @@ impl Routes {
             })
             .collect();
         let limits = KeyLimits::follow(before.map(|routes| &routes.limits), &table.keys);
-        Self { table, deployments, limits }
+        let meters = Meters::follow(before.map(|routes| &routes.meters), &table, own);
+        Self { table, deployments, limits, meters }
     }
 
     /// Ends the queues of what serves no more since `before`, and sends away who waits where an environment sends nobody any more.
@@ -168,7 +170,7 @@ mod tests {
             deployments: deployments.map(|route| (route.id.clone(), route)).collect(),
             ..Table::default()
         };
-        Routes::follow(None, table, &Arc::default())
+        Routes::follow(None, table, &Arc::default(), &GatewayId::from_entropy(1))
     }
 
     fn resolves(routes: &Routes, target: Target<'_>, chance: u64) -> Result<DeploymentId, Refusal> {

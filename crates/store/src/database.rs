@@ -235,7 +235,7 @@ fn lock_beside(path: &str) -> Result<std::fs::File, Error> {
 }
 
 /// Every version of the tables, oldest first. Released ones never change.
-const MIGRATIONS: [(i64, &str, Sql); 16] = [
+const MIGRATIONS: [(i64, &str, Sql); 17] = [
     (1, "start", Sql::Common(include_str!("../migrations/0001_start.sql"))),
     (2, "promotions", Sql::Common(include_str!("../migrations/0002_promotions.sql"))),
     (3, "environment_groups", Sql::Common(include_str!("../migrations/0003_environment_groups.sql"))),
@@ -280,6 +280,14 @@ const MIGRATIONS: [(i64, &str, Sql); 16] = [
         },
     ),
     (16, "sign_ins", Sql::Common(include_str!("../migrations/0016_sign_ins.sql"))),
+    (
+        17,
+        "tokens",
+        Sql::Each {
+            sqlite: include_str!("../migrations/0017_tokens.sqlite.sql"),
+            postgres: include_str!("../migrations/0017_tokens.postgres.sql"),
+        },
+    ),
 ];
 
 /// The text of a migration.

@@ -3,7 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use api::id::{DeploymentId, ModelId, ReplicaId, UserId};
+use api::{
+    id::{DeploymentId, ModelId, ReplicaId, UserId},
+    internal::tokens::Metered,
+};
+use planner::policy::Policy;
 use sqlx::{Any, AnyConnection, Transaction, any::AnyRow};
 
 use crate::{
@@ -12,7 +16,7 @@ use crate::{
     database::Dialect,
     deployments,
     domain::{ApiKey, Deployment, Environment, Model, Promotion, Replica, User},
-    environments, keys, models, people, promotions, replicas,
+    environments, keys, models, people, promotions, replicas, tokens,
 };
 
 /// Rows by their keys; none for one that is gone.
@@ -37,7 +41,22 @@ pub struct Delta {
     pub keys: Rows<String, ApiKey>,
     /// People and service accounts.
     pub users: Rows<UserId, User>,
+    /// Policies by name.
+    pub policies: Rows<String, Policy>,
+    /// The names of the policies of environments and deployments, in the order in which they were attached.
+    pub attached: Rows<Metered, Vec<String>>,
 }
+
+/// Every policy that is attached to something, with what that is.
+const ATTACHED: &str = "SELECT id, policy FROM (
+         SELECT model_id || '/' || environment AS id, policy, place FROM environment_policies
+         UNION ALL SELECT deployment_id AS id, policy, place FROM deployment_policies
+     ) AS attached ORDER BY id, place";
+/// Those that are attached to one thing.
+const ATTACHED_TO: &str = "SELECT policy FROM (
+         SELECT model_id || '/' || environment AS id, policy, place FROM environment_policies
+         UNION ALL SELECT deployment_id AS id, policy, place FROM deployment_policies
+     ) AS attached WHERE id = $1 ORDER BY place";
 
 impl Store {
     /// All there is, as what has changed since the beginning.
@@ -72,6 +91,13 @@ impl Store {
         for row in all(&mut snapshot, "SELECT * FROM users").await? {
             let user = people::user(&row)?;
             delta.users.insert(user.id.clone(), Some(user));
+        }
+        for row in all(&mut snapshot, "SELECT * FROM policies").await? {
+            delta.policies.insert(row.text("name")?, Some(row.json("policy")?));
+        }
+        for row in all(&mut snapshot, ATTACHED).await? {
+            let of = tokens::metered(&row.text("id")?)?;
+            delta.attached.entry(of).or_default().get_or_insert_default().push(row.text("policy")?);
         }
         Ok(delta)
     }
@@ -164,6 +190,15 @@ async fn read(snapshot: &mut AnyConnection, delta: &mut Delta, kind: &str, id: &
             let row = one(snapshot, "SELECT * FROM users WHERE id = $1", id).await?;
             let row = row.as_ref().map(people::user).transpose()?;
             delta.users.insert(id.parse().map_err(|error| damaged(&error))?, row);
+        }
+        "policy" => {
+            let row = one(snapshot, "SELECT * FROM policies WHERE name = $1", id).await?;
+            delta.policies.insert(id.into(), row.as_ref().map(|row| row.json("policy")).transpose()?);
+        }
+        "attached" => {
+            let rows = sqlx::query(ATTACHED_TO).bind(id.to_owned()).fetch_all(snapshot).await?;
+            let names = rows.iter().map(|row| row.text("policy")).collect::<Result<Vec<_>, Error>>()?;
+            delta.attached.insert(tokens::metered(id)?, (!names.is_empty()).then_some(names));
         }
         unknown => return Err(damaged(&format!("a change of kind {unknown:?}"))),
     }

@@ -32,6 +32,7 @@ mod scaling;
 mod secrets;
 mod sign_ins;
 mod startups;
+mod tokens;
 
 pub use audit::AuditQuery;
 pub use blobs::{BlobInfo, BlobReader, Blobs, Location};

@@ -5,6 +5,7 @@ use api::{
     internal::{
         measures::Measures,
         replica::{ExitCause, Phase, StartTimes},
+        tokens::Tokens,
     },
 };
 use planner::Timestamp;
@@ -254,20 +255,24 @@ async fn record_sample(write: &mut Write, sample: &Sample) -> Result<(), Error> 
 async fn record_used(write: &mut Write, used: &Used) -> Result<(), Error> {
     sqlx::query(
         "INSERT INTO usage_days (day, deployment_id, environment, deployment_name, model_id, model_name, team_id, instance_type,
-                 replica_ms, requests)
-             SELECT $1, deployments.id, $3, deployments.name, models.id, models.name, models.team_id, instance_type, $4, $5
+                 replica_ms, requests, input_tokens, output_tokens)
+             SELECT $1, deployments.id, $3, deployments.name, models.id, models.name, models.team_id, instance_type, $4, $5, $6, $7
              FROM deployments JOIN models ON models.id = deployments.model_id WHERE deployments.id = $2
              ON CONFLICT (day, deployment_id, environment) DO UPDATE
                  SET deployment_name = excluded.deployment_name, model_name = excluded.model_name,
                      team_id = excluded.team_id, instance_type = excluded.instance_type,
                      replica_ms = usage_days.replica_ms + excluded.replica_ms,
-                     requests = usage_days.requests + excluded.requests",
+                     requests = usage_days.requests + excluded.requests,
+                     input_tokens = usage_days.input_tokens + excluded.input_tokens,
+                     output_tokens = usage_days.output_tokens + excluded.output_tokens",
     )
     .bind(bigint(used.since.0 - used.since.0 % DAY_MS))
     .bind(used.deployment_id.as_str())
     .bind(used.environment.as_deref().unwrap_or_default())
     .bind(bigint(used.replica_ms))
     .bind(bigint(used.requests))
+    .bind(bigint(used.tokens.input))
+    .bind(bigint(used.tokens.output))
     .execute(write.on())
     .await?;
     Ok(())
@@ -309,6 +314,7 @@ fn usage_day(row: &AnyRow) -> Result<UsageDay, Error> {
         instance_type: row.text("instance_type")?,
         replica_ms: row.number("replica_ms")?,
         requests: row.number("requests")?,
+        tokens: Tokens { input: row.number("input_tokens")?, output: row.number("output_tokens")? },
         is_deleted: row.flag("is_deleted")?,
     })
 }

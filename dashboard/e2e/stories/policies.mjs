@@ -11,6 +11,7 @@ export default () =>
     await lookAt(page, 'empty');
 
     await make(page);
+    await tokens(page);
     await refuse(page);
     await explain(page);
     const { model } = await pushed;
@@ -44,6 +45,32 @@ async function make(page) {
   await dialog.getByLabel('GPU 1').fill('t4');
   await dialog.getByRole('button', { name: 'Make it' }).click();
   await row(page, 't4-only').getByText('GPU t4').waitFor();
+}
+
+/** How many tokens may be taken is a policy, too: it is made, changed where it is, and goes. */
+async function tokens(page) {
+  await page.getByRole('button', { name: 'Make a policy…' }).click();
+  const dialog = page.getByRole('dialog', { name: 'Make a policy' });
+  await dialog.getByLabel('Name', { exact: true }).fill('daily');
+  await dialog.getByRole('radio', { name: 'Tokens' }).check();
+  await dialog.getByLabel('Tokens of input', { exact: true }).fill('many');
+  await dialog.getByText('A whole number.').waitFor();
+  expect(await dialog.getByRole('button', { name: 'Make it' }).isDisabled(), 'a bound is a number');
+  await dialog.getByLabel('Tokens of input', { exact: true }).fill('');
+  await dialog.getByRole('textbox', { name: 'Tokens', exact: true }).fill('1000');
+  await lookAt(page, 'make-tokens');
+  await dialog.getByRole('button', { name: 'Make it' }).click();
+  await row(page, 'daily').getByText('1,000 tokens each day').waitFor();
+
+  await page.getByRole('button', { name: 'Change daily' }).click();
+  const change = page.getByRole('dialog', { name: 'Change daily' });
+  await change.getByLabel('How many').fill('6');
+  await change.getByLabel('Of which').selectOption('hours');
+  await change.getByRole('button', { name: 'Save' }).click();
+  await row(page, 'daily').getByText('1,000 tokens every 6 hours').waitFor();
+  await page.getByRole('button', { name: 'Delete daily' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Delete for good' }).click();
+  await row(page, 'daily').waitFor({ state: 'detached' });
 }
 
 /** Only administrators write them, and the page says so. */

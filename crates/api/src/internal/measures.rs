@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, fmt, marker::PhantomData};
 
 use serde::{Deserialize, Serialize};
 
+use super::tokens::Tokens;
+
 /// Where a histogram's values are told apart. Counts are stored by the number of their bound: a change needs a migration.
 pub trait Bounds {
     /// Upper bounds in rising order.
@@ -138,6 +140,9 @@ pub struct Measures {
     pub queued: Histogram<Seconds>,
     /// Websockets that are open: not a count but how it is.
     pub websockets: u32,
+    /// Tokens that requests have taken, as far as their answers tell.
+    #[serde(default)]
+    pub tokens: Tokens,
 }
 
 impl Measures {
@@ -157,6 +162,7 @@ impl Measures {
         }
         self.queued.add(&later.queued);
         self.websockets = later.websockets;
+        self.tokens = self.tokens.plus(later.tokens);
     }
 
     /// What has been counted since it was as `before`. Where less is there than before, the gateway has begun again, and all counts.
@@ -175,7 +181,12 @@ impl Measures {
             };
             (since.response_time.count() > 0).then_some((*status, since))
         });
-        Self { answered: answered.collect(), queued: self.queued.since(&before.queued), websockets: self.websockets }
+        Self {
+            answered: answered.collect(),
+            queued: self.queued.since(&before.queued),
+            websockets: self.websockets,
+            tokens: self.tokens.since(before.tokens),
+        }
     }
 }
 

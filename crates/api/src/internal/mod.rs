@@ -7,4 +7,5 @@ pub mod measures;
 pub mod outgoing;
 pub mod replica;
 pub mod routes;
+pub mod tokens;
 pub mod trace;

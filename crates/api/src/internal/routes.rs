@@ -8,7 +8,10 @@ use std::{
     sync::Arc,
 };
 
-use super::replica::{Protocol, StartTimes};
+use super::{
+    replica::{Protocol, StartTimes},
+    tokens::{Allowance, Metered},
+};
 use crate::id::{DeploymentId, ModelId, ReplicaId};
 
 /// Everything a gateway needs to answer requests.
@@ -22,6 +25,8 @@ pub struct Table {
     pub deployments: HashMap<DeploymentId, Arc<DeploymentRoute>>,
     /// By SHA-256 of the whole key.
     pub keys: HashMap<[u8; 32], KeyGrant>,
+    /// How many tokens may be taken, where that is limited.
+    pub allowances: HashMap<Metered, Allowance>,
 }
 
 /// The targets of one model.

@@ -49,6 +49,12 @@ pub struct DailyDedicatedUsage {
     pub minutes: u64,
     /// Requests that were answered.
     pub inference_requests: u64,
+    /// Greenroom's own: tokens of input that these took, as far as their answers tell.
+    #[serde(default)]
+    pub input_tokens: u64,
+    /// Greenroom's own: tokens of output.
+    #[serde(default)]
+    pub output_tokens: u64,
 }
 
 /// What one resource has used.
@@ -66,6 +72,12 @@ pub struct DedicatedItem {
     pub minutes: u64,
     /// Requests that were answered.
     pub inference_requests: u64,
+    /// Greenroom's own: tokens of input that these took, as far as their answers tell.
+    #[serde(default)]
+    pub input_tokens: u64,
+    /// Greenroom's own: tokens of output.
+    #[serde(default)]
+    pub output_tokens: u64,
     /// Day by day; days without use are left out.
     pub daily: Vec<DailyDedicatedUsage>,
 }

@@ -1,15 +1,15 @@
-//! Where work may run, and why. Greenroom's own.
+//! Where work may run, and why, and how many tokens it may take. Greenroom's own.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// A policy: all that it allows of one thing. Several of one type on one object add up; types, and an environment's and a deployment's,
-/// narrow each other.
+/// A policy: all that it allows of one thing. Several of one type on one object add up, but for limits of tokens, which all hold; types,
+/// and an environment's and a deployment's, narrow each other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Policy {
     /// Unique name.
     pub name: String,
-    /// What it is about: `location` or `flavor`.
+    /// What it is about: `location`, `flavor` or `maxToken`.
     #[serde(rename = "type")]
     pub kind: String,
     /// The places that one of type `location` allows.
@@ -18,6 +18,9 @@ pub struct Policy {
     /// The hardware that one of type `flavor` allows.
     #[serde(default)]
     pub flavors: Vec<PolicyEntry>,
+    /// The tokens that one of type `maxToken` allows; null in one of another type.
+    #[serde(default)]
+    pub max_tokens: Option<MaxTokens>,
     /// What it is for; null means for everything.
     #[serde(default)]
     pub resource_types: Option<Vec<String>>,
@@ -40,6 +43,29 @@ pub struct PolicyEntry {
     pub kind: Option<String>,
     /// The name of a location or a flavor, or the code of a country (two letters of ISO 3166-1) or a continent.
     pub name: String,
+}
+
+/// How many tokens may be taken in a window of time, in UTC: at least one of the numbers is given. One that is absent or 0 bounds nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MaxTokens {
+    /// The unit of the window: `minute`, `hour`, `day` or `month`.
+    pub granularity: String,
+    /// How many of them a window has; 1 if absent.
+    #[serde(default)]
+    pub step: Option<u32>,
+    /// Tokens of input.
+    #[serde(default)]
+    pub input: Option<u64>,
+    /// Tokens of output.
+    #[serde(default)]
+    pub output: Option<u64>,
+    /// Tokens of both together.
+    #[serde(default)]
+    pub total: Option<u64>,
+    /// Tokens of input for each of output.
+    #[serde(default, alias = "ratioInputOverOutput")]
+    pub ratio_input_over_output: Option<u64>,
 }
 
 /// How often a policy is in use.
@@ -65,7 +91,7 @@ pub struct PolicyRequest {
     /// Its name: lower-case letters, digits and hyphens. In the place of one that is there, the same name or none.
     #[serde(default)]
     pub name: Option<String>,
-    /// What it is about: `location` or `flavor` (or `gpu`, `cpu`: flavors of that type only).
+    /// What it is about: `location`, `flavor` (or `gpu`, `cpu`: flavors of that type only) or `maxToken`.
     #[serde(rename = "type")]
     pub kind: String,
     /// The places that one of type `location` allows.
@@ -74,6 +100,9 @@ pub struct PolicyRequest {
     /// The hardware that one of type `flavor` allows.
     #[serde(default)]
     pub flavors: Vec<PolicyEntry>,
+    /// The tokens that one of type `maxToken` allows.
+    #[serde(default, alias = "maxTokens", skip_serializing_if = "Option::is_none")]
+    pub max_tokens: Option<MaxTokens>,
     /// What it is for: `model`, `function`, `agent`; absent means for everything.
     #[serde(default)]
     pub resource_types: Option<Vec<String>>,
@@ -156,7 +185,18 @@ pub struct PlacementStep {
     pub left: usize,
 }
 
-/// Where something may run, and why nowhere else.
+/// How many tokens may be taken, by one policy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PolicyTokenLimit {
+    /// Whose requests count together: `environment` or `deployment`.
+    pub level: String,
+    /// The policy.
+    pub policy: String,
+    /// How many.
+    pub max_tokens: MaxTokens,
+}
+
+/// Where something may run, and why nowhere else; and how many tokens it may take.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ExplainPoliciesResponse {
     /// Where it may run.
@@ -165,4 +205,7 @@ pub struct ExplainPoliciesResponse {
     pub steps: Vec<PlacementStep>,
     /// Why it may run nowhere, in a sentence; null when it may run somewhere.
     pub refusal: Option<String>,
+    /// How many tokens it may take: all of these hold.
+    #[serde(default)]
+    pub token_limits: Vec<PolicyTokenLimit>,
 }

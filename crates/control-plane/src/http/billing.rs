@@ -71,7 +71,7 @@ fn table(summary: &UsageSummary) -> Vec<u8> {
 }
 
 /// The names of what stands in a [`line`].
-const COLUMNS: [&str; 12] = [
+const COLUMNS: [&str; 14] = [
     "date",
     "team_id",
     "model_id",
@@ -84,6 +84,8 @@ const COLUMNS: [&str; 12] = [
     "inference_requests",
     "subtotal",
     "is_deleted",
+    "input_tokens",
+    "output_tokens",
 ];
 
 /// One day of one deployment, in the order of [`COLUMNS`].
@@ -101,6 +103,8 @@ fn line(resource: &BillableResource, day: &DailyDedicatedUsage) -> impl Serializ
         day.inference_requests,
         day.subtotal,
         resource.is_deleted,
+        day.input_tokens,
+        day.output_tokens,
     )
 }
 
@@ -123,6 +127,8 @@ fn summary(usage: &[UsageDay], price: impl Fn(&str) -> f64) -> UsageSummary {
         item.compute_cost += cost;
         item.minutes += minutes;
         item.inference_requests += used.requests;
+        item.input_tokens += used.tokens.input;
+        item.output_tokens += used.tokens.output;
         item.daily.push(DailyDedicatedUsage {
             date: rfc3339(used.day.0)[..DATE_LENGTH].to_owned(),
             subtotal: cost,
@@ -130,6 +136,8 @@ fn summary(usage: &[UsageDay], price: impl Fn(&str) -> f64) -> UsageSummary {
             surcharge_cost: 0.0,
             minutes,
             inference_requests: used.requests,
+            input_tokens: used.tokens.input,
+            output_tokens: used.tokens.output,
         });
     }
     let breakdown: Vec<_> = items.into_values().collect();
@@ -155,6 +163,8 @@ fn nothing_yet(used: &UsageDay) -> DedicatedItem {
         surcharge_cost: 0.0,
         minutes: 0,
         inference_requests: 0,
+        input_tokens: 0,
+        output_tokens: 0,
         daily: Vec::new(),
     }
 }

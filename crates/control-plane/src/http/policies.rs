@@ -1,11 +1,15 @@
 //! Routes of policies, of what they are attached to, and of what they come to.
 
-use api::v1::policies::{
-    AttachedPolicies, DeletePolicyQuery, ExplainPoliciesRequest, ExplainPoliciesResponse, PlacementCandidate,
-    PlacementFlavor, PlacementStep, Policies, Policy, PolicyEntry, PolicyRequest, PolicyTombstone, PolicyUsage,
+use api::{
+    internal::tokens::TokenLimit,
+    v1::policies::{
+        AttachedPolicies, DeletePolicyQuery, ExplainPoliciesRequest, ExplainPoliciesResponse, MaxTokens,
+        PlacementCandidate, PlacementFlavor, PlacementStep, Policies, Policy, PolicyEntry, PolicyRequest,
+        PolicyTokenLimit, PolicyTombstone, PolicyUsage,
+    },
 };
 use axum::{Json, extract::State};
-use planner::policy::{Candidate, Explained, written};
+use planner::policy::{Candidate, Explained, tokens, written};
 use store::domain::StoredPolicy;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -62,7 +66,7 @@ async fn get_policy(
     Ok(Json(wire(ops::policies::get(&control_plane, &path.policy_name).await?)))
 }
 
-/// Gives a policy another rule. It counts from the next push or promotion on.
+/// Gives a policy another rule. It counts from the next push or promotion on; a limit of tokens counts at once.
 #[utoipa::path(
     put, path = "/v1/policies/{policy_name}", tag = "Policies", params(OfPolicy),
     request_body = PolicyRequest, responses((status = 200, body = Policy))
@@ -202,8 +206,19 @@ fn read(name: String, request: PolicyRequest) -> written::Policy {
         kind: request.kind,
         locations: request.locations.into_iter().map(entry).collect(),
         flavors: request.flavors.into_iter().map(entry).collect(),
+        max_tokens: request.max_tokens.map(max_tokens),
         resource_types: request.resource_types,
     }
+}
+
+fn max_tokens(said: MaxTokens) -> written::MaxTokens {
+    let MaxTokens { granularity, step, input, output, total, ratio_input_over_output } = said;
+    written::MaxTokens { granularity, step, input, output, total, ratio_input_over_output }
+}
+
+fn max_tokens_wire(written: written::MaxTokens) -> MaxTokens {
+    let written::MaxTokens { granularity, step, input, output, total, ratio_input_over_output } = written;
+    MaxTokens { granularity, step, input, output, total, ratio_input_over_output }
 }
 
 fn entry(PolicyEntry { kind, name }: PolicyEntry) -> written::Entry {
@@ -211,7 +226,7 @@ fn entry(PolicyEntry { kind, name }: PolicyEntry) -> written::Entry {
 }
 
 fn wire(stored: StoredPolicy) -> Policy {
-    let written::Policy { name, kind, locations, flavors, resource_types } = stored.policy.into();
+    let written::Policy { name, kind, locations, flavors, max_tokens, resource_types } = stored.policy.into();
     let entries = |entries: Vec<written::Entry>| {
         entries.into_iter().map(|written::Entry { kind, name }| PolicyEntry { kind, name }).collect()
     };
@@ -220,6 +235,7 @@ fn wire(stored: StoredPolicy) -> Policy {
         kind,
         locations: entries(locations),
         flavors: entries(flavors),
+        max_tokens: max_tokens.map(max_tokens_wire),
         resource_types,
         created_at: convert::time(stored.created_at),
         updated_at: convert::time(stored.updated_at),
@@ -238,7 +254,19 @@ fn explained(explained: &Explained<'_>) -> ExplainPoliciesResponse {
         candidates: explained.candidates.iter().map(candidate).collect(),
         steps: steps.collect(),
         refusal: explained.refusal().map(|refusal| refusal.to_string()),
+        token_limits: token_limits(explained),
     }
+}
+
+fn token_limits(explained: &Explained<'_>) -> Vec<PolicyTokenLimit> {
+    let levels = [("environment", &explained.environment_limits), ("deployment", &explained.deployment_limits)];
+    let limits = levels.into_iter().flat_map(|(level, limits)| limits.iter().map(move |limit| (level, limit)));
+    let wire = |(level, limit): (&str, &TokenLimit)| PolicyTokenLimit {
+        level: level.to_owned(),
+        policy: limit.policy.to_string(),
+        max_tokens: max_tokens_wire(tokens::written(&limit.most)),
+    };
+    limits.map(wire).collect()
 }
 
 fn candidate(candidate: &Candidate<'_>) -> PlacementCandidate {

@@ -1,6 +1,6 @@
 //! What was counted: over time, for Prometheus, and in money.
 
-use api::internal::{measures::Measures, replica::Phase};
+use api::internal::{measures::Measures, replica::Phase, tokens::Tokens};
 use axum::http::Method;
 use planner::Timestamp;
 use serde_json::{Value, json};
@@ -184,6 +184,7 @@ async fn usage_adds_up_by_deployment_environment_and_day() {
         since: at,
         replica_ms,
         requests: 7,
+        tokens: Tokens { input: 5, output: 9 },
     };
     let day = 24 * 3_600_000;
     let all = [
@@ -199,6 +200,7 @@ async fn usage_adds_up_by_deployment_environment_and_day() {
     assert_eq!((&dedicated["minutes"], &dedicated["total"]), (&json!(5), &json!(2.5)));
     let item = &dedicated["breakdown"][1];
     assert_eq!((&item["minutes"], &item["inference_requests"]), (&json!(4), &json!(14)));
+    assert_eq!((&item["input_tokens"], &item["daily"][1]["output_tokens"]), (&json!(10), &json!(9)));
     let resource = &item["billable_resource"];
     assert_eq!(
         (&resource["environment_name"], &resource["model_name"], &resource["is_deleted"]),
@@ -210,7 +212,7 @@ async fn usage_adds_up_by_deployment_environment_and_day() {
     let lines: Vec<&str> = csv.body.as_str().unwrap().lines().collect();
     assert_eq!(lines.len(), 4, "a heading and three days");
     assert!(lines[0].starts_with("date,team_id,model_id,model_name,environment_name,deployment_id"), "{}", lines[0]);
-    assert!(lines[2].ends_with(",2,7,1.0,true") && lines[2].contains(",iris,production,"), "{}", lines[2]);
+    assert!(lines[2].ends_with(",2,7,1.0,true,5,9") && lines[2].contains(",iris,production,"), "{}", lines[2]);
     let days = read("start_date=2026-01-03T00:00:00Z&end_date=2026-01-04").await.ok();
     assert_eq!(days["dedicated_usage"]["minutes"], 2);
     read("start_date=2026-01-01&end_date=2026-02-02").await.is_invalid("end_date");

@@ -104,13 +104,63 @@ async fn what_cannot_be_a_policy_is_refused_by_its_field() {
             json!({ "name": "P", "type": "flavor", "flavors": [{ "type": "gpu", "name": "t4" }] }),
             "name \"P\" is not a name",
         ),
-        (json!({ "name": "p", "type": "mood" }), "\"mood\" is no type of policy here: choose location or flavor"),
-        (json!({ "name": "p", "type": "maxToken" }), "\"maxToken\" is no type of policy here"),
-        (json!({ "name": "p", "type": "location", "max_tokens": {} }), "unknown field"),
+        (
+            json!({ "name": "p", "type": "mood" }),
+            "\"mood\" is no type of policy here: choose location, flavor or maxToken",
+        ),
+        (json!({ "name": "p", "type": "maxToken" }), "max_tokens is missing"),
+        (json!({ "name": "p", "type": "maxToken", "max_tokens": {} }), "granularity"),
+        (
+            json!({ "name": "p", "type": "maxToken", "max_tokens": { "granularity": "day", "total": 0 } }),
+            "max_tokens.total has no bound",
+        ),
+        (
+            json!({ "name": "p", "type": "location", "max_tokens": { "granularity": "day", "total": 1 } }),
+            "max_tokens has no place in a policy of type location",
+        ),
     ] {
         app.post("/v1/policies", body).await.is_invalid(message);
     }
     assert_eq!(app.get("/v1/policies").await.ok(), json!({ "policies": [] }));
+}
+
+#[tokio::test]
+async fn a_limit_of_tokens_is_shown_as_it_holds_and_explained_beside_the_places() {
+    let app = app().await;
+    let day = json!({ "granularity": "day", "total": 1000, "ratioInputOverOutput": 3 });
+    policy(&app, "daily", json!({ "type": "maxToken", "maxTokens": day })).await;
+    let hour = json!({ "granularity": "hour", "step": 6, "input": 10, "output": 0 });
+    policy(&app, "hourly", json!({ "type": "maxToken", "max_tokens": hour })).await;
+    let shown = |granularity: &str, step: u64, bounds: [Option<u64>; 4]| {
+        let [input, output, total, ratio] = bounds;
+        json!({ "granularity": granularity, "step": step, "input": input, "output": output, "total": total,
+                "ratio_input_over_output": ratio })
+    };
+    let daily = shown("day", 1, [None, None, Some(1000), Some(3)]);
+    let found = app.get("/v1/policies/daily").await.ok();
+    assert_eq!((&found["type"], &found["max_tokens"], &found["flavors"]), (&json!("maxToken"), &daily, &json!([])));
+    let question = json!({ "environment_policies": ["daily"], "deployment_policies": ["hourly"] });
+    let answer = app.post("/v1/policies:explain", question).await.ok();
+    let hourly = shown("hour", 6, [Some(10), None, None, None]);
+    let expected = json!([
+        { "level": "environment", "policy": "daily", "max_tokens": daily },
+        { "level": "deployment", "policy": "hourly", "max_tokens": hourly },
+    ]);
+    assert_eq!(answer["token_limits"], expected);
+    assert_eq!(places(&answer).len(), 3, "it may run everywhere");
+}
+
+#[tokio::test]
+async fn a_limit_of_tokens_refuses_no_push_and_no_promotion_also_where_no_locations_are_configured() {
+    let app = TestApp::start().await;
+    let (first, second) = stage(&app).await;
+    policy(&app, "daily", json!({ "type": "maxToken", "max_tokens": { "granularity": "day", "total": 1 } })).await;
+    put(&app, &production(&first, "/policies"), json!({ "policies": ["daily"] })).await.ok();
+    let s3_key = app.upload(model_archive()).await;
+    let deployment = json!({ "config": {}, "environment_name": "production" });
+    let source = json!({ "kind": "model_archive", "deployment": deployment, "s3_key": s3_key });
+    app.post(&first.model_path("/deployments"), json!({ "source": source })).await.ok();
+    app.post(&production(&first, "/promote"), json!({ "deployment_id": second.deployment })).await.ok();
 }
 
 #[tokio::test]

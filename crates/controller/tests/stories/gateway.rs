@@ -12,6 +12,7 @@ use api::{
         access::Accesses,
         measures::Measures,
         routes::{Availability, DeploymentRoute, Load, Split, Table},
+        tokens::Counted,
     },
 };
 use async_trait::async_trait;
@@ -23,6 +24,7 @@ use tokio::sync::{Notify, watch};
 pub struct Gateway {
     pub table: watch::Sender<Option<Arc<Table>>>,
     loads: Mutex<HashMap<DeploymentId, Load>>,
+    counted: Mutex<Vec<Counted>>,
     activity: Notify,
     shares: Mutex<Vec<Share>>,
     unlawful: Mutex<Vec<String>>,
@@ -52,6 +54,10 @@ impl Gateways for Gateway {
         HashMap::new()
     }
 
+    fn counted(&self) -> Vec<Counted> {
+        self.counted.lock().unwrap().clone()
+    }
+
     fn accesses(&self) -> Accesses {
         Accesses::default()
     }
@@ -69,6 +75,11 @@ impl Gateway {
     /// What happens without a change of loads: the clock was moved.
     pub fn nudge(&self) {
         self.activity.notify_one();
+    }
+
+    /// What a gateway has counted of limited tokens.
+    pub fn count(&self, counted: Counted) {
+        self.counted.lock().unwrap().push(counted);
     }
 
     /// Every division of traffic that was published, in order.

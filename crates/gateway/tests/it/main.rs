@@ -11,4 +11,5 @@ mod protocols;
 mod splits;
 mod streaming;
 mod support;
+mod tokens;
 mod upgrades;

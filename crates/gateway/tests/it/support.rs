@@ -8,7 +8,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -30,6 +30,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use planner::Timestamp;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use tls::Names;
@@ -255,6 +256,7 @@ pub fn table(version: u64, route: DeploymentRoute) -> Table {
         )]),
         deployments: HashMap::from([(route.id.clone(), Arc::new(route))]),
         keys: HashMap::from([(key(KEY), grant(None)), (key(FOREIGN_KEY), grant(Some(vec![ModelId::from_entropy(2)])))]),
+        allowances: HashMap::new(),
     }
 }
 
@@ -262,6 +264,8 @@ pub fn table(version: u64, route: DeploymentRoute) -> Table {
 pub struct Stage {
     pub gateway: Gateway,
     pub address: SocketAddr,
+    /// What time it is, in milliseconds since the epoch.
+    pub clock: Arc<AtomicU64>,
     stop: Option<oneshot::Sender<()>>,
     pub server: JoinHandle<()>,
 }
@@ -272,7 +276,9 @@ impl Stage {
     }
 
     pub async fn behind(front: Front, settings: Settings) -> Self {
-        let gateway = Gateway::new(settings);
+        let clock = Arc::new(AtomicU64::new(0));
+        let now = clock.clone();
+        let gateway = Gateway::new(settings, Arc::new(move || Timestamp(now.load(Ordering::SeqCst))));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -281,7 +287,7 @@ impl Stage {
         });
         let shutdown = async { stopped.await.unwrap_or_default() };
         let server = tokio::spawn(gateway::serve(listener, gateway.clone(), front, fallback, shutdown));
-        Self { gateway, address, stop: Some(stop), server }
+        Self { gateway, address, clock, stop: Some(stop), server }
     }
 
     /// A gateway with the routes of [`table`].

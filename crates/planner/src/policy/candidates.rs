@@ -94,11 +94,16 @@ pub fn candidates<'a>(
             }
         }
     }
-    Explained::new(left, removed, |step| match step {
+    let explained = Explained::new(left, removed, |step| match step {
         StepName::EnvironmentLocations => environment.location_policies(),
         StepName::EnvironmentFlavors => environment.flavor_policies(),
         StepName::DeploymentLocations => deployment.location_policies(),
         StepName::DeploymentFlavors => deployment.flavor_policies(),
         StepName::Inventory | StepName::Health | StepName::AskedFlavors | StepName::Feasibility => Vec::new(),
-    })
+    });
+    Explained {
+        environment_limits: environment.token_limits().to_vec(),
+        deployment_limits: deployment.token_limits().to_vec(),
+        ..explained
+    }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use api::internal::tokens::TokenLimit;
+
 use super::{Flavor, Location, Name};
 
 /// A place where something may run.
@@ -20,6 +22,10 @@ pub struct Explained<'a> {
     pub candidates: Vec<Candidate<'a>>,
     /// All of [`StepName::ALL`], in this order, also those that took nothing away.
     pub steps: Vec<Step<'a>>,
+    /// How many tokens its environment may take; each of these holds.
+    pub environment_limits: Vec<TokenLimit>,
+    /// How many tokens it may take itself.
+    pub deployment_limits: Vec<TokenLimit>,
 }
 
 /// One step on the way.
@@ -137,7 +143,12 @@ impl<'a> Explained<'a> {
             left -= removed.len();
             Step { name, policies: policies(name), removed, left }
         });
-        Self { steps: steps.collect(), candidates }
+        Self { steps: steps.collect(), candidates, environment_limits: Vec::new(), deployment_limits: Vec::new() }
+    }
+
+    /// Whether any policy says where it may run. Where none does, it is not refused, whatever locations there are.
+    pub fn is_restricted(&self) -> bool {
+        self.steps.iter().any(|step| !step.policies.is_empty())
     }
 
     /// Why it may run nowhere; none when it may run somewhere.

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use api::internal::tokens::TokenLimit;
+
 use super::{Continent, Country, Flavor, Location, Name, Place, Policy, ResourceType, Rule};
 
 /// What the policies of one level allow for things of one type. Made once for each distinct set of policies; with one policy of a
@@ -11,6 +13,7 @@ use super::{Continent, Country, Flavor, Location, Name, Place, Policy, ResourceT
 pub struct Level<'a> {
     locations: Option<Places<'a>>,
     flavors: Option<Flavors<'a>>,
+    token_limits: Vec<TokenLimit>,
 }
 
 /// What the location policies list together.
@@ -41,6 +44,10 @@ impl<'a> Level<'a> {
                     allowed.policies.push(policy.name());
                     allowed.flavors.extend(flavors);
                 }
+                Rule::MaxTokens(most) => {
+                    let policy = policy.name().as_str().into();
+                    level.token_limits.push(TokenLimit { policy, most: most.clone() });
+                }
             }
         }
         level
@@ -58,6 +65,11 @@ impl<'a> Level<'a> {
     /// Whether something may run on this hardware.
     pub fn allows_flavor(&self, flavor: &Flavor) -> bool {
         self.flavors.as_ref().is_none_or(|allowed| allowed.flavors.contains(flavor))
+    }
+
+    /// How many tokens may be taken: each of these holds, and not only the loosest.
+    pub fn token_limits(&self) -> &[TokenLimit] {
+        &self.token_limits
     }
 
     /// The location policies that count.

@@ -1,7 +1,9 @@
-//! Where a deployment may run: policies on environments and on single deployments. A policy lists what it allows of one thing. Two of the
-//! same type on one level add up; types, and the two levels, narrow each other, so that a deployment never gets more than its
-//! environment. Who may write policies, and what follows from them, is left to others.
+//! Where a deployment may run, and how many tokens it may take: policies on environments and on single deployments. A policy lists what
+//! it allows of one thing. Two of the same type on one level add up, but for limits, which all hold; types, and the two levels, narrow
+//! each other, so that a deployment never gets more than its environment. Who may write policies, and what follows from them, is left
+//! to others.
 
+mod calendar;
 mod candidates;
 mod explained;
 mod inventory;
@@ -9,10 +11,12 @@ mod level;
 mod name;
 mod parse;
 mod place;
+pub mod tokens;
 pub mod written;
 
 use std::collections::BTreeSet;
 
+use api::internal::tokens::MostTokens;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
@@ -42,6 +46,8 @@ pub enum Rule {
     Locations(Vec<Place>),
     /// This hardware, and no other; at least one.
     Flavors(Vec<Flavor>),
+    /// So many tokens in a window of time.
+    MaxTokens(MostTokens),
 }
 
 /// What kind of thing a policy is for.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{
     Asked, Continent, Coordinates, Country, Flavor, Invalid, Kind, Location, Name, Place, Policy, ResourceType, Rule,
-    Stock, inventory::check_flavors, written,
+    Stock, inventory::check_flavors, tokens, written,
 };
 
 impl TryFrom<written::Policy> for Policy {
@@ -22,28 +22,44 @@ impl TryFrom<written::Policy> for Policy {
 fn rule(policy: &written::Policy) -> Result<Rule, Invalid> {
     let only_kind = match policy.kind.as_str() {
         "location" => {
-            refuse_beside("location", "flavors", &policy.flavors)?;
+            refuse_beside(policy, "location", &["flavors", "max_tokens"])?;
             return entries("locations", &policy.locations, place).map(Rule::Locations);
+        }
+        "maxToken" | "max_token" => {
+            refuse_beside(policy, "maxToken", &["locations", "flavors"])?;
+            let Some(written) = &policy.max_tokens else {
+                let remedy = "say how many, such as granularity day and total 1000000";
+                return Err(Invalid::new("max_tokens", "is missing", remedy));
+            };
+            let most = tokens::parse(written).map_err(|invalid| invalid.within("max_tokens"))?;
+            return Ok(Rule::MaxTokens(most));
         }
         "flavor" => None,
         "gpu" => Some(Kind::Gpu),
         "cpu" => Some(Kind::Cpu),
         other => {
             let cause = format!("{other:?} is no type of policy here");
-            return Err(Invalid::new("type", cause, "choose location or flavor"));
+            return Err(Invalid::new("type", cause, "choose location, flavor or maxToken"));
         }
     };
-    refuse_beside("flavor", "locations", &policy.locations)?;
+    refuse_beside(policy, "flavor", &["locations", "max_tokens"])?;
     entries("flavors", &policy.flavors, |path, entry| flavor(path, entry, only_kind)).map(Rule::Flavors)
 }
 
 /// A policy is about one thing: what is written of another would never count.
-fn refuse_beside(kind: &str, other: &str, written: &[written::Entry]) -> Result<(), Invalid> {
-    if written.is_empty() {
-        return Ok(());
+fn refuse_beside(policy: &written::Policy, kind: &str, others: &[&str]) -> Result<(), Invalid> {
+    let written = [
+        ("locations", !policy.locations.is_empty()),
+        ("flavors", !policy.flavors.is_empty()),
+        ("max_tokens", policy.max_tokens.is_some()),
+    ];
+    match written.into_iter().find(|(field, is_there)| *is_there && others.contains(field)) {
+        None => Ok(()),
+        Some((field, _)) => {
+            let cause = format!("has no place in a policy of type {kind}");
+            Err(Invalid::new(field, cause, "leave it out, or make a second policy of it"))
+        }
     }
-    let cause = format!("has no place in a policy of type {kind}");
-    Err(Invalid::new(other, cause, "leave it out, or make a second policy of it"))
 }
 
 /// Takes every entry of a list that must not be empty: an empty one allows nothing, and might be meant to allow everything.
@@ -170,6 +186,9 @@ impl From<Policy> for written::Policy {
             }
             Rule::Flavors(flavors) => {
                 Self { kind: "flavor".into(), flavors: flavors.iter().map(Into::into).collect(), ..written }
+            }
+            Rule::MaxTokens(most) => {
+                Self { kind: "maxToken".into(), max_tokens: Some(tokens::written(&most)), ..written }
             }
         }
     }

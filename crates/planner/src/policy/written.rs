@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub struct Policy {
     /// Its name.
     pub name: String,
-    /// What it is about: `location`, or `flavor` (or `gpu`, `cpu`: flavors of that type only).
+    /// What it is about: `location`, `flavor` (or `gpu`, `cpu`: flavors of that type only), or `maxToken` (or `max_token`).
     #[serde(rename = "type")]
     pub kind: String,
     /// The places that one of type `location` allows.
@@ -18,6 +18,9 @@ pub struct Policy {
     /// The hardware that one of type `flavor` allows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub flavors: Vec<Entry>,
+    /// The tokens that one of type `maxToken` allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_tokens: Option<MaxTokens>,
     /// What it is for; without it, for everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource_types: Option<Vec<String>>,
@@ -32,6 +35,29 @@ pub struct Entry {
     pub kind: Option<String>,
     /// Which one: a location's or a flavor's name, or a code.
     pub name: String,
+}
+
+/// How many tokens may be taken in a window of time. A number that is left out or 0 bounds nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MaxTokens {
+    /// The unit of the window: `minute`, `hour`, `day` or `month`.
+    pub granularity: String,
+    /// How many of them a window has; 1 when it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<u32>,
+    /// Tokens of input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<u64>,
+    /// Tokens of output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<u64>,
+    /// Tokens of both together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total: Option<u64>,
+    /// Tokens of input for each of output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ratio_input_over_output: Option<u64>,
 }
 
 /// A location.

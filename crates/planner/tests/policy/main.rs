@@ -1,7 +1,8 @@
-//! Policies, seen from outside: what can be written, and where a deployment may run.
+//! Policies, seen from outside: what can be written, where a deployment may run, and how many tokens it may take.
 
 mod against_naive;
 mod placement;
+mod tokens;
 mod written;
 
 use planner::policy::{Asked, Inventory, Location, Policy, written as form};

@@ -28,6 +28,10 @@ fn a_policy_reads_back_from_the_store_as_it_is() {
             {"type":"location","name":"lab-1"}],"flavors":[],"resource_types":["model"]}"#,
         r#"{"name":"us-only","type":"location","locations":[{"type":"country","name":"us"},{"type":"location","name":"lab-1"}],"resource_types":["model"]}"#,
     );
+    check_stored(
+        r#"{"name":"free","type":"maxToken","max_tokens":{"granularity":"day","input":0,"total":1000}}"#,
+        r#"{"name":"free","type":"maxToken","max_tokens":{"granularity":"day","step":1,"total":1000}}"#,
+    );
 }
 
 #[test]
@@ -35,6 +39,10 @@ fn a_type_may_have_another_word() {
     let stored = r#"{"name":"t4-only","type":"flavor","flavors":[{"type":"gpu","name":"t4"}]}"#;
     check_stored(r#"{"name":"t4-only","type":"gpu","flavors":[{"type":"gpu","name":"t4"}]}"#, stored);
     check_stored(r#"{"name":"t4-only","type":"gpu","flavors":[{"name":"t4"}]}"#, stored);
+    check_stored(
+        r#"{"name":"free","type":"max_token","max_tokens":{"granularity":"day","total":9}}"#,
+        r#"{"name":"free","type":"maxToken","max_tokens":{"granularity":"day","step":1,"total":9}}"#,
+    );
     check_refused(
         r#"{"name":"t4-only","type":"cpu","flavors":[{"type":"gpu","name":"t4"}]}"#,
         "flavors[0].type is gpu in a policy of type cpu: give the policy the type flavor",
@@ -70,7 +78,7 @@ fn what_cannot_be_is_refused_with_its_field_and_a_remedy() {
     );
     check_refused(
         &format!(r#"{{"name":"eu","type":"region",{eu}}}"#),
-        "type \"region\" is no type of policy here: choose location or flavor",
+        "type \"region\" is no type of policy here: choose location, flavor or maxToken",
     );
     check_refused(
         &format!(r#"{{"name":"eu","type":"flavor",{eu},"flavors":[{{"type":"gpu","name":"t4"}}]}}"#),
@@ -91,6 +99,27 @@ fn what_cannot_be_is_refused_with_its_field_and_a_remedy() {
     check_refused(
         &format!(r#"{{"name":"eu","type":"location",{eu},"resource_types":["model","job"]}}"#),
         "resource_types[1] \"job\" is not a type of resource: choose among model, function, agent",
+    );
+}
+
+#[test]
+fn a_token_policy_needs_a_window_and_a_bound() {
+    check_refused(
+        r#"{"name":"x","type":"maxToken"}"#,
+        "max_tokens is missing: say how many, such as granularity day and total 1000000",
+    );
+    check_refused(
+        r#"{"name":"x","type":"maxToken","max_tokens":{"granularity":"week","total":1}}"#,
+        "max_tokens.granularity \"week\" is not a unit of time here: choose one of minute, hour, day, month",
+    );
+    check_refused(
+        r#"{"name":"x","type":"maxToken","max_tokens":{"granularity":"day","step":0,"total":1}}"#,
+        "max_tokens.step is 0: give 1 or more, or leave it out",
+    );
+    check_refused(
+        r#"{"name":"x","type":"maxToken","max_tokens":{"granularity":"day","total":0}}"#,
+        "max_tokens.total has no bound, and nothing else has: give at least 1 as input, output, total or \
+         ratio_input_over_output",
     );
 }
 

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use api::{
     id::{DeploymentId, ModelId, ReplicaId, TeamId},
-    internal::measures::{Histogram, Measures, Seconds},
+    internal::{
+        measures::{Histogram, Measures, Seconds},
+        tokens::Tokens,
+    },
 };
 use planner::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -107,6 +110,8 @@ pub struct Used {
     pub replica_ms: u64,
     /// Requests that were answered.
     pub requests: u64,
+    /// Tokens that they took, as far as that is known.
+    pub tokens: Tokens,
 }
 
 /// What there is to pay for a deployment in an environment, a day. It may be gone.
@@ -132,6 +137,8 @@ pub struct UsageDay {
     pub replica_ms: u64,
     /// Requests that were answered.
     pub requests: u64,
+    /// Tokens that they took, as far as that is known.
+    pub tokens: Tokens,
     /// Whether the deployment is gone.
     pub is_deleted: bool,
 }

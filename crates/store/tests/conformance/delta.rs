@@ -1,9 +1,12 @@
 //! What has changed since a moment.
 
-use api::internal::replica::{Phase, StartTimes, Status};
-use store::{Candidate, Delta, Rows, Store, domain::PRODUCTION};
+use api::internal::{
+    replica::{Phase, StartTimes, Status},
+    tokens::Metered,
+};
+use store::{Candidate, Delta, PoliciesOf, Rows, Store, domain::PRODUCTION};
 
-use crate::{fixtures::*, support::Database};
+use crate::{fixtures::*, policies::policy, support::Database};
 
 /// A copy that follows the store by what has changed.
 struct Copy(Delta);
@@ -26,6 +29,8 @@ impl Copy {
         merge(&mut self.0.promotions, delta.promotions);
         merge(&mut self.0.replicas, delta.replicas);
         merge(&mut self.0.keys, delta.keys);
+        merge(&mut self.0.policies, delta.policies);
+        merge(&mut self.0.attached, delta.attached);
     }
 }
 
@@ -49,11 +54,27 @@ pub async fn a_copy_that_follows_has_everything_there_is(database: Database) {
     store.begin_promotion(&new, None).await.unwrap();
     check(&mut copy).await;
     assert_eq!((copy.0.promotions.len(), copy.0.replicas.len(), copy.0.environments.len()), (1, 1, 2));
+    for name in ["one", "two", "three"] {
+        store.add_policy(&policy(name, "us"), NOW, None).await.unwrap();
+    }
+    let (staging, own) = (PoliciesOf::Environment(&model.id, "staging"), PoliciesOf::Deployment(&deployment.id));
+    store.attach_policies(staging, &["two".into(), "one".into()], None).await.unwrap();
+    store.attach_policies(own, &["three".into()], None).await.unwrap();
+    check(&mut copy).await;
+    let of_staging = &copy.0.attached[&Metered::Environment(model.id.clone(), "staging".into())];
+    assert_eq!(of_staging.as_deref(), Some(&["two".to_owned(), "one".to_owned()][..]));
+    store.replace_policy(&policy("one", "fr"), NOW, None).await.unwrap();
+    store.delete_policy("two", true, None).await.unwrap();
+    check(&mut copy).await;
+    assert_eq!((copy.0.policies.len(), copy.0.attached.len()), (2, 2));
 
     store.delete_environment(&model.id, "staging", NOW, None).await.unwrap();
     store.delete_model(&model.id, None).await.unwrap();
     store.delete_replica(&replica.id).await.unwrap();
     store.revoke_key("adminkey", None).await.unwrap();
+    for name in ["one", "three"] {
+        store.delete_policy(name, false, None).await.expect("it is attached to nothing any more");
+    }
     check(&mut copy).await;
     // Somebody administers the organization always.
     let users = [(user(), Some(person(1, true)))].into();

@@ -23,6 +23,7 @@ mod sign_ins;
 mod startups;
 #[path = "../support/mod.rs"]
 mod support;
+mod tokens;
 
 use support::fixtures;
 
@@ -144,4 +145,5 @@ on_every_store! {
         values_do_not_open_under_another_server_secret;
     sign_ins: one_is_used_up_once_and_in_its_time, a_device_is_found_by_what_a_person_types, those_that_end_first_make_room;
     startups: a_start_is_written_down_once_when_it_is_over;
+    tokens: what_gateways_have_counted_reads_back_until_its_window_is_over;
 }

@@ -3,6 +3,7 @@
 use api::internal::{
     measures::Measures,
     replica::{Exit, ExitCause, Phase, StartTimes, Status},
+    tokens::Tokens,
 };
 use planner::Timestamp;
 use store::{
@@ -102,6 +103,7 @@ pub async fn what_there_is_to_pay_outlives_the_deployment(database: Database) {
         since: midnight.plus(ms),
         replica_ms: 1_500,
         requests: 2,
+        tokens: Tokens { input: 3, output: 4 },
     };
     let all = [used(0, None), used(1, None), used(86_399_999, Some("production")), used(86_400_000, None)];
     store.record_samples(&[], &all).await.unwrap();
@@ -110,6 +112,7 @@ pub async fn what_there_is_to_pay_outlives_the_deployment(database: Database) {
     let brief: Vec<_> = days.iter().map(|day| (day.environment.as_deref(), day.replica_ms, day.requests)).collect();
     assert_eq!(brief, [(None, 3_000, 4), (Some("production"), 1_500, 2)]);
     let day = &days[0];
+    assert_eq!(day.tokens, Tokens { input: 6, output: 8 });
     assert_eq!((&day.deployment_name, &day.model_name, &day.team_id), (&deployment.name, &model.name, &model.team_id));
     assert!(day.is_deleted && day.day == midnight && day.instance_type == deployment.instance_type);
     assert_eq!(store.usage(midnight, midnight.plus(86_400_001)).await.unwrap().len(), 3);

@@ -51,6 +51,7 @@ pub async fn an_older_database_is_brought_up_to_date(database: Database) {
         "DROP TABLE environment_policies",
         "DROP TABLE deployment_policies",
         "DROP TABLE policies",
+        "DROP TABLE token_windows",
         "ALTER TABLE audit_log DROP COLUMN doer",
         "DROP TABLE sign_ins",
         "DROP TABLE client_credentials",

@@ -8,7 +8,7 @@ use store::{
 
 use crate::{fixtures::*, support::Database};
 
-fn policy(name: &str, country: &str) -> Policy {
+pub fn policy(name: &str, country: &str) -> Policy {
     let entry = written::Entry { kind: Some("country".into()), name: country.into() };
     let written =
         written::Policy { name: name.into(), kind: "location".into(), locations: vec![entry], ..Default::default() };

@@ -1,6 +1,6 @@
 // Policies, and what they come to, in words.
 import type { Schemas } from '$lib/api/client';
-import { counted } from '$lib/format';
+import { counted, formatCount } from '$lib/format';
 
 export type Policy = Schemas['Policy'];
 export type Entry = Schemas['PolicyEntry'];
@@ -35,13 +35,29 @@ function countryOf(code: string): string {
 }
 
 /** What a policy allows, all else being shut out: `North America (na) or the location paris`. */
-export function allowsInWords({ type, locations, flavors }: Pick<Policy, 'type' | 'locations' | 'flavors'>): string {
+export function allowsInWords(policy: Pick<Policy, 'type' | 'locations' | 'flavors' | 'max_tokens'>): string {
+  const { type, locations, flavors, max_tokens } = policy;
+  if (max_tokens) return tokensInWords(max_tokens);
   const entries = (type === 'location' ? locations : flavors) ?? [];
   return entries.map(entryInWords).join(' or ');
 }
 
+/** `1,000,000 tokens each day`. */
+export function tokensInWords(most: Schemas['MaxTokens']): string {
+  const bounds: [number | null | undefined, string][] = [
+    [most.input, 'tokens of input'],
+    [most.output, 'tokens of output'],
+    [most.total, 'tokens'],
+    [most.ratio_input_over_output, 'tokens of input for each of output'],
+  ];
+  const texts = bounds.flatMap(([bound, what]) => (bound ? `${formatCount(bound)} ${what}` : []));
+  const step = most.step ?? 1;
+  const time = step === 1 ? `each ${most.granularity}` : `every ${step} ${most.granularity}s`;
+  return `${texts.join(' and ')} ${time}`;
+}
+
 /** What policies of a type are about. */
-export const TYPES: Record<string, string> = { location: 'Location', flavor: 'Hardware' };
+export const TYPES: Record<string, string> = { location: 'Location', flavor: 'Hardware', maxToken: 'Tokens' };
 
 /** `2 environments, 1 deployment`. */
 export function usageInWords({ environments, deployments }: Schemas['PolicyUsage']): string {

@@ -2,14 +2,29 @@
 import type { Schemas } from '$lib/api/client';
 import type { Entry, Policy } from '$lib/policies/words';
 
-export type Type = 'location' | 'flavor';
+export type Placement = 'location' | 'flavor';
+export type Type = Placement | 'maxToken';
 
 export interface Draft {
   name: string;
   type: Type;
-  /** What is allowed, for either type: nothing is lost by looking at the other. */
-  entries: Record<Type, Line[]>;
+  /** What is allowed, for each type: nothing is lost by looking at another. */
+  entries: Record<Placement, Line[]>;
+  tokens: TokensDraft;
 }
+
+/** Numbers as they are typed. */
+export type TokensDraft = Record<Bound | 'step', string> & { granularity: string };
+
+type Bound = 'input' | 'output' | 'total' | 'ratio_input_over_output';
+
+export const BOUNDS: { field: Bound; label: string }[] = [
+  { field: 'total', label: 'Tokens' },
+  { field: 'input', label: 'Tokens of input' },
+  { field: 'output', label: 'Tokens of output' },
+  { field: 'ratio_input_over_output', label: 'Input for each of output' },
+];
+export const UNITS = ['minute', 'hour', 'day', 'month'];
 
 export interface Line {
   key: number;
@@ -20,7 +35,7 @@ export interface Line {
 let lastKey = 0;
 
 /** What an entry can be of, the likeliest first, with an example of a name. */
-export const KINDS: Record<Type, { value: string; label: string; example: string }[]> = {
+export const KINDS: Record<Placement, { value: string; label: string; example: string }[]> = {
   location: [
     { value: 'country', label: 'Country', example: 'us' },
     { value: 'continent', label: 'Continent', example: 'eu' },
@@ -32,25 +47,55 @@ export const KINDS: Record<Type, { value: string; label: string; example: string
   ],
 };
 
-export const emptyLine = (type: Type): Line => line({ type: KINDS[type][0]?.value, name: '' });
+export const emptyLine = (type: Placement): Line => line({ type: KINDS[type][0]?.value, name: '' });
 
 const line = ({ type, name }: Entry): Line => ({ key: (lastKey += 1), type: type ?? '', name });
 
 export function draftOf(policy?: Policy): Draft {
-  const lines = (type: Type, entries: Entry[] = []) => (entries.length > 0 ? entries.map(line) : [emptyLine(type)]);
+  const lines = (type: Placement, entries: Entry[] = []) =>
+    entries.length > 0 ? entries.map(line) : [emptyLine(type)];
   return {
     name: policy?.name ?? '',
-    type: policy?.type === 'flavor' ? 'flavor' : 'location',
+    type: policy?.type === 'flavor' || policy?.type === 'maxToken' ? policy.type : 'location',
     entries: { location: lines('location', policy?.locations), flavor: lines('flavor', policy?.flavors) },
+    tokens: tokensOf(policy?.max_tokens),
+  };
+}
+
+function tokensOf(most?: Schemas['MaxTokens'] | null): TokensDraft {
+  const text = (number?: number | null) => (number ? String(number) : '');
+  return {
+    input: text(most?.input),
+    output: text(most?.output),
+    total: text(most?.total),
+    ratio_input_over_output: text(most?.ratio_input_over_output),
+    step: text(most?.step ?? 1),
+    granularity: most?.granularity ?? 'day',
   };
 }
 
 /** The lines that say something. */
-const filled = ({ type, entries }: Draft): Entry[] =>
-  entries[type].flatMap((one) => (one.name.trim() ? { type: one.type, name: one.name.trim() } : []));
+const filled = (lines: Line[]): Entry[] =>
+  lines.flatMap((one) => (one.name.trim() ? { type: one.type, name: one.name.trim() } : []));
 
 export const isReady = (draft: Draft): boolean =>
-  draft.name !== '' && nameTrouble(draft.name) === undefined && filled(draft).length > 0;
+  draft.name !== '' && nameTrouble(draft.name) === undefined && saysSomething(draft);
+
+function saysSomething({ type, entries, tokens }: Draft): boolean {
+  if (type !== 'maxToken') return filled(entries[type]).length > 0;
+  const isBounded = BOUNDS.some(({ field }) => numberOf(tokens[field]) > 0);
+  const isSound = [...BOUNDS.map(({ field }) => field), 'step' as const].every(
+    (field) => numberTrouble(tokens[field]) === undefined,
+  );
+  return isBounded && isSound && numberOf(tokens.step) > 0;
+}
+
+const numberOf = (text: string): number => Number(text.trim() || 0);
+
+/** What is wrong with a number; nothing when it can be taken, or is not there. */
+export function numberTrouble(text: string): string | undefined {
+  if (!/^\d{0,15}$/.test(text.trim())) return 'A whole number.';
+}
 
 /** What is wrong with a name; nothing when it can be taken. */
 export function nameTrouble(name: string): string | undefined {
@@ -62,6 +107,19 @@ export function nameTrouble(name: string): string | undefined {
 /** What the server is sent. What a policy is for stays as it was. */
 export function requestOf(draft: Draft, before?: Policy): Schemas['PolicyRequest'] {
   const { name, type } = draft;
-  const entries = type === 'location' ? { locations: filled(draft) } : { flavors: filled(draft) };
-  return { name, type, ...entries, resource_types: before?.resource_types ?? null };
+  return { name, type, ...ruleOf(draft), resource_types: before?.resource_types ?? null };
+}
+
+function ruleOf({ type, entries, tokens }: Draft): Partial<Schemas['PolicyRequest']> {
+  switch (type) {
+    case 'location':
+      return { locations: filled(entries.location) };
+    case 'flavor':
+      return { flavors: filled(entries.flavor) };
+    case 'maxToken': {
+      const bounds = BOUNDS.map(({ field }) => [field, numberOf(tokens[field]) || null]);
+      const { granularity } = tokens;
+      return { max_tokens: { granularity, step: numberOf(tokens.step), ...Object.fromEntries(bounds) } };
+    }
+  }
 }

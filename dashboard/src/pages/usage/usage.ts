@@ -6,7 +6,7 @@ export type Item = Schemas['DedicatedItem'];
 export type Usage = Schemas['DedicatedUsage'];
 
 /** What can be looked at day by day. */
-export type Measure = 'minutes' | 'requests' | 'cost';
+export type Measure = 'minutes' | 'requests' | 'tokens' | 'cost';
 
 /** Bars of one colour: a model, or all that have none of their own. */
 export interface Series {
@@ -25,6 +25,7 @@ export function formatMeasure(measure: Measure, value: number): string {
     case 'minutes':
       return `${formatCount(value)} min`;
     case 'requests':
+    case 'tokens':
       return formatCount(value);
     case 'cost':
       return dollars.format(value);
@@ -33,6 +34,10 @@ export function formatMeasure(measure: Measure, value: number): string {
 
 /** Requests of everything together. */
 export const requestsOf = (usage: Usage): number => sum(usage.breakdown.map((item) => item.inference_requests));
+
+/** Tokens of one thing, both ways. */
+export const tokensOf = (one: Pick<Item, 'input_tokens' | 'output_tokens'>): number =>
+  (one.input_tokens ?? 0) + (one.output_tokens ?? 0);
 
 /** The breakdown, the most used first. */
 export function byUse(usage: Usage): Item[] {
@@ -73,7 +78,7 @@ export function ceilingOf(largest: number): number {
 /** The days of everything as a table for a spreadsheet. */
 export function toCsv(usage: Usage): string {
   const head =
-    'date,model_id,model,deployment_id,deployment,environment,instance_type,deleted,minutes,requests,cost_usd';
+    'date,model_id,model,deployment_id,deployment,environment,instance_type,deleted,minutes,requests,cost_usd,input_tokens,output_tokens';
   const lines = usage.breakdown.flatMap(({ billable_resource: one, daily }) =>
     daily.map((day) => [
       day.date,
@@ -87,6 +92,8 @@ export function toCsv(usage: Usage): string {
       day.minutes,
       day.inference_requests,
       day.subtotal,
+      day.input_tokens,
+      day.output_tokens,
     ]),
   );
   const sorted = lines.sort((a, b) => String(a[0]).localeCompare(String(b[0])));
@@ -101,6 +108,8 @@ function valueOf(measure: Measure, day: Schemas['DailyDedicatedUsage']): number 
       return day.minutes;
     case 'requests':
       return day.inference_requests;
+    case 'tokens':
+      return tokensOf(day);
     case 'cost':
       return day.subtotal;
   }

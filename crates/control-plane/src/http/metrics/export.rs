@@ -21,7 +21,7 @@ use crate::{
     http::{auth::MetricsReader, error::Error},
     ops::{
         self,
-        metrics::{Exported, Kind, Metric, conditions, gauge},
+        metrics::{Exported, Kind, Metric, conditions, directions, gauge},
     },
 };
 
@@ -106,6 +106,12 @@ impl Family<'_> {
             Metric::FirstByte => self.by_status(exported, |answered| &answered.first_byte),
             Metric::RequestSize => self.by_status(exported, |answered| &answered.request_bytes),
             Metric::ResponseSize => self.by_status(exported, |answered| &answered.response_bytes),
+            Metric::Tokens => {
+                for (direction, count) in directions(total.measures.tokens) {
+                    self.counter(&labels(exported, &[("direction", direction)]), count as f64)?;
+                }
+                Ok(())
+            }
             Metric::QueueWait => self.histogram(&labels(exported, &[]), &total.measures.queued),
             Metric::StartTime => {
                 for (part, times) in &total.durations.starts {

@@ -13,6 +13,8 @@ pub enum Metric {
     RequestSize,
     /// Bodies of answers.
     ResponseSize,
+    /// Tokens that requests took.
+    Tokens,
     /// Waiting for a slot.
     QueueWait,
     /// Parts of starts.
@@ -82,12 +84,13 @@ pub const DEFAULT: [Metric; 3] = [Metric::ReplicasActive, Metric::Requests, Metr
 
 impl Metric {
     /// All of them, in the order in which they are exported.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Requests,
         Self::ResponseTime,
         Self::FirstByte,
         Self::RequestSize,
         Self::ResponseSize,
+        Self::Tokens,
         Self::QueueWait,
         Self::StartTime,
         Self::BuildTime,
@@ -121,6 +124,7 @@ impl Metric {
             Self::FirstByte => "baseten_time_to_first_byte_seconds",
             Self::RequestSize => "baseten_request_size_bytes",
             Self::ResponseSize => "baseten_response_size_bytes",
+            Self::Tokens => "greenroom_tokens_total",
             Self::QueueWait => "greenroom_queue_wait_seconds",
             Self::StartTime => "greenroom_replica_start_seconds",
             Self::BuildTime => "greenroom_build_seconds",
@@ -146,6 +150,7 @@ impl Metric {
             Self::FirstByte => "From a request's head to the first byte of its answer",
             Self::RequestSize => "Bodies of requests that announced their size",
             Self::ResponseSize => "Bodies of answers",
+            Self::Tokens => "Tokens that requests took, as far as their answers tell",
             Self::QueueWait => "How long requests waited for a free slot on a replica",
             Self::StartTime => "How long starts of replicas took, by part; total is the whole start",
             Self::BuildTime => "How long builds took, by how they ended",
@@ -166,7 +171,7 @@ impl Metric {
     /// How it behaves.
     pub fn kind(self) -> Kind {
         match self {
-            Self::Requests | Self::Restarts | Self::Cpu => Kind::Counter,
+            Self::Requests | Self::Tokens | Self::Restarts | Self::Cpu => Kind::Counter,
             Self::ResponseTime
             | Self::FirstByte
             | Self::RequestSize

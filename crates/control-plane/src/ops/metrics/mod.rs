@@ -16,7 +16,7 @@ use store::{
 pub use self::{
     activity::{Activity, activity},
     catalogue::{Kind, Metric, Unit},
-    series::{Labels, Series, conditions, gauge},
+    series::{Labels, Series, conditions, directions, gauge},
 };
 use super::{Caller, ControlPlane, Error, Whose, deployments, environments};
 

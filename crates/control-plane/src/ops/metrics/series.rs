@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use api::{
     id::ReplicaId,
-    internal::measures::{Answered, Bounds, Histogram, Measures},
+    internal::{
+        measures::{Answered, Bounds, Histogram, Measures},
+        tokens::Tokens,
+    },
 };
 use planner::Timestamp;
 use store::domain::{Sample, Standing};
@@ -75,6 +78,7 @@ pub fn series(metric: Metric, steps: &[Step<'_>]) -> Option<Series> {
         Metric::FirstByte => distribution(metric, steps, |step| step.merged(|answered| &answered.first_byte)),
         Metric::RequestSize => distribution(metric, steps, |step| step.merged(|answered| &answered.request_bytes)),
         Metric::ResponseSize => distribution(metric, steps, |step| step.merged(|answered| &answered.response_bytes)),
+        Metric::Tokens => tokens(steps),
         Metric::QueueWait => distribution(metric, steps, |step| step.measures().queued),
         Metric::Restarts => plain(&|step| step.sum(|sample| sample.restarts as f64)),
         Metric::Readiness => readiness(steps),
@@ -111,6 +115,11 @@ pub fn gauge(metric: Metric, standing: &Standing, measures: &Measures) -> f64 {
         Metric::ReplicasDesired => standing.desired,
         _ => 0,
     })
+}
+
+/// Tokens by the way that they went.
+pub fn directions(tokens: Tokens) -> [(&'static str, u64); 2] {
+    [("input", tokens.input), ("output", tokens.output)]
 }
 
 /// How many replicas are ready, and how many are not.
@@ -161,6 +170,21 @@ impl Step<'_> {
 
 fn span(sample: &Sample) -> f64 {
     sample.span_ms() as f64
+}
+
+/// What requests took, and what they gave.
+fn tokens(steps: &[Step<'_>]) -> Series {
+    let of = |tokens: Tokens| directions(tokens).map(|(_, count)| count as f64);
+    let values = |step: &Step<'_>| {
+        let [input, output] = [0, 1].map(|direction| step.sum(|sample| of(sample.measures.tokens)[direction]));
+        vec![input, output]
+    };
+    let label = |(direction, _): (&str, u64)| Labels::from([("direction".to_owned(), direction.to_owned())]);
+    Series {
+        metric: Metric::Tokens,
+        label_sets: directions(Tokens::default()).map(label).into(),
+        values: steps.iter().map(values).collect(),
+    }
 }
 
 /// What each status class has had, with the contract's label.
@@ -272,6 +296,17 @@ mod tests {
         let times = values(Metric::ResponseTime, &samples, 0..3, 3).remove(0);
         assert_eq!((times.len(), times[4]), (5, Some(0.5)));
         assert!((0.25..=0.5).contains(&times[0].unwrap()));
+    }
+
+    #[test]
+    fn tokens_add_up_by_the_way_that_they_went() {
+        let mut samples = [sample(0, 1, &[200]), sample(1, 1, &[200])];
+        for (sample, input) in samples.iter_mut().zip([3, 4]) {
+            sample.measures.tokens = Tokens { input, output: 1 };
+        }
+        assert_eq!(values(Metric::Tokens, &samples, 0..3, 3), [vec![Some(7.0), Some(2.0)]]);
+        let series = series(Metric::Tokens, &[]).unwrap();
+        assert_eq!(series.label_sets[1], Labels::from([("direction".into(), "output".into())]));
     }
 
     #[test]

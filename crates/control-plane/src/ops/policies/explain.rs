@@ -115,7 +115,10 @@ pub(in super::super) async fn refusal(
         return Ok(None);
     }
     let request = request(control_plane, instance_type);
-    let sentence = |explained: &Explained<'_>| explained.refusal().map(|refusal| refusal.to_string());
+    let sentence = |explained: &Explained<'_>| {
+        let refusal = explained.refusal().filter(|_| explained.is_restricted());
+        refusal.map(|refusal| refusal.to_string())
+    };
     attached.weigh(control_plane, ResourceType::Model, &request, sentence).await
 }
 
