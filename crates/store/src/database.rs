@@ -23,7 +23,7 @@ use crate::{
 pub struct Options {
     /// `sqlite:/path/to/file.db` (made if absent; see [`sqlite_url`]) or `postgres://user@host/database`.
     pub url: String,
-    /// Secrets at rest are sealed with a key derived from it.
+    /// Secrets at rest are sealed with a key derived from it, and opened with those of the ones before, too.
     pub secret_key: SecretKey,
 }
 
@@ -235,7 +235,7 @@ fn lock_beside(path: &str) -> Result<std::fs::File, Error> {
 }
 
 /// Every version of the tables, oldest first. Released ones never change.
-const MIGRATIONS: [(i64, &str, Sql); 14] = [
+const MIGRATIONS: [(i64, &str, Sql); 15] = [
     (1, "start", Sql::Common(include_str!("../migrations/0001_start.sql"))),
     (2, "promotions", Sql::Common(include_str!("../migrations/0002_promotions.sql"))),
     (3, "environment_groups", Sql::Common(include_str!("../migrations/0003_environment_groups.sql"))),
@@ -271,6 +271,7 @@ const MIGRATIONS: [(i64, &str, Sql); 14] = [
     (12, "positions", Sql::Common(include_str!("../migrations/0012_positions.sql"))),
     (13, "audit_doers", Sql::Common(include_str!("../migrations/0013_audit_doers.sql"))),
     (14, "policies", Sql::Common(include_str!("../migrations/0014_policies.sql"))),
+    (21, "keys_of_secrets", Sql::Common(include_str!("../migrations/0021_keys_of_secrets.sql"))),
 ];
 
 /// The text of a migration.

@@ -47,4 +47,5 @@ pub use models::ModelFilter;
 pub use organization::Installation;
 pub use policies::PoliciesOf;
 pub use promotions::{Candidate, CopyOf, NewPromotion};
+pub use secrets::Resealed;
 pub use startups::StartsOf;

@@ -131,6 +131,9 @@ on_every_store! {
     secrets:
         values_open_again_by_folded_name,
         a_new_value_keeps_the_id,
-        values_do_not_open_under_another_server_secret;
+        values_do_not_open_under_another_server_secret,
+        values_are_sealed_anew_when_the_server_has_another_secret,
+        what_was_sealed_anew_in_part_is_gone_on_with,
+        what_no_secret_opens_stays_as_it_is;
     startups: a_start_is_written_down_once_when_it_is_over;
 }

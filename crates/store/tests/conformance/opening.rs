@@ -52,6 +52,7 @@ pub async fn an_older_database_is_brought_up_to_date(database: Database) {
         "DROP TABLE deployment_policies",
         "DROP TABLE policies",
         "ALTER TABLE audit_log DROP COLUMN doer",
+        "ALTER TABLE secrets DROP COLUMN key_name",
         "DELETE FROM _sqlx_migrations WHERE version > 1",
     ] {
         sqlx::query(sql).execute(&pool).await.unwrap();
