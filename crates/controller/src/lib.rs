@@ -36,6 +36,7 @@ mod shared;
 mod splits;
 mod standby;
 mod tell;
+mod tell_secrets;
 mod template;
 
 pub use controller::{Controller, Handle, Shutdown};

@@ -11,7 +11,10 @@
 use std::{
     collections::BTreeMap,
     fs, io,
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, chown, symlink},
+    os::{
+        fd::AsRawFd as _,
+        unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, chown, symlink},
+    },
     path::{Path, PathBuf},
 };
 
@@ -59,7 +62,7 @@ pub struct Plan {
 }
 
 /// Makes the sandbox the root of this process and those it will start. It must have entered `namespace`, and be alone in it.
-pub fn enter(plan: &Plan, namespace: Namespace) -> io::Result<()> {
+pub fn enter(plan: &Plan, namespace: Namespace) -> io::Result<SecretFiles> {
     if let Some(taken) = plan.needed.iter().find(|path| TAKEN.iter().any(|own| path.starts_with(own))) {
         return Err(io::Error::other(format!("{} would be hidden", taken.display())));
     }
@@ -77,26 +80,60 @@ pub fn enter(plan: &Plan, namespace: Namespace) -> io::Result<()> {
     pivot_root(".", ".")?;
     umount2(".", MntFlags::MNT_DETACH)?;
     chdir("/app")?;
-    match &plan.secrets {
-        Some(secrets) => give_secrets(plan.user, secrets),
-        None => Ok(()),
+    let files = SecretFiles::open(plan.user)?;
+    if let Some(secrets) = &plan.secrets {
+        files.show(secrets)?;
     }
+    Ok(files)
 }
 
-/// Puts secrets into `/secrets` as files in memory, for their owner only, and closes it for good. From inside the sandbox.
-pub fn give_secrets(user: Option<u32>, secrets: &BTreeMap<String, String>) -> io::Result<()> {
-    let folder = Path::new(SECRETS);
-    for (name, value) in secrets {
+/// The files in `/secrets`, in memory. The model sees them through a mount that is read-only; who holds this writes to them through
+/// one that nobody else can reach.
+pub struct SecretFiles {
+    /// Holds `shown`, which is what the model sees, and `new`, for what is not whole yet.
+    folder: fs::File,
+    user: Option<u32>,
+}
+
+impl SecretFiles {
+    /// From inside the sandbox.
+    fn open(user: Option<u32>) -> io::Result<Self> {
+        let folder = fs::File::open(SECRETS)?;
+        let this = Self { folder, user };
+        for name in ["shown", "new"] {
+            fs::DirBuilder::new().mode(0o700).create(this.path(name))?;
+        }
+        let shown = Path::new(SECRETS).join("shown");
+        mount(Some(&shown), SECRETS, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
+        lock(Path::new(SECRETS))?;
+        Ok(this)
+    }
+
+    /// Makes these the files, for their owner only, in place of those there were. Each is the old one or the new one at any moment.
+    pub fn show(&self, secrets: &BTreeMap<String, String>) -> io::Result<()> {
+        let (shown, new) = (self.path("shown"), self.path("new"));
         // The name is a key of the config: one that is no file name is still given to the model as a secret.
-        if Path::new(name).file_name().is_some_and(|file| file == name.as_str()) {
-            let path = folder.join(name);
+        let is_file = |name: &str| Path::new(name).file_name().is_some_and(|file| file == name);
+        for (name, value) in secrets.iter().filter(|(name, _)| is_file(name)) {
+            let path = new.join(name);
+            let _ = fs::remove_file(&path); // what an attempt has left that failed
             let mut file = fs::File::options().create_new(true).write(true).mode(0o400).open(&path)?;
             io::Write::write_all(&mut file, value.as_bytes())?;
-            give(user, &path)?;
+            give(self.user, &path)?;
+            fs::rename(&path, shown.join(name))?;
         }
+        for entry in fs::read_dir(&shown)? {
+            let name = entry?.file_name();
+            if !name.to_str().is_some_and(|name| secrets.contains_key(name)) {
+                fs::remove_file(shown.join(&name))?;
+            }
+        }
+        give(self.user, &shown)
     }
-    give(user, folder)?;
-    lock(folder)
+
+    fn path(&self, name: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.folder.as_raw_fd())).join(name)
+    }
 }
 
 fn fill_root(plan: &Plan, namespace: Namespace, root: &Path) -> io::Result<()> {
@@ -125,7 +162,6 @@ fn fill_root(plan: &Plan, namespace: Namespace, root: &Path) -> io::Result<()> {
         graft(packages, &root.join("packages"))?;
         lock(&root.join("packages"))?;
     }
-    // Ours until the secrets are there: a model that waits for them could put something else in their place.
     let secrets = root.join("secrets");
     fs::create_dir(&secrets)?;
     cover(&secrets, "size=16m,mode=0700")
