@@ -54,6 +54,14 @@ impl SecretSources {
         }
         Ok(Self { present, previous: source(layers, PREVIOUS)? })
     }
+
+    /// The files among them, which models must not see.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.present.iter().chain(&self.previous).filter_map(|source| match &source.place {
+            SecretPlace::File(path) => Some(path),
+            SecretPlace::Here(_) | SecretPlace::Command(_) => None,
+        })
+    }
 }
 
 fn source(layers: &Layers, keys: [&'static str; 3]) -> Result<Option<SecretSource>, Error> {

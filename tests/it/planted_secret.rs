@@ -124,7 +124,7 @@ async fn search_answers(server: &Server, pushed: &Value, check: &impl Fn(&str, &
         ("{model_id}", text(&pushed["model"]["id"])),
         ("{deployment_id}", text(&pushed["deployment"]["id"])),
         ("{team_id}", text(&teams["teams"][0]["id"])),
-        ("{user_id}", text(&me["id"])),
+        ("{user_id}", text(&me["user_id"])),
         ("{env_name}", "production".to_owned()),
     ];
     let routes = spec["paths"].as_object().expect("routes").iter().filter(|(_, route)| route.get("get").is_some());

@@ -36,6 +36,9 @@ const OWN: [&str; 9] = ["app", "packages", "secrets", "tmp", "workspace", "home"
 /// Where nothing of the machine can be seen.
 const TAKEN: [&str; 6] = ["/app", "/packages", "/secrets", "/workspace", "/home/app", "/etc/b10_dynamic_config"];
 
+/// Where the machine's own `/etc` is.
+pub const MACHINE_ETC: &str = "/.machine-etc";
+
 /// Where secrets are files.
 const SECRETS: &str = "/secrets";
 
@@ -51,7 +54,7 @@ pub struct Plan {
     pub packages: Option<PathBuf>,
     /// The replica's folder. `root`, `home`, `tmp`, `workspace`, `dynamic_config` and `layer` in it belong to the sandbox.
     pub directory: PathBuf,
-    /// Folders that look empty.
+    /// Folders and files that look empty.
     pub hidden: Vec<PathBuf>,
     /// Paths outside `/app` that must stay visible, whatever lies over their parents.
     pub needed: Vec<PathBuf>,
@@ -175,9 +178,8 @@ fn give(user: Option<u32>, path: &Path) -> io::Result<()> {
 /// `/etc` as links into the machine's own, so that its files may still be replaced, and the replica's settings beside them.
 /// The model's user has a name.
 fn fill_etc(plan: &Plan, root: &Path) -> io::Result<()> {
-    const MACHINE: &str = "/.machine-etc";
-    graft(Path::new("/etc"), &root.join(&MACHINE[1..]))?;
-    lock_all(&root.join(&MACHINE[1..]))?;
+    graft(Path::new("/etc"), &root.join(&MACHINE_ETC[1..]))?;
+    lock_all(&root.join(&MACHINE_ETC[1..]))?;
     let etc = root.join("etc");
     fs::create_dir(&etc)?;
     let line = |name: &str| {
@@ -194,7 +196,7 @@ fn fill_etc(plan: &Plan, root: &Path) -> io::Result<()> {
             let text = fs::read_to_string(Path::new("/etc").join(&name))?;
             fs::write(etc.join(&name), text + &line)?;
         } else if name != "b10_dynamic_config" {
-            symlink(Path::new(MACHINE).join(&name), etc.join(&name))?;
+            symlink(Path::new(MACHINE_ETC).join(&name), etc.join(&name))?;
         }
     }
     let settings = etc.join("b10_dynamic_config");
