@@ -97,7 +97,7 @@ async fn a_secret_is_found_nowhere_but_in_the_model_that_declares_it() {
 }
 
 fn contains(text: &[u8], part: &str) -> bool {
-    text.windows(part.len()).any(|window| window == part.as_bytes())
+    String::from_utf8_lossy(text).contains(part)
 }
 
 /// Looks at the command line and the environment of every process there is; the model's own variable shows that it looks.
@@ -145,7 +145,7 @@ fn search_outputs(server: &Server, check: &impl Fn(&str, &[u8])) {
     let commands: [&[&str]; 12] = [
         &["models"],
         &["deployments", "m"],
-        &["environments", "m"],
+        &["environments", "list", "m"],
         &["status", "m"],
         &["logs", "m"],
         &["startups", "m"],
