@@ -266,7 +266,7 @@ mod tests {
     async fn a_damaged_secret_is_not_replaced() {
         let folder = tempfile::tempdir().expect("a folder");
         fs::write(own_file(folder.path()), "short").expect("written");
-        let failure = start(folder.path()).await.err().expect("refused");
+        let failure = start(folder.path()).await.expect_err("refused");
         assert!(failure.message.ends_with("is damaged: it should hold 32 bytes"), "{}", failure.message);
     }
 
