@@ -55,6 +55,7 @@ pub enum Command {
     Config(config_show::Args),
     ClientEnv(client_env::Args),
     Ca(ca::Args),
+    RotateServerSecret(rotate_server_secret::Args),
     Completions(completions::Args),
     Openapi(openapi::Args),
 }

@@ -99,6 +99,7 @@ async fn run(command: Command, context: &Context) -> Result {
         Command::Config(args) => config_show::run(args, context),
         Command::ClientEnv(args) => client_env::run(args, context),
         Command::Ca(args) => ca::run(args, context),
+        Command::RotateServerSecret(args) => rotate_server_secret::run(args, context),
         Command::Completions(args) => completions::run(args, context),
         Command::Openapi(args) => openapi::run(args, context),
     }

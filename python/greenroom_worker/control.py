@@ -15,6 +15,7 @@ from typing import Any, Callable, Dict, Optional
 from . import jsonlog
 from .errors import report
 from .loader import Loaded, LoadError
+from .secrets import Secrets
 from .swap import Impossible, Swap
 
 
@@ -53,6 +54,8 @@ class Control:
                 self.send({"event": "health", "id": question["id"], "healthy": questions.is_healthy()})
             elif question["call"] == "environment":
                 questions.set_environment(question["environment"])
+            elif question["call"] == "secrets":
+                questions.secrets.replace(question["secrets"])
             elif question["call"] == "swap":
                 self.send({"id": question["id"], **self._swap(question["files"], questions, swap)})
 
@@ -73,7 +76,8 @@ class Control:
 class Questions:
     """What the replica asks of a loaded model beside requests."""
 
-    def __init__(self, loaded: Loaded, environment: Any, complete: Callable[[Any], Any]) -> None:
+    def __init__(self, loaded: Loaded, environment: Any, secrets: Secrets, complete: Callable[[Any], Any]) -> None:
+        self.secrets = secrets
         self._loaded = loaded
         self._environment = environment
         self._complete = complete

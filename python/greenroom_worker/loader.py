@@ -16,7 +16,6 @@ from . import jsonlog
 from .contract import Method, describe
 from .errors import ContractError, shortened
 from .lazy_data import LazyDataResolverV2
-from .secrets import Secrets
 
 RETRY_GAP_SECONDS = 0.25
 
@@ -142,7 +141,7 @@ def _arguments(model_class: Any, setup: Dict[str, Any]) -> Dict[str, Any]:
     offered = {
         "config": setup["config"],
         "data_dir": data_dir,
-        "secrets": Secrets(setup["config"].get("secrets") or {}, setup["secrets"]),
+        "secrets": setup["secrets"],
         "lazy_data_resolver": LazyDataResolverV2(data_dir),
         "environment": setup["environment"],
     }

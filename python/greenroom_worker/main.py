@@ -15,6 +15,7 @@ from .ahead import import_ahead, imported
 from .arena import Incoming, Outgoing
 from .control import Control, Questions, complete_on
 from .loader import Loaded, LoadError, load
+from .secrets import Secrets
 from .swap import Swap, introduction
 
 
@@ -33,6 +34,7 @@ def main() -> None:
         gc.freeze()
         setup = channel.receive()
     jsonlog.install(bool((setup["config"].get("runtime") or {}).get("enable_debug_logs")))
+    setup["secrets"] = Secrets(setup["config"].get("secrets") or {}, setup["secrets"])
     loop = _Loop()
     try:
         loaded = load(setup, lambda elapsed: channel.send({"event": "imported", "import_ms": elapsed}), loop.complete)
@@ -45,7 +47,8 @@ def main() -> None:
     incoming, outgoing = Incoming(requests, size), Outgoing(responses, size)
     concurrency = setup["predict_concurrency"]
     is_blocking = blocking.suits(loaded, concurrency)
-    questions = Questions(loaded, setup["environment"], complete_on(None if is_blocking else loop.get()))
+    complete = complete_on(None if is_blocking else loop.get())
+    questions = Questions(loaded, setup["environment"], setup["secrets"], complete)
     gc.collect()
     gc.freeze()  # what the model loaded stays: no collection need look at it again
     channel.send({"event": "loaded", "modules": imported(setup), **told})

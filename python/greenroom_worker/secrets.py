@@ -20,12 +20,16 @@ class Secrets(Mapping):
         self._declared = declared
         self._stored = stored
 
+    def replace(self, stored: Dict[str, str]) -> None:
+        """Other values from now on."""
+        self._stored = stored
+
     def __getitem__(self, name: str) -> str:
         if name not in self._declared:
             raise SecretNotFound(f"secret '{name}' is not declared: add it under `secrets` in config.yaml")
         value = self._stored.get(name) or os.environ.get(ENVIRONMENT_PREFIX + name) or self._declared[name]
         if not value:
-            raise SecretNotFound(f"secret '{name}' has no value: store it in the team's secrets, then start again")
+            raise SecretNotFound(f"secret '{name}' has no value: store it in the team's secrets")
         return value
 
     def __iter__(self) -> Iterator[str]:

@@ -27,6 +27,7 @@ pub mod rename;
 pub mod retry;
 pub mod rollback;
 pub mod rollout;
+pub mod rotate_server_secret;
 pub mod secrets;
 pub mod serve;
 pub mod service_accounts;

@@ -21,6 +21,11 @@ impl Key {
     pub fn variable(&self) -> String {
         format!("{PREFIX}{}", self.name.replace('.', "_").to_uppercase())
     }
+
+    /// Whether it is a program and its arguments: in a file as a list, or as words with quotes.
+    fn is_command(&self) -> bool {
+        self.name.ends_with("command")
+    }
 }
 
 /// What all our environment variables begin with.
@@ -125,11 +130,8 @@ impl Layers {
                 let nearest = self.nearest(&name, |key| key.name.to_owned());
                 return Err(Error::UnknownKey { key: name, path: path.to_owned(), nearest });
             };
-            let text = scalar(value).map_err(|problem| Error::Value {
-                key: key.name,
-                source_name: source.clone(),
-                problem,
-            })?;
+            let text = if key.is_command() { words(value) } else { scalar(value) };
+            let text = text.map_err(|problem| Error::Value { key: key.name, source_name: source.clone(), problem })?;
             self.values.insert(key.name, (text, source));
         }
         Ok(())
@@ -241,6 +243,13 @@ fn scalar(value: toml::Value) -> Result<String, String> {
         }
         toml::Value::Datetime(_) | toml::Value::Table(_) => Err("expected a text, a number, true or false".to_owned()),
     }
+}
+
+/// The text of a command's words.
+fn words(value: toml::Value) -> Result<String, String> {
+    let toml::Value::Array(items) = value else { return scalar(value) };
+    let words: Vec<String> = items.into_iter().map(scalar).collect::<Result<_, _>>()?;
+    shlex::try_join(words.iter().map(String::as_str)).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 mod client;
 mod layers;
+mod secret_source;
 mod server;
 mod values;
 
@@ -12,6 +13,7 @@ use etcetera::BaseStrategy as _;
 
 pub use client::{Client, Flags as ClientFlags, save_login};
 pub use layers::{Error, Key, Layers};
+pub use secret_source::{SecretBytes, SecretPlace, SecretSource, SecretSources, secrets_in};
 pub use server::{BlobStore, Flags as ServerFlags, LogFormat, Oidc, Otlp, Server};
 
 /// Variables that are read outside the key tables: where the server's file is, and the client's address.
@@ -41,6 +43,11 @@ pub fn variables() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .filter(|(_, value)| !value.is_empty())
+}
+
+/// The variables that a program of the user's configuration runs with: all but ours, some of which are secrets.
+pub fn variables_of_others() -> impl Iterator<Item = (String, String)> {
+    variables().filter(|(name, _)| !name.starts_with(layers::PREFIX))
 }
 
 /// Where the user's configuration files are, by the XDG rules.

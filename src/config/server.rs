@@ -11,7 +11,9 @@ use gateway::AccessLog;
 use http::HeaderName;
 use planner::{capacity::Capacity, policy::Inventory};
 
-use super::{Error, Key, Layers, OTHER_VARIABLES, config_dir, default_data_dir, values, variable, variables};
+use super::{
+    Error, Key, Layers, OTHER_VARIABLES, SecretSources, config_dir, default_data_dir, values, variable, variables,
+};
 
 /// Every key of the server, in the order in which `config show` prints them.
 #[rustfmt::skip]
@@ -21,6 +23,12 @@ pub const KEYS: &[Key] = &[
     key("public_url", "", "base URL that clients reach this server by; unset means the one that each of them used"),
     secret("database_url", "PostgreSQL URL; unset means SQLite in the data folder"),
     secret("api_key", "admin API key to set up at first start, as `prefix.secret`; unset means a random one"),
+    secret("server_secret", "secret that stored secrets are sealed with: 64 hexadecimal digits or base64 of 32 bytes; unset means the file server-secret in the data folder, made at first start"),
+    key("server_secret.file", "", "a file with it, in place of that one"),
+    key("server_secret.command", "", "a program that prints it, in place of a file: a list, or words with quotes; run once at start, without a shell"),
+    secret("server_secret.previous", "secrets before it, between commas: what is sealed with them is opened, and sealed anew at start"),
+    key("server_secret.previous_file", "", "a file with those, one a line; unset means server-secret.previous in the data folder, where the present one is there"),
+    key("server_secret.previous_command", "", "a program that prints those, one a line"),
     key("shutdown_grace", "30s", "how long requests in flight may take to end on shutdown"),
     key("log.level", "info", "least severe log lines to print: error, warn, info, debug, trace; or a tracing filter"),
     key("log.format", "text", "text for people or json for machines"),
@@ -104,6 +112,8 @@ pub struct Server {
     pub database_url: Option<String>,
     /// Preset for the first start.
     pub api_key: Option<String>,
+    /// Where the server's secret comes from.
+    pub secrets: SecretSources,
     /// How long a shutdown waits for requests in flight.
     pub shutdown_grace: Duration,
     /// A tracing filter.
@@ -269,6 +279,7 @@ impl Server {
             public_url: layers.optional("public_url").map(|url| url.trim_end_matches('/').to_owned()),
             database_url: layers.optional("database_url"),
             api_key: layers.optional("api_key"),
+            secrets: SecretSources::from_layers(layers)?,
             shutdown_grace: layers.get_with("shutdown_grace", values::duration)?,
             log_level: layers.get("log.level")?,
             log_format: layers.get_with("log.format", |format| match format {

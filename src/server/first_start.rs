@@ -1,4 +1,4 @@
-//! What a server needs before anything else: its folder, its secret, and at the very first start a key for its administrator.
+//! What a server needs before anything else: its folder, and at the very first start a key for its administrator.
 
 use std::{
     fs,
@@ -9,7 +9,7 @@ use std::{
 
 use control_plane::ops::{self, KeyText};
 use planner::Timestamp;
-use store::{SecretKey, Store};
+use store::Store;
 
 use crate::failure::{Failure, Kind, Result, while_doing};
 
@@ -24,50 +24,6 @@ pub fn data_dir(path: &Path) -> Result {
         Failure::new(Kind::Failed, format!("cannot make the data folder {}: {error}", path.display()))
             .hint("choose another one with --data-dir")
     })
-}
-
-/// The server's secret, from which keys for single purposes are derived.
-pub struct ServerSecret {
-    /// What the database is opened with.
-    pub key: SecretKey,
-    path: PathBuf,
-    /// Its bytes while they are not in the file yet.
-    new: Option<[u8; 32]>,
-}
-
-impl ServerSecret {
-    /// Reads the secret; draws one when there is none, which lasts when it is kept.
-    pub fn read_or_draw(data_dir: &Path) -> Result<Self> {
-        let path = data_dir.join("server-secret");
-        let (bytes, is_new) = match fs::read(&path) {
-            Ok(bytes) => (bytes.try_into().map_err(|_| damaged(&path))?, false),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => (rand::random(), true),
-            Err(error) => return Err(while_doing(format!("cannot use {}", path.display()))(error)),
-        };
-        Ok(Self { key: SecretKey::new(bytes), path, new: is_new.then_some(bytes) })
-    }
-
-    /// Writes a new secret to its file. Refuses to where the installation is older than the secret: what is stored in it was sealed
-    /// with another one, and would be lost without a word.
-    pub async fn keep(self, store: &Store) -> Result<SecretKey> {
-        if let Some(bytes) = self.new {
-            let path = self.path.display();
-            if is_installed(store).await? {
-                let message = format!("{path} is missing, and the database is already in use with it");
-                return Err(Failure::new(Kind::Failed, message).hint(
-                    "restore it from a backup, or copy it from another server of this database; if it is lost for good, \
-                     put 32 new random bytes there and set every secret again",
-                ));
-            }
-            write_private(&self.path, &bytes).map_err(while_doing(format!("cannot write {path}")))?;
-        }
-        Ok(self.key)
-    }
-}
-
-fn damaged(path: &Path) -> Failure {
-    Failure::new(Kind::Failed, format!("{} is damaged: it should hold 32 bytes", path.display()))
-        .hint("restore it from a backup; without it stored secrets cannot be read")
 }
 
 /// Makes the installation at the very first start. Returns the admin API key then, and only then.
@@ -96,7 +52,7 @@ fn left_by_a_crash(path: &Path) -> Option<KeyText> {
     KeyText::preset(fs::read_to_string(path).ok()?.trim()).ok()
 }
 
-async fn is_installed(store: &Store) -> Result<bool> {
+pub(super) async fn is_installed(store: &Store) -> Result<bool> {
     let organization = store.organization().await.map_err(|error| cannot_set_up(&error))?;
     Ok(organization.is_some())
 }
@@ -106,7 +62,7 @@ fn cannot_set_up(error: &dyn std::fmt::Display) -> Failure {
 }
 
 /// Writes a file that only this user may read, whole or not at all.
-fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
+pub(super) fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
     let unfinished = path.with_extension("new");
     let _ = fs::remove_file(&unfinished);
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
@@ -118,54 +74,25 @@ fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
+    use store::SecretKey;
 
     use super::*;
 
     const NOW: Timestamp = Timestamp(1);
 
     /// What a start does before it serves.
-    async fn start(folder: &Path, preset: Option<&str>) -> Result<(SecretKey, Option<String>)> {
-        let secret = ServerSecret::read_or_draw(folder)?;
+    async fn start(folder: &Path, preset: Option<&str>) -> Result<Option<String>> {
         let url = store::sqlite_url(&folder.join("greenroom.db"));
-        let options = store::Options { url, secret_key: secret.key.clone() };
+        let options = store::Options { url, secret_key: SecretKey::new([7; 32]) };
         let store = Store::open(&options).await.expect("opened");
-        let key = secret.keep(&store).await?;
-        Ok((key, admin_key(&store, folder, preset, NOW).await?))
+        admin_key(&store, folder, preset, NOW).await
     }
 
     #[tokio::test]
-    async fn the_secret_is_made_once_and_is_private() {
+    async fn a_key_is_shown_once() {
         let folder = tempfile::tempdir().expect("a folder");
-        let (first, key) = start(folder.path(), None).await.expect("set up");
-        assert!(key.is_some());
-        let (again, key) = start(folder.path(), None).await.expect("started");
-        assert!(key.is_none(), "a key is shown once");
-        assert_eq!(first.derive("test"), again.derive("test"));
-        let mode = fs::metadata(folder.path().join("server-secret")).expect("there").permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-    }
-
-    #[test]
-    fn a_damaged_secret_is_not_replaced() {
-        let folder = tempfile::tempdir().expect("a folder");
-        fs::write(folder.path().join("server-secret"), "short").expect("written");
-        let failure = ServerSecret::read_or_draw(folder.path()).err().expect("refused");
-        assert!(failure.message.ends_with("is damaged: it should hold 32 bytes"), "{}", failure.message);
-    }
-
-    #[tokio::test]
-    async fn a_lost_secret_is_not_replaced() {
-        let folder = tempfile::tempdir().expect("a folder");
-        start(folder.path(), None).await.expect("set up");
-        let path = folder.path().join("server-secret");
-        fs::remove_file(&path).expect("it was there");
-        for _ in 0..2 {
-            let failure = start(folder.path(), None).await.expect_err("refused");
-            assert!(failure.message.contains("server-secret is missing"), "{}", failure.message);
-            assert!(failure.hint.expect("a remedy").starts_with("restore it from a backup"));
-            assert!(!path.exists());
-        }
+        assert!(start(folder.path(), None).await.expect("set up").is_some());
+        assert!(start(folder.path(), None).await.expect("started").is_none());
     }
 
     #[tokio::test]
@@ -175,7 +102,7 @@ mod tests {
         assert_eq!(failure.kind, Kind::Usage);
         assert!(!failure.message.contains("hunter2"), "{}", failure.message);
         assert!(!key_file(folder.path()).exists());
-        let (_, key) = start(folder.path(), Some("admin.0123456789")).await.expect("set up");
+        let key = start(folder.path(), Some("admin.0123456789")).await.expect("set up");
         assert_eq!(key.as_deref(), Some("admin.0123456789"));
     }
 
@@ -184,7 +111,7 @@ mod tests {
         for (left, is_taken) in [("admin.0123456789\n", true), ("", false), ("hunter2\n", false)] {
             let folder = tempfile::tempdir().expect("a folder");
             fs::write(key_file(folder.path()), left).expect("written");
-            let (_, key) = start(folder.path(), None).await.expect("set up");
+            let key = start(folder.path(), None).await.expect("set up");
             let key = key.expect("made now");
             assert_eq!(key == left.trim(), is_taken, "{left:?}");
             let kept = fs::read_to_string(key_file(folder.path())).expect("kept");

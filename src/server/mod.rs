@@ -7,6 +7,8 @@ mod front;
 mod gateways;
 mod housekeeping;
 mod rooms;
+mod secret_command;
+mod server_secret;
 mod signals;
 
 use std::{
@@ -25,8 +27,11 @@ use store::{Blobs, Store};
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 
-pub use self::front::certificate_file;
-use self::{dispatch::Dispatch, first_start::ServerSecret, gateways::OwnGateway, signals::Signals};
+use self::{dispatch::Dispatch, gateways::OwnGateway, server_secret::ServerSecret, signals::Signals};
+pub use self::{
+    front::certificate_file,
+    server_secret::{Rotated, rotate as rotate_secret},
+};
 use crate::{
     clock, config,
     failure::{Failure, Kind, Result, while_doing},
@@ -51,11 +56,12 @@ pub async fn run(settings: config::Server, printer: Printer) -> Result {
     let clock: Clock = Arc::new(clock::now);
 
     first_start::data_dir(&settings.data_dir)?;
-    let secret = ServerSecret::read_or_draw(&settings.data_dir)?;
+    let mut secret = ServerSecret::read_or_draw(&settings.secrets, &settings.data_dir).await?;
     let url = settings.database_url.clone();
     let url = url.unwrap_or_else(|| store::sqlite_url(&settings.data_dir.join("greenroom.db")));
     let store = Store::open(&store::Options { url, secret_key: secret.key.clone() }).await.map_err(unusable)?;
-    let secret = secret.keep(&store).await?;
+    secret.keep(&store).await?;
+    secret.reseal(&store).await.map_err(unusable)?;
     let blobs = Blobs::open_checked(&rooms::location(&settings)).await.map_err(|error| {
         unusable(error).hint(
             "look at `blobs` in the configuration; a bucket has to exist, and its key may write, read, list and delete",
@@ -68,7 +74,7 @@ pub async fn run(settings: config::Server, printer: Printer) -> Result {
     let exports = collector::exports(settings.otlp.as_ref())?;
     let gateway = Gateway::traced(rooms::gateway(&settings), clock.clone(), exports.traces);
     let front = front::open(&settings)?;
-    let issuer = uploads::Issuer::new(&secret);
+    let issuer = uploads::Issuer::new(&secret.key);
     let limits = uploads::Limits { max_object_bytes: settings.max_archive, ..Default::default() };
     let streams = CancellationToken::new();
     let fallback = Dispatch {

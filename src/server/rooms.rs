@@ -75,6 +75,7 @@ pub fn backend(settings: &config::Server, clock: Clock) -> Result<local::Setting
     }
     let mut local = local::Settings::new(settings.data_dir.join("local"), replica, clock, config::variables());
     local.hidden.push(settings.data_dir.clone());
+    local.hidden.extend(settings.secrets.files().cloned());
     local.python = settings.python;
     local.uv = settings.uv.clone();
     local.standby = settings.standby;

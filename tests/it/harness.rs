@@ -25,6 +25,7 @@ pub struct Server {
     pub url: String,
     folder: TempDir,
     config: String,
+    variables: Vec<(String, String)>,
 }
 
 impl Server {
@@ -35,11 +36,32 @@ impl Server {
 
     /// Starts a server with a configuration file.
     pub fn start_with(config: &str) -> Self {
+        Self::start_in(config, &[])
+    }
+
+    /// Starts a server with a configuration file and variables in its environment.
+    pub fn start_in(config: &str, variables: &[(&str, &str)]) -> Self {
         // Beside the cache of packages: on one file system they are linked, not copied.
         let folder = TempDir::new_in(scratch()).expect("a folder");
         let config = format!("{config}\n[local]\ncache = {:?}\n", scratch().join("packages"));
-        let (child, url) = launch(folder.path(), &config);
-        Self { child, url, folder, config }
+        let variables = owned(variables);
+        let (child, url) = launch(folder.path(), &config, &variables);
+        Self { child, url, folder, config, variables }
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The folder that holds all that it writes.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// All that it has ever logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("server.log")).expect("readable")
     }
 
     /// The server's data folder.
@@ -80,9 +102,16 @@ impl Server {
 
     /// Starts it again on the same folder.
     pub fn restart(&mut self) {
-        let (child, url) = launch(self.folder.path(), &self.config);
+        let (child, url) = launch(self.folder.path(), &self.config, &self.variables);
         self.child = child;
         self.url = url;
+    }
+
+    /// Ends it at once and starts it again with other variables.
+    pub fn restart_in(&mut self, variables: &[(&str, &str)]) {
+        self.kill();
+        self.variables = owned(variables);
+        self.restart();
     }
 
     /// Runs `greenroom` against this server.
@@ -283,14 +312,19 @@ pub async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
     (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
 }
 
+fn owned(variables: &[(&str, &str)]) -> Vec<(String, String)> {
+    variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
 /// Starts a server and waits until it says where it listens.
-fn launch(folder: &Path, config: &str) -> (Child, String) {
+fn launch(folder: &Path, config: &str, variables: &[(String, String)]) -> (Child, String) {
     let file = folder.join("server.toml");
     fs::write(&file, config).expect("written");
     let log = fs::File::options().create(true).append(true).open(folder.join("server.log")).expect("opened");
     let mut command = greenroom(folder);
     command
         .env("GREENROOM_API_KEY", API_KEY)
+        .envs(variables.iter().map(|(name, value)| (name, value)))
         .args(["serve", "--listen", "127.0.0.1:0", "--config"])
         .arg(&file)
         .arg("--data-dir")

@@ -11,7 +11,7 @@ use std::{
 use api::{
     id::{DeploymentId, ReplicaId},
     internal::{
-        replica::{Exit, ExitCause, LogLine, Phase, StartTimes, Status},
+        replica::{Exit, ExitCause, LogLine, Phase, Secrets, StartTimes, Status},
         routes::Address,
     },
 };
@@ -314,6 +314,19 @@ impl Backend for Fake {
             None => {
                 let source = std::io::ErrorKind::NotFound.into();
                 Err(BackendError { what: format!("cannot tell replica {replica} its environment"), source })
+            }
+        }
+    }
+
+    async fn set_secrets(&self, replica: &ReplicaId, secrets: Secrets) -> Result<(), BackendError> {
+        match self.state().replicas.get_mut(replica).filter(|replica| !has_exited(&replica.status)) {
+            Some(replica) => {
+                replica.start.secrets = secrets;
+                Ok(())
+            }
+            None => {
+                let source = std::io::ErrorKind::NotFound.into();
+                Err(BackendError { what: format!("cannot give replica {replica} its secrets"), source })
             }
         }
     }

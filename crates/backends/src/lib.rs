@@ -48,6 +48,10 @@ pub trait Backend: Send + Sync + 'static {
         environment: Option<serde_json::Value>,
     ) -> Result<(), BackendError>;
 
+    /// Gives a replica other values of its secrets: all that its config declares, where the team has them, in place of those it had.
+    /// Giving them twice is giving them once. One that does not answer, or that is not there, is an error.
+    async fn set_secrets(&self, replica: &ReplicaId, secrets: Secrets) -> Result<(), BackendError>;
+
     /// Lets a replica go on with the code of another build of the same model: its process stays, and what the model has loaded.
     /// Requests are answered by the old code until the new code answers. Doing it twice is doing it once.
     async fn swap_code(&self, replica: &ReplicaId, artifact: &Artifact) -> Result<(), SwapError>;

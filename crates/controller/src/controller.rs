@@ -193,7 +193,7 @@ fn start_tasks(shared: &Shared, board: &Board, stop: &watch::Receiver<bool>) -> 
 /// Who is woken by what.
 fn start_wakers(shared: &Shared) -> JoinSet<()> {
     let bells = &shared.bells;
-    let by_topic: [(Topic, &[&Bell]); 6] = [
+    let by_topic: [(Topic, &[&Bell]); 7] = [
         (
             Topic::Deployments,
             &[
@@ -213,6 +213,7 @@ fn start_wakers(shared: &Shared) -> JoinSet<()> {
             &[&bells.deployments, &bells.promotions, &bells.routes, &bells.reloads, &bells.observe, &bells.tell],
         ),
         (Topic::Keys, &[&bells.routes]),
+        (Topic::Secrets, &[&bells.tell]),
         (Topic::Logs, &[&bells.export]),
     ];
     let mut wakers = JoinSet::new();

@@ -37,6 +37,7 @@ mod shared;
 mod splits;
 mod standby;
 mod tell;
+mod tell_secrets;
 mod template;
 
 pub use controller::{Controller, Handle, Shutdown};

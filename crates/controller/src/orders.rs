@@ -34,8 +34,9 @@ use crate::{
 /// Replicas that are started at one time.
 const STARTS_AT_ONCE: usize = 8;
 /// What a deployment hears whose secrets were sealed with another key than this server's.
-const FOREIGN_SECRETS: &str = "the server's secret key does not fit the stored secrets that this model declares: restore the file \
-                               server-secret from a backup and start the server again, or delete the secrets and set them anew";
+const FOREIGN_SECRETS: &str = "the server's secret does not fit the stored secrets that this model declares: name the one they were sealed \
+                               with as `server_secret.previous_file`, or restore the file server-secret from a backup, and start \
+                               the server again; or delete the secrets and set them anew";
 
 /// Carries orders out.
 pub(crate) struct Orders {

@@ -1,5 +1,5 @@
-//! Tells replicas which environment they are in when that changes: on promotion, and on demotion. One that cannot be told is its
-//! own trouble alone.
+//! Tells replicas which environment they are in when that changes: on promotion, and on demotion; and gives them the values of their
+//! secrets when those change. One that cannot be told is its own trouble alone.
 
 use std::collections::HashMap;
 
@@ -13,6 +13,7 @@ use crate::{
     belonging::Belonging,
     driver::{Next, Task, chain},
     shared::Shared,
+    tell_secrets::{Due, Given},
     template,
 };
 
@@ -24,13 +25,15 @@ const RETRY_MS: u64 = 1_000;
 /// The task.
 pub(crate) struct Tell {
     shared: Shared,
+    given: Given,
     /// What was last wrong with telling which replica, so that it is said once.
     troubles: HashMap<ReplicaId, String>,
 }
 
 impl Tell {
     pub fn new(shared: Shared) -> Self {
-        Self { shared, troubles: HashMap::new() }
+        let given = Given::new(&shared);
+        Self { shared, given, troubles: HashMap::new() }
     }
 }
 
@@ -60,16 +63,44 @@ impl Task for Tell {
             let told = tell(shared, &replica, environment.as_deref()).await;
             told.err().map(|error| (replica, chain(&error)))
         });
-        let troubles: HashMap<ReplicaId, String> =
+        let mut troubles: HashMap<ReplicaId, String> =
             futures::stream::iter(tells).buffer_unordered(TOLD_AT_ONCE).filter_map(std::future::ready).collect().await;
+        // One whose model process does not run yet has been started with those of then, and is given newer ones when it does.
+        let runs = |replica: &&Replica| {
+            let seen = observation.get(&replica.id).map(|seen| &seen.phase);
+            listens(replica) && matches!(seen, Some(Phase::Loading | Phase::Ready | Phase::Unhealthy))
+        };
+        let running: Vec<&Replica> = view.all_replicas().filter(runs).collect();
+        let due = self.given.due(&self.shared, &view, &running).await?;
+        troubles.extend(self.give(due).await);
         for (replica, error) in &troubles {
             if self.troubles.get(replica) != Some(error) {
-                tracing::warn!(replica.id = %replica, error, "a replica does not know its environment; it will be told again");
+                tracing::warn!(replica.id = %replica, error, "a replica does not know its environment or its secrets; it will be told again");
             }
         }
         self.troubles = troubles;
         let retry_at = (!self.troubles.is_empty()).then(|| now.plus(RETRY_MS));
         Ok(Next::IDLE.by(retry_at))
+    }
+}
+
+impl Tell {
+    /// Gives replicas their secrets. Those that could not be given, with why.
+    async fn give(&mut self, due: Vec<Due>) -> Vec<(ReplicaId, String)> {
+        let backend = &self.shared.parts.backend;
+        let gives = due.into_iter().map(|due| async move {
+            let given = backend.set_secrets(&due.replica, due.secrets.clone()).await;
+            (due, given)
+        });
+        let results: Vec<_> = futures::stream::iter(gives).buffer_unordered(TOLD_AT_ONCE).collect().await;
+        let mut troubles = Vec::new();
+        for (due, given) in results {
+            match given {
+                Ok(()) => self.given.note(due),
+                Err(error) => troubles.push((due.replica, chain(&error))),
+            }
+        }
+        troubles
     }
 }
 

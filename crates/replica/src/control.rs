@@ -4,11 +4,12 @@
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
+    io,
     rc::Rc,
     time::Duration,
 };
 
-use api::internal::replica::NotSwapped;
+use api::internal::replica::{NotSwapped, Secrets};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::{
@@ -123,6 +124,13 @@ impl Control {
     /// Tells the model of another environment.
     pub fn set_environment(&self, environment: Value) {
         self.send(&json!({"call": "environment", "environment": environment}));
+    }
+
+    /// Tells the model's process of other values of its secrets. Refused while too much else waits to be told.
+    pub fn set_secrets(&self, secrets: &Secrets) -> io::Result<()> {
+        let document = json!({"call": "secrets", "secrets": secrets.0});
+        let sent = self.outbox.try_send(format!("{document}\n"));
+        sent.map_err(|_| io::Error::other("the model takes note of nothing at the moment"))
     }
 
     /// Asks whether the model is healthy. None when it does not answer in time, or has no opinion.

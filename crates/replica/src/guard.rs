@@ -34,7 +34,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     confine,
     namespace::{Isolation, Namespace},
-    sandbox, veil,
+    sandbox::{self, SecretFiles},
+    veil,
 };
 
 /// The argument that makes the binary a guardian. The descriptor for reports follows it.
@@ -46,7 +47,7 @@ pub const ARGUMENT: &str = "--guard";
 pub enum Request {
     /// Ask the model's group to end.
     Terminate,
-    /// Make these the files in `/secrets`, where the launch had none.
+    /// Make these the files in `/secrets`.
     Secrets(BTreeMap<String, String>),
 }
 
@@ -119,8 +120,8 @@ fn guard(reports: &mut File) -> io::Result<()> {
     input.read_line(&mut line)?;
     let (isolation, mut launch): (Isolation, Launch) = serde_json::from_str(&line)?;
     line.clear();
-    let notes = match isolate(isolation, &mut launch) {
-        Ok(Place::Inside(notes)) => notes,
+    let (notes, secret_files) = match isolate(isolation, &mut launch) {
+        Ok(Place::Inside(notes, files)) => (notes, files),
         Ok(Place::Outside(first)) => return step_aside(first, &launch),
         Err(error) => {
             let reason = error.to_string();
@@ -137,8 +138,6 @@ fn guard(reports: &mut File) -> io::Result<()> {
     let group = Pid::from_raw(child.id() as i32);
     let_go(&launch)?;
     send(reports, &Report::Started { notes });
-    let user = launch.sandbox.user;
-    let is_sandboxed = isolation != Isolation::None;
     let mut answers = reports.try_clone()?;
     std::thread::spawn(move || {
         for line in input.lines().map_while(Result::ok) {
@@ -147,7 +146,7 @@ fn guard(reports: &mut File) -> io::Result<()> {
                     let _ = killpg(group, Signal::SIGTERM);
                 }
                 Ok(Request::Secrets(secrets)) => {
-                    let given = if is_sandboxed { sandbox::give_secrets(user, &secrets) } else { Ok(()) };
+                    let given = secret_files.as_ref().map_or(Ok(()), |files| files.show(&secrets));
                     send(&mut answers, &Report::SecretsGiven(given.map_err(|error| error.to_string())));
                 }
                 Err(_) => {}
@@ -163,8 +162,8 @@ fn guard(reports: &mut File) -> io::Result<()> {
 
 /// On which side of a new namespace of processes we are.
 enum Place {
-    /// Where the model will be, with what a person should know about that.
-    Inside(Vec<String>),
+    /// Where the model will be, with what a person should know about that, and the files that hold its secrets, where it has any.
+    Inside(Vec<String>, Option<SecretFiles>),
     /// Where the replica is. The first process inside is our child.
     Outside(Pid),
 }
@@ -184,7 +183,7 @@ fn isolate(isolation: Isolation, launch: &mut Launch) -> io::Result<Place> {
         let own = plan.directory.join("app");
         copy(&plan.app, &own)?;
         plan.app = own;
-        return Ok(Place::Inside(notes));
+        return Ok(Place::Inside(notes, None));
     }
     let namespace = Namespace::enter(isolation)?;
     if let Some(user) = plan.user {
@@ -203,8 +202,8 @@ fn isolate(isolation: Isolation, launch: &mut Launch) -> io::Result<Place> {
         }
         set_pdeathsig(Signal::SIGKILL)?;
     }
-    sandbox::enter(plan, namespace)?;
-    Ok(Place::Inside(notes))
+    let files = sandbox::enter(plan, namespace)?;
+    Ok(Place::Inside(notes, Some(files)))
 }
 
 /// Waits outside for the end of the guardian inside, holding nothing that others wait for.

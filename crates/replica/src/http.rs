@@ -6,7 +6,7 @@ use api::{
     error::{InferenceCode, InferenceError},
     internal::{
         link::{NOT_TAKEN, PATH, PROTOCOL},
-        replica::{Drain, Phase, Protocol, Swap},
+        replica::{Drain, Phase, Protocol, Secrets, Swap},
     },
 };
 use bytes::Bytes;
@@ -16,7 +16,7 @@ use hyper::{body::Incoming, rt::Executor, server::conn::http1, service::service_
 use hyper_util::{rt::TokioIo, server::conn::auto};
 use tokio::{
     net::{UnixListener, UnixStream},
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -27,8 +27,10 @@ use crate::{
     status::Board,
 };
 
-/// The largest environment document.
-const ENVIRONMENT_LIMIT: usize = 64 * 1024;
+/// The largest document of the platform's that is no secret.
+const DOCUMENT_LIMIT: usize = 64 * 1024;
+/// The largest document of secrets: as much as their files have room for.
+const SECRETS_LIMIT: usize = 16 << 20;
 
 /// What every connection shares.
 pub struct App {
@@ -38,6 +40,16 @@ pub struct App {
     pub program: Program,
     /// Asks the supervisor to drain, within a time.
     pub drain: watch::Sender<Option<Duration>>,
+    /// Asks the supervisor to give the model other secrets.
+    pub secrets: mpsc::Sender<NewSecrets>,
+}
+
+/// Other values of the model's secrets, and who waits to hear that it has them.
+pub struct NewSecrets {
+    /// All of them.
+    pub secrets: Secrets,
+    /// Whether it has.
+    pub given: oneshot::Sender<std::io::Result<()>>,
 }
 
 /// Accepts connections until `closing`, then lets those that are open finish their present request.
@@ -165,6 +177,10 @@ async fn own(app: &Rc<App>, route: &str, request: Request<Incoming>) -> Response
             },
             Err(refusal) => *refusal,
         },
+        (&Method::PUT, "secrets") => match read_up_to(SECRETS_LIMIT, request).await {
+            Ok(secrets) => give(app, secrets).await,
+            Err(refusal) => *refusal,
+        },
         (&Method::POST, "swap") => match read(request).await {
             Ok(Swap { app: other }) => match app.program.swap(other).await {
                 Ok(()) => json(StatusCode::OK, "{}"),
@@ -177,10 +193,34 @@ async fn own(app: &Rc<App>, route: &str, request: Request<Incoming>) -> Response
     }
 }
 
+/// Gives the model other secrets, by way of who watches over it.
+async fn give(app: &App, secrets: Secrets) -> Response<Body> {
+    let (given, answer) = oneshot::channel();
+    let given = match app.secrets.send(NewSecrets { secrets, given }).await {
+        Ok(()) => answer.await.unwrap_or_else(|_| Err(std::io::Error::other("the model is ending"))),
+        Err(_) => Err(std::io::Error::other("the model has ended")),
+    };
+    match given {
+        Ok(()) => json(StatusCode::OK, "{}"),
+        Err(error) => {
+            let text = format!("cannot give the model its secrets: {error}");
+            inference_error(StatusCode::INTERNAL_SERVER_ERROR, &text, InferenceCode::InternalBasetenError)
+        }
+    }
+}
+
 /// Reads a small JSON body.
 async fn read<T: serde::de::DeserializeOwned>(request: Request<Incoming>) -> Result<T, Box<Response<Body>>> {
+    read_up_to(DOCUMENT_LIMIT, request).await
+}
+
+/// Reads a JSON body.
+async fn read_up_to<T: serde::de::DeserializeOwned>(
+    limit: usize,
+    request: Request<Incoming>,
+) -> Result<T, Box<Response<Body>>> {
     let refuse = |text: &str| Box::new(inference_error(StatusCode::BAD_REQUEST, text, InferenceCode::ClientError));
-    let body = Limited::new(request.into_body(), ENVIRONMENT_LIMIT).collect().await;
+    let body = Limited::new(request.into_body(), limit).collect().await;
     let body = body.map_err(|error| refuse(&format!("cannot read the body: {error}")))?;
     serde_json::from_slice(&body.to_bytes())
         .map_err(|error| refuse(&format!("the body is not what was expected: {error}")))

@@ -1,6 +1,7 @@
 //! The life of a replica: start the model process, watch over it, drain, and say how it ended.
 
 use std::{
+    io,
     os::fd::OwnedFd,
     path::Path,
     pin::{Pin, pin},
@@ -8,11 +9,11 @@ use std::{
     time::Duration,
 };
 
-use api::internal::replica::{Exit, ExitCause, Level, Phase, Program as Wanted, Spec, StartTimes, file};
+use api::internal::replica::{Exit, ExitCause, Level, Phase, Program as Wanted, Secrets, Spec, StartTimes, file};
 use tokio::{
     net::UnixListener,
     signal::unix::{SignalKind, signal},
-    sync::watch,
+    sync::{mpsc, watch},
     time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -22,7 +23,7 @@ use crate::{
     arena::Outgoing,
     control::Event,
     health::{Health, watch_model, watch_server},
-    http::{App, serve},
+    http::{App, NewSecrets, serve},
     limits::Enforced,
     log::{Log, now_ns},
     modules,
@@ -63,7 +64,8 @@ pub async fn run(directory: &Path, input: OwnedFd, readiness: Readiness) -> Resu
     let listener = bind().map_err(|source| Error::file(file::SOCKET.into(), source))?;
     let (drain, drains) = watch::channel(None);
     let program = kind.program(&order.spec);
-    let app = Rc::new(App { board: board.clone(), program: program.clone(), drain });
+    let (secrets, new_secrets) = mpsc::channel(1);
+    let app = Rc::new(App { board: board.clone(), program: program.clone(), drain, secrets });
     let closing = CancellationToken::new();
     let serving = tokio::task::spawn_local(serve(listener, app, closing.clone()));
 
@@ -72,7 +74,7 @@ pub async fn run(directory: &Path, input: OwnedFd, readiness: Readiness) -> Resu
         None => preparing.await,
     };
     let life = Life { ground: &ground, order: &order, board: &board, health: Health::new(order.spec.health) };
-    let exit = life.live(prepared, program, start, drains).await;
+    let exit = life.live(prepared, program, start, Asked { drains, new_secrets }).await;
     ground.log.say(if exit.cause == ExitCause::Stopped { Level::Info } else { Level::Error }, exit.message.clone());
     board.exit(exit).map_err(|source| Error::file(file::STATUS.into(), source))?;
     closing.cancel();
@@ -187,6 +189,18 @@ fn free_port() -> std::io::Result<u16> {
     Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 
+/// What is asked of a replica while it lives.
+struct Asked {
+    drains: watch::Receiver<Option<Duration>>,
+    new_secrets: mpsc::Receiver<NewSecrets>,
+}
+
+/// Gives a model other secrets: as files first, then to the worker that looks them up for it.
+async fn give(running: &mut Running, secrets: &Secrets) -> io::Result<()> {
+    running.process.give_secrets(&secrets.0).await?;
+    running.worker.as_ref().map_or(Ok(()), |worker| worker.control.set_secrets(secrets))
+}
+
 /// What every step of a life needs.
 pub struct Life<'a> {
     /// What its start needed.
@@ -200,13 +214,7 @@ pub struct Life<'a> {
 
 impl Life<'_> {
     /// From the order to the end of the model process.
-    async fn live(
-        &self,
-        prepared: Prepared,
-        program: Program,
-        start: Instant,
-        drains: watch::Receiver<Option<Duration>>,
-    ) -> Exit {
+    async fn live(&self, prepared: Prepared, program: Program, start: Instant, asked: Asked) -> Exit {
         let running = match prepared {
             Ok(waiting) => self.begin(waiting, program).await,
             Err(error) => Err(error),
@@ -223,7 +231,7 @@ impl Life<'_> {
         }
         let loading = |times: &mut StartTimes| times.spawn_ms = Some(millis(start.elapsed()));
         self.save(self.board.enter_noting(Phase::Loading, loading));
-        let exit = self.watch(&mut running, start, drains).await;
+        let exit = self.watch(&mut running, start, asked).await;
         if let Some(worker) = &running.worker {
             worker.channel.close();
         }
@@ -245,12 +253,7 @@ impl Life<'_> {
     }
 
     /// Reacts to what happens until there is nothing left to watch.
-    async fn watch(
-        &self,
-        running: &mut Running,
-        start: Instant,
-        mut drains: watch::Receiver<Option<Duration>>,
-    ) -> Exit {
+    async fn watch(&self, running: &mut Running, start: Instant, Asked { mut drains, mut new_secrets }: Asked) -> Exit {
         let start_limit = Duration::from_millis(self.order.spec.start_timeout_ms);
         let mut start_deadline = std::pin::pin!(sleep((start + start_limit).saturating_duration_since(Instant::now())));
         let mut terminations = signal(SignalKind::terminate()).expect("the handler can be installed once");
@@ -275,6 +278,11 @@ impl Life<'_> {
                     return Exit { cause: ExitCause::StartTimeout, message, detail: self.ground.log.last_lines() };
                 }
                 Some(()) = terminations.recv() => Duration::from_millis(self.order.spec.request_timeout_ms),
+                Some(NewSecrets { secrets, given }) = new_secrets.recv() => {
+                    // One that does not wait for the answer any more asks again.
+                    let _ = given.send(give(running, &secrets).await);
+                    continue;
+                }
                 Ok(()) = drains.changed() => match *drains.borrow_and_update() {
                     Some(limit) => limit,
                     None => continue,

@@ -30,6 +30,8 @@ pub struct Process {
     reports: Lines<BufReader<pipe::Receiver>>,
     output: Vec<JoinHandle<()>>,
     guardian_pid: Pid,
+    /// The end, where it was heard of by who waited for something else.
+    end: Option<End>,
     /// How far it is set apart from the machine.
     pub isolation: Isolation,
     /// What a person should know about that.
@@ -105,6 +107,7 @@ impl Process {
                 reports,
                 output: output.into_iter().flatten().collect(),
                 guardian_pid,
+                end: None,
                 isolation,
                 notes,
             })),
@@ -126,11 +129,10 @@ impl Process {
 
     /// Waits for the end of the process.
     pub async fn ended(&mut self) -> End {
-        match next_report(&mut self.reports).await {
-            Some(Report::Exited { code: Some(code), .. }) => End::Code(code),
-            Some(Report::Exited { signal: Some(signal), .. }) => End::Signal(signal),
-            _ => End::Unknown,
+        if let Some(end) = self.end {
+            return end;
         }
+        end_of(next_report(&mut self.reports).await)
     }
 
     /// Asks the group to end.
@@ -138,12 +140,15 @@ impl Process {
         let _ = self.ask(&Request::Terminate).await; // a guardian that is gone has ended it
     }
 
-    /// Gives secrets to one that was started without. Nobody may wait for its end meanwhile.
+    /// Makes these the files that hold its secrets. Nobody may wait for its end meanwhile.
     pub async fn give_secrets(&mut self, secrets: &BTreeMap<String, String>) -> io::Result<()> {
         self.ask(&Request::Secrets(secrets.clone())).await?;
         match next_report(&mut self.reports).await {
             Some(Report::SecretsGiven(given)) => given.map_err(io::Error::other),
-            _ => Err(io::Error::other("the model process ended before it had them")),
+            other => {
+                self.end = Some(end_of(other));
+                Err(io::Error::other("the model process ended before it had them"))
+            }
         }
     }
 
@@ -167,6 +172,14 @@ impl Process {
             let patience = std::time::Duration::from_secs(1); // a process that left the group may keep the pipe open
             let _ = tokio::time::timeout(patience, follower).await;
         }
+    }
+}
+
+fn end_of(report: Option<Report>) -> End {
+    match report {
+        Some(Report::Exited { code: Some(code), .. }) => End::Code(code),
+        Some(Report::Exited { signal: Some(signal), .. }) => End::Signal(signal),
+        _ => End::Unknown,
     }
 }
 

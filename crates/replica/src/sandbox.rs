@@ -11,7 +11,10 @@
 use std::{
     collections::BTreeMap,
     fs, io,
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, chown, symlink},
+    os::{
+        fd::AsRawFd as _,
+        unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, chown, symlink},
+    },
     path::{Path, PathBuf},
 };
 
@@ -33,6 +36,9 @@ const OWN: [&str; 9] = ["app", "packages", "secrets", "tmp", "workspace", "home"
 /// Where nothing of the machine can be seen.
 const TAKEN: [&str; 6] = ["/app", "/packages", "/secrets", "/workspace", "/home/app", "/etc/b10_dynamic_config"];
 
+/// Where the machine's own `/etc` is.
+pub const MACHINE_ETC: &str = "/.machine-etc";
+
 /// Where secrets are files.
 const SECRETS: &str = "/secrets";
 
@@ -48,7 +54,7 @@ pub struct Plan {
     pub packages: Option<PathBuf>,
     /// The replica's folder. `root`, `home`, `tmp`, `workspace`, `dynamic_config` and `layer` in it belong to the sandbox.
     pub directory: PathBuf,
-    /// Folders that look empty.
+    /// Folders and files that look empty.
     pub hidden: Vec<PathBuf>,
     /// Paths outside `/app` that must stay visible, whatever lies over their parents.
     pub needed: Vec<PathBuf>,
@@ -59,7 +65,7 @@ pub struct Plan {
 }
 
 /// Makes the sandbox the root of this process and those it will start. It must have entered `namespace`, and be alone in it.
-pub fn enter(plan: &Plan, namespace: Namespace) -> io::Result<()> {
+pub fn enter(plan: &Plan, namespace: Namespace) -> io::Result<SecretFiles> {
     if let Some(taken) = plan.needed.iter().find(|path| TAKEN.iter().any(|own| path.starts_with(own))) {
         return Err(io::Error::other(format!("{} would be hidden", taken.display())));
     }
@@ -77,26 +83,60 @@ pub fn enter(plan: &Plan, namespace: Namespace) -> io::Result<()> {
     pivot_root(".", ".")?;
     umount2(".", MntFlags::MNT_DETACH)?;
     chdir("/app")?;
-    match &plan.secrets {
-        Some(secrets) => give_secrets(plan.user, secrets),
-        None => Ok(()),
+    let files = SecretFiles::open(plan.user)?;
+    if let Some(secrets) = &plan.secrets {
+        files.show(secrets)?;
     }
+    Ok(files)
 }
 
-/// Puts secrets into `/secrets` as files in memory, for their owner only, and closes it for good. From inside the sandbox.
-pub fn give_secrets(user: Option<u32>, secrets: &BTreeMap<String, String>) -> io::Result<()> {
-    let folder = Path::new(SECRETS);
-    for (name, value) in secrets {
+/// The files in `/secrets`, in memory. The model sees them through a mount that is read-only; who holds this writes to them through
+/// one that nobody else can reach.
+pub struct SecretFiles {
+    /// Holds `shown`, which is what the model sees, and `new`, for what is not whole yet.
+    folder: fs::File,
+    user: Option<u32>,
+}
+
+impl SecretFiles {
+    /// From inside the sandbox.
+    fn open(user: Option<u32>) -> io::Result<Self> {
+        let folder = fs::File::open(SECRETS)?;
+        let this = Self { folder, user };
+        for name in ["shown", "new"] {
+            fs::DirBuilder::new().mode(0o700).create(this.path(name))?;
+        }
+        let shown = Path::new(SECRETS).join("shown");
+        mount(Some(&shown), SECRETS, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
+        lock(Path::new(SECRETS))?;
+        Ok(this)
+    }
+
+    /// Makes these the files, for their owner only, in place of those there were. Each is the old one or the new one at any moment.
+    pub fn show(&self, secrets: &BTreeMap<String, String>) -> io::Result<()> {
+        let (shown, new) = (self.path("shown"), self.path("new"));
         // The name is a key of the config: one that is no file name is still given to the model as a secret.
-        if Path::new(name).file_name().is_some_and(|file| file == name.as_str()) {
-            let path = folder.join(name);
+        let is_file = |name: &str| Path::new(name).file_name().is_some_and(|file| file == name);
+        for (name, value) in secrets.iter().filter(|(name, _)| is_file(name)) {
+            let path = new.join(name);
+            let _ = fs::remove_file(&path); // what an attempt has left that failed
             let mut file = fs::File::options().create_new(true).write(true).mode(0o400).open(&path)?;
             io::Write::write_all(&mut file, value.as_bytes())?;
-            give(user, &path)?;
+            give(self.user, &path)?;
+            fs::rename(&path, shown.join(name))?;
         }
+        for entry in fs::read_dir(&shown)? {
+            let name = entry?.file_name();
+            if !name.to_str().is_some_and(|name| secrets.contains_key(name)) {
+                fs::remove_file(shown.join(&name))?;
+            }
+        }
+        give(self.user, &shown)
     }
-    give(user, folder)?;
-    lock(folder)
+
+    fn path(&self, name: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.folder.as_raw_fd())).join(name)
+    }
 }
 
 fn fill_root(plan: &Plan, namespace: Namespace, root: &Path) -> io::Result<()> {
@@ -125,7 +165,6 @@ fn fill_root(plan: &Plan, namespace: Namespace, root: &Path) -> io::Result<()> {
         graft(packages, &root.join("packages"))?;
         lock(&root.join("packages"))?;
     }
-    // Ours until the secrets are there: a model that waits for them could put something else in their place.
     let secrets = root.join("secrets");
     fs::create_dir(&secrets)?;
     cover(&secrets, "size=16m,mode=0700")
@@ -139,9 +178,8 @@ fn give(user: Option<u32>, path: &Path) -> io::Result<()> {
 /// `/etc` as links into the machine's own, so that its files may still be replaced, and the replica's settings beside them.
 /// The model's user has a name.
 fn fill_etc(plan: &Plan, root: &Path) -> io::Result<()> {
-    const MACHINE: &str = "/.machine-etc";
-    graft(Path::new("/etc"), &root.join(&MACHINE[1..]))?;
-    lock_all(&root.join(&MACHINE[1..]))?;
+    graft(Path::new("/etc"), &root.join(&MACHINE_ETC[1..]))?;
+    lock_all(&root.join(&MACHINE_ETC[1..]))?;
     let etc = root.join("etc");
     fs::create_dir(&etc)?;
     let line = |name: &str| {
@@ -158,7 +196,7 @@ fn fill_etc(plan: &Plan, root: &Path) -> io::Result<()> {
             let text = fs::read_to_string(Path::new("/etc").join(&name))?;
             fs::write(etc.join(&name), text + &line)?;
         } else if name != "b10_dynamic_config" {
-            symlink(Path::new(MACHINE).join(&name), etc.join(&name))?;
+            symlink(Path::new(MACHINE_ETC).join(&name), etc.join(&name))?;
         }
     }
     let settings = etc.join("b10_dynamic_config");

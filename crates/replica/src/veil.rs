@@ -1,7 +1,7 @@
 //! What is hidden from models, and the few things behind it that they need.
 //!
-//! A hidden folder gets an empty one put over it; what is needed is mounted back at its own path, read-only. A folder that the
-//! model's user may not pass through, with something needed in it, counts as hidden.
+//! A hidden folder gets an empty one put over it, a hidden file nothing; what is needed is mounted back at its own path, read-only. A
+//! folder that the model's user may not pass through, with something needed in it, counts as hidden.
 
 use std::{
     fs, io,
@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     mounts::{cover, graft, lock, lock_all},
-    sandbox::Plan,
+    sandbox::{MACHINE_ETC, Plan},
 };
 
 /// A path with more links than this leads nowhere, as for the kernel.
@@ -37,6 +37,8 @@ pub fn draw(plan: &Plan, root: &Path) -> io::Result<()> {
             if target.is_dir() {
                 cover(&target, "size=1m,mode=0755")?;
                 covered.push(path);
+            } else if target.is_file() {
+                graft(Path::new("/dev/null"), &target)?;
             }
         } else if covered.iter().any(|cover| path.starts_with(cover)) || path.starts_with("/tmp") {
             show(path, &target)?;
@@ -115,6 +117,10 @@ fn show(path: &Path, target: &Path) -> io::Result<()> {
     lock_all(target)
 }
 
+/// Where a path of the machine is below `root`.
 fn inside(root: &Path, path: &Path) -> PathBuf {
+    if let Ok(rest) = path.strip_prefix("/etc") {
+        return root.join(&MACHINE_ETC[1..]).join(rest);
+    }
     root.join(path.strip_prefix("/").unwrap_or(path))
 }

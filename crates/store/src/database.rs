@@ -23,7 +23,7 @@ use crate::{
 pub struct Options {
     /// `sqlite:/path/to/file.db` (made if absent; see [`sqlite_url`]) or `postgres://user@host/database`.
     pub url: String,
-    /// Secrets at rest are sealed with a key derived from it.
+    /// Secrets at rest are sealed with a key derived from it, and opened with those of the ones before, too.
     pub secret_key: SecretKey,
 }
 
@@ -235,7 +235,7 @@ fn lock_beside(path: &str) -> Result<std::fs::File, Error> {
 }
 
 /// Every version of the tables, oldest first. Released ones never change.
-const MIGRATIONS: [(i64, &str, Sql); 17] = [
+const MIGRATIONS: [(i64, &str, Sql); 18] = [
     (1, "start", Sql::Common(include_str!("../migrations/0001_start.sql"))),
     (2, "promotions", Sql::Common(include_str!("../migrations/0002_promotions.sql"))),
     (3, "environment_groups", Sql::Common(include_str!("../migrations/0003_environment_groups.sql"))),
@@ -288,6 +288,7 @@ const MIGRATIONS: [(i64, &str, Sql); 17] = [
             postgres: include_str!("../migrations/0017_tokens.postgres.sql"),
         },
     ),
+    (21, "keys_of_secrets", Sql::Common(include_str!("../migrations/0021_keys_of_secrets.sql"))),
 ];
 
 /// The text of a migration.

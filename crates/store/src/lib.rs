@@ -51,4 +51,5 @@ pub use organization::Installation;
 pub use people::Beginning;
 pub use policies::PoliciesOf;
 pub use promotions::{Candidate, CopyOf, NewPromotion};
+pub use secrets::Resealed;
 pub use startups::StartsOf;

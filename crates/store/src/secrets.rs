@@ -22,8 +22,10 @@ impl Store {
         let sealed = self.cipher().seal(value, &owner(&secret.team_id, &folded));
         let mut write = self.write(&[Topic::Secrets]).await?;
         let row = sqlx::query(
-            "INSERT INTO secrets (id, team_id, folded_name, name, sealed, created_at) VALUES ($1, $2, $3, $4, $5, $6)
-             ON CONFLICT (team_id, folded_name) DO UPDATE SET name = excluded.name, sealed = excluded.sealed
+            "INSERT INTO secrets (id, team_id, folded_name, name, sealed, key_name, created_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7)
+             ON CONFLICT (team_id, folded_name)
+             DO UPDATE SET name = excluded.name, sealed = excluded.sealed, key_name = excluded.key_name
              RETURNING id, team_id, name, created_at",
         )
         .bind(secret.id.as_str())
@@ -31,6 +33,7 @@ impl Store {
         .bind(folded)
         .bind(&secret.name)
         .bind(sealed)
+        .bind(self.cipher().key_name())
         .bind(bigint(secret.created_at.0))
         .fetch_one(write.on())
         .await
@@ -69,17 +72,70 @@ impl Store {
 
     /// The values of a team's secrets by folded name (see [`fold_secret_name`]).
     pub async fn secret_values(&self, team: &TeamId) -> Result<SecretValues, Error> {
-        let rows = sqlx::query("SELECT folded_name, sealed FROM secrets WHERE team_id = $1")
+        let rows = sqlx::query("SELECT team_id, folded_name, sealed, key_name FROM secrets WHERE team_id = $1")
             .bind(team.as_str())
             .fetch_all(self.readers())
             .await?;
-        let open = |row: &AnyRow| {
-            let folded = row.text("folded_name")?;
-            let value = self.cipher().open(&row.text("sealed")?, &owner(team, &folded))?;
-            Ok((folded, value))
-        };
-        rows.iter().map(open).collect()
+        rows.iter().map(|row| Ok((row.text("folded_name")?, self.value(row)?))).collect()
     }
+
+    /// Seals with the server's present secret what is sealed with one that it had before. What opens with none of them stays as it is.
+    ///
+    /// Each step of it is a transaction of its own: one that is interrupted is gone on with by the next call.
+    pub async fn reseal_secrets(&self) -> Result<Resealed, Error> {
+        let mut resealed = Resealed::default();
+        let mut after = String::new();
+        loop {
+            let mut write = self.write(&[]).await?;
+            let rows = sqlx::query(
+                "SELECT id, team_id, folded_name, name, sealed, key_name, created_at FROM secrets
+                 WHERE id > $1 AND (key_name IS NULL OR key_name <> $2) ORDER BY id LIMIT $3",
+            )
+            .bind(after.clone())
+            .bind(self.cipher().key_name())
+            .bind(RESEALED_AT_ONCE)
+            .fetch_all(write.on())
+            .await?;
+            let Some(last) = rows.last() else { return Ok(resealed) };
+            after = last.text("id")?;
+            for row in &rows {
+                let Ok(value) = self.value(row) else {
+                    resealed.unreadable.push(read(row)?);
+                    continue;
+                };
+                let owner = owner(&row.id("team_id")?, &row.text("folded_name")?);
+                // Another server may have set another value since it was read.
+                let updated =
+                    sqlx::query("UPDATE secrets SET sealed = $1, key_name = $2 WHERE id = $3 AND sealed = $4")
+                        .bind(self.cipher().seal(&value, &owner))
+                        .bind(self.cipher().key_name())
+                        .bind(row.text("id")?)
+                        .bind(row.text("sealed")?)
+                        .execute(write.on())
+                        .await?;
+                resealed.count += updated.rows_affected();
+            }
+            write.commit().await?;
+        }
+    }
+
+    /// The value in a row.
+    fn value(&self, row: &AnyRow) -> Result<SecretString, Error> {
+        let owner = owner(&row.id("team_id")?, &row.text("folded_name")?);
+        self.cipher().open(&row.text("sealed")?, row.maybe_text("key_name")?.as_deref(), &owner)
+    }
+}
+
+/// How many secrets are sealed anew in one transaction.
+const RESEALED_AT_ONCE: i64 = 100;
+
+/// What became of secrets that were not sealed with the server's present secret.
+#[derive(Debug, Default)]
+pub struct Resealed {
+    /// How many are now.
+    pub count: u64,
+    /// Those that open with none of the server's secrets. They are as they were.
+    pub unreadable: Vec<Secret>,
 }
 
 /// What a sealed value is bound to, so that one row's value cannot be moved into another.

@@ -10,10 +10,15 @@ use std::{
     process::{Command, Stdio},
 };
 
-use api::id::ModelId;
+use api::id::{ModelId, SecretId};
+use secrecy::ExposeSecret;
 use serde_json::json;
-use store::{LogQuery, ModelFilter, Options, SecretKey, Store, domain::PRODUCTION, sqlite_url};
-use support::fixtures::{environment, installation, model, push};
+use store::{
+    LogQuery, ModelFilter, Options, SecretKey, Store,
+    domain::{PRODUCTION, Secret},
+    sqlite_url,
+};
+use support::fixtures::{NOW, environment, installation, model, push, team};
 
 /// Tells the child where to write.
 const FILE: &str = "GREENROOM_TEST_WRITE_TO";
@@ -81,4 +86,64 @@ async fn the_writer_that_is_killed() {
         writeln!(out, "\nack {}", model.id).unwrap();
         out.flush().unwrap();
     }
+}
+
+/// Tells the child which secret is the newest; the one before is the previous.
+const NEWEST: &str = "GREENROOM_TEST_NEWEST_SECRET";
+/// As many secrets as take several steps to seal anew.
+const SECRETS: usize = 600;
+
+async fn open_with(file: &Path, newest: u8, previous: &[u8]) -> Store {
+    let secret_key = SecretKey::new([newest; 32]).after(previous.iter().map(|byte| [*byte; 32]));
+    Store::open(&Options { url: sqlite_url(file), secret_key }).await.unwrap()
+}
+
+async fn assert_all_open(store: &Store, when: &str) {
+    let values = store.secret_values(&team()).await.unwrap();
+    assert_eq!(values.len(), SECRETS, "{when}");
+    assert!(values.iter().all(|(name, value)| value.expose_secret() == format!("value of {name}")), "{when}");
+}
+
+#[tokio::test]
+async fn a_change_of_the_servers_secret_survives_a_kill_at_any_moment() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("greenroom.db");
+    let store = open(&file).await;
+    store.ensure_installed(&installation()).await.unwrap();
+    for number in 0..SECRETS {
+        let name = format!("s{number}");
+        let value = format!("value of {name}").into();
+        let id = SecretId::from_entropy(number as u128);
+        store.set_secret(&Secret { id, team_id: team(), name, created_at: NOW }, &value, None).await.unwrap();
+    }
+    drop(store);
+    for newest in 2..5 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "the_sealer_that_is_killed", "--nocapture"])
+            .env(FILE, &file)
+            .env(NEWEST, newest.to_string())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        lines.by_ref().map_while(Result::ok).find(|line| line == "begins").expect("it begins");
+        child.kill().unwrap();
+        child.wait().unwrap();
+
+        let store = open_with(&file, newest, &[newest - 1]).await;
+        assert_all_open(&store, "after the kill").await;
+        assert_eq!(store.reseal_secrets().await.unwrap().unreadable, []);
+        drop(store);
+        assert_all_open(&open_with(&file, newest, &[]).await, "with the newest alone").await;
+    }
+}
+
+/// The child of the test above. Does nothing when it is run by itself.
+#[tokio::test]
+async fn the_sealer_that_is_killed() {
+    let (Some(file), Some(newest)) = (std::env::var_os(FILE), std::env::var_os(NEWEST)) else { return };
+    let newest: u8 = newest.to_str().unwrap().parse().unwrap();
+    let store = open_with(Path::new(&file), newest, &[newest - 1]).await;
+    println!("\nbegins");
+    store.reseal_secrets().await.unwrap();
 }

@@ -1,6 +1,8 @@
 //! Temporary credentials that nobody has to remember: the session token says what they are for and until when, under a
 //! signature of ours, and the secret follows from the public half.
 
+use std::sync::Arc;
+
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use planner::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -10,9 +12,42 @@ use subtle::ConstantTimeEq;
 /// Makes credentials and knows its own again. A cheap handle.
 #[derive(Clone)]
 pub struct Issuer {
+    newest: Keys,
+    /// Of the secrets that the server had before: what was issued with them holds until it expires.
+    previous: Arc<[Keys]>,
+}
+
+/// What follows from one server secret.
+#[derive(Clone)]
+struct Keys {
+    /// What access key ids begin with: by it the secret half is found.
+    name: String,
     secrets: [u8; 32],
     tokens: [u8; 32],
     upload_ids: [u8; 32],
+}
+
+/// What each key is derived for.
+const SECRETS: &str = "greenroom 2026-11 upload secret access keys";
+const TOKENS: &str = "greenroom 2026-11 upload session tokens";
+const UPLOAD_IDS: &str = "greenroom 2026-11 multipart upload ids";
+
+impl Keys {
+    fn new(secrets: [u8; 32], tokens: [u8; 32], upload_ids: [u8; 32]) -> Self {
+        let name = format!("GR{}", hex::encode_upper(&blake3::hash(&tokens).as_bytes()[..4]));
+        Self { name, secrets, tokens, upload_ids }
+    }
+
+    /// The public half that belongs to a session token, in the form that S3 clients expect.
+    fn access_key_id(&self, session_token: &str) -> String {
+        let hash = blake3::hash(session_token.as_bytes());
+        format!("{}{}", self.name, hex::encode_upper(&hash.as_bytes()[..12]))
+    }
+
+    fn upload_id(&self, key: &str, nonce: [u8; 16]) -> String {
+        let proof = blake3::keyed_hash(&self.upload_ids, &[&nonce, key.as_bytes()].concat());
+        hex::encode([&nonce[..], &proof.as_bytes()[..16]].concat())
+    }
 }
 
 /// Credentials for one object, as an S3 client takes them. Has no `Debug`: it must not reach a log.
@@ -63,11 +98,15 @@ pub(crate) enum Refusal {
 impl Issuer {
     /// An issuer whose credentials every server with the same secret believes.
     pub fn new(server_secret: &SecretKey) -> Self {
-        Self {
-            secrets: server_secret.derive("greenroom 2026-11 upload secret access keys"),
-            tokens: server_secret.derive("greenroom 2026-11 upload session tokens"),
-            upload_ids: server_secret.derive("greenroom 2026-11 multipart upload ids"),
-        }
+        let derive = |context| server_secret.derive(context);
+        let [secrets, tokens, upload_ids] = [SECRETS, TOKENS, UPLOAD_IDS].map(|it| server_secret.derive_previous(it));
+        let previous = secrets.zip(tokens).zip(upload_ids).map(|((one, two), three)| Keys::new(one, two, three));
+        Self { newest: Keys::new(derive(SECRETS), derive(TOKENS), derive(UPLOAD_IDS)), previous: previous.collect() }
+    }
+
+    /// The newest first.
+    fn all(&self) -> impl Iterator<Item = &Keys> {
+        std::iter::once(&self.newest).chain(self.previous.iter())
     }
 
     /// Credentials to write one object, by PUT or in parts, for `ttl_ms` from `now`.
@@ -78,13 +117,13 @@ impl Issuer {
     pub(crate) fn grant(&self, scope: Scope, key: &str, expires: Timestamp) -> Credentials {
         let grant = Grant { scope, key: key.into(), expires };
         let grant = serde_json::to_vec(&grant).expect("a grant has string keys and no failing Serialize");
-        let signature = blake3::keyed_hash(&self.tokens, &grant);
+        let signature = blake3::keyed_hash(&self.newest.tokens, &grant);
         let session_token = format!(
             "{}.{}",
             BASE64_URL_SAFE_NO_PAD.encode(&grant),
             BASE64_URL_SAFE_NO_PAD.encode(signature.as_bytes())
         );
-        let access_key_id = access_key_id(&session_token);
+        let access_key_id = self.newest.access_key_id(&session_token);
         Credentials {
             secret_access_key: self.secret_access_key(&access_key_id),
             access_key_id,
@@ -98,20 +137,21 @@ impl Issuer {
 
     /// The secret half that belongs to a public half. Worth nothing without a session token for the same public half.
     pub(crate) fn secret_access_key(&self, access_key_id: &str) -> String {
-        BASE64_URL_SAFE_NO_PAD.encode(blake3::keyed_hash(&self.secrets, access_key_id.as_bytes()).as_bytes())
+        let keys = self.all().find(|keys| access_key_id.starts_with(&keys.name)).unwrap_or(&self.newest);
+        BASE64_URL_SAFE_NO_PAD.encode(blake3::keyed_hash(&keys.secrets, access_key_id.as_bytes()).as_bytes())
     }
 
     /// The id of a multipart upload of `key`; it carries its own proof, so that beginning an upload stores nothing.
     pub(crate) fn upload_id(&self, key: &str, nonce: [u8; 16]) -> String {
-        let proof = blake3::keyed_hash(&self.upload_ids, &[&nonce, key.as_bytes()].concat());
-        hex::encode([&nonce[..], &proof.as_bytes()[..16]].concat())
+        self.newest.upload_id(key, nonce)
     }
 
     /// Whether an id was made for a multipart upload of `key`.
     pub(crate) fn made_upload_id(&self, key: &str, id: &str) -> bool {
         let mut bytes = [0; 32];
         let nonce = hex::decode_to_slice(id, &mut bytes).ok().and_then(|()| bytes.first_chunk());
-        nonce.is_some_and(|nonce| self.upload_id(key, *nonce).as_bytes().ct_eq(id.as_bytes()).into())
+        let is_by = |keys: &Keys, nonce: &[u8; 16]| keys.upload_id(key, *nonce).as_bytes().ct_eq(id.as_bytes()).into();
+        nonce.is_some_and(|nonce| self.all().any(|keys| is_by(keys, nonce)))
     }
 
     /// Checks that a token is ours, belongs to the access key, still holds, and allows this.
@@ -126,9 +166,11 @@ impl Issuer {
         let (grant, signature) = session_token.split_once('.').ok_or(Refusal::Invalid)?;
         let grant = BASE64_URL_SAFE_NO_PAD.decode(grant).map_err(|_| Refusal::Invalid)?;
         let signature = BASE64_URL_SAFE_NO_PAD.decode(signature).map_err(|_| Refusal::Invalid)?;
-        let expected = blake3::keyed_hash(&self.tokens, &grant);
-        let is_ours: bool = expected.as_bytes().ct_eq(signature.as_slice()).into();
-        if !is_ours || access_key_id(session_token) != access_key_id_used {
+        let signed_by = |keys: &&Keys| -> bool {
+            blake3::keyed_hash(&keys.tokens, &grant).as_bytes().ct_eq(signature.as_slice()).into()
+        };
+        let keys = self.all().find(signed_by).ok_or(Refusal::Invalid)?;
+        if keys.access_key_id(session_token) != access_key_id_used {
             return Err(Refusal::Invalid);
         }
         let grant: Grant = serde_json::from_slice(&grant).map_err(|_| Refusal::Invalid)?;
@@ -140,12 +182,6 @@ impl Issuer {
         }
         Ok(())
     }
-}
-
-/// A short name for a session token, in the form that S3 clients expect.
-fn access_key_id(session_token: &str) -> String {
-    let hash = blake3::hash(session_token.as_bytes());
-    format!("GR{}", hex::encode_upper(&hash.as_bytes()[..12]))
 }
 
 #[cfg(test)]
@@ -189,6 +225,24 @@ mod tests {
     }
 
     #[test]
+    fn what_was_issued_before_the_servers_secret_changed_holds() {
+        let before = Issuer::new(&SecretKey::new([1; 32]));
+        let issued = before.issue(NOW, "uploads/a", 1000);
+        let upload = before.upload_id("uploads/a", [3; 16]);
+        let holds = |issuer: &Issuer, issued: &Credentials| {
+            let Credentials { access_key_id, session_token, .. } = issued;
+            issuer.check(NOW, access_key_id, session_token, Scope::Write, "uploads/a").is_ok()
+                && issuer.secret_access_key(access_key_id) == issued.secret_access_key
+        };
+        let after = Issuer::new(&SecretKey::new([2; 32]).after([[1; 32]]));
+        assert!(holds(&after, &issued) && after.made_upload_id("uploads/a", &upload));
+        assert!(holds(&after, &after.issue(NOW, "uploads/a", 1000)));
+        let later = Issuer::new(&SecretKey::new([2; 32]));
+        assert!(!holds(&later, &issued) && !later.made_upload_id("uploads/a", &upload));
+        assert!(holds(&later, &after.issue(NOW, "uploads/a", 1000)), "the newest signs");
+    }
+
+    #[test]
     fn a_changed_token_is_refused() {
         let issuer = Issuer::new(&SecretKey::new([1; 32]));
         let credentials = issuer.issue(NOW, "uploads/a", 1000);
@@ -196,7 +250,7 @@ mod tests {
             let mut bytes = credentials.session_token.clone().into_bytes();
             bytes[position] = if bytes[position] == b'A' { b'B' } else { b'A' };
             let changed = String::from_utf8(bytes).unwrap();
-            let access_key_id = access_key_id(&changed);
+            let access_key_id = issuer.newest.access_key_id(&changed);
             assert!(issuer.check(NOW, &access_key_id, &changed, Scope::Write, "uploads/a").is_err(), "{position}");
         }
     }

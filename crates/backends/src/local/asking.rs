@@ -4,7 +4,7 @@ use std::{io, pin::pin, time::Duration};
 
 use api::{
     id::ReplicaId,
-    internal::replica::{NotSwapped, Swap, file},
+    internal::replica::{NotSwapped, Secrets, Swap, file},
 };
 use http_body_util::{BodyExt as _, Full};
 use hyper::{Method, Request, StatusCode, body::Bytes, client::conn::http1};
@@ -17,8 +17,8 @@ use crate::{Artifact, BackendError, SwapError};
 /// How long the import of new code may take, and a little more.
 const SWAP_TIMEOUT: Duration = Duration::from_secs(35);
 
-/// How long a replica may take to take note of its environment.
-const ENVIRONMENT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a replica may take to take note of its environment, or of its secrets.
+const NOTE_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Local {
     /// Sends a request to one of a replica's own routes; an answer that is no success is an error.
@@ -87,8 +87,16 @@ impl Local {
     ) -> Result<(), BackendError> {
         let document = environment.unwrap_or(serde_json::Value::Null).to_string().into_bytes();
         let told = self.tell_replica(id, Method::PUT, "/_greenroom/environment", document);
-        let told = tokio::time::timeout(ENVIRONMENT_TIMEOUT, told).await;
+        let told = tokio::time::timeout(NOTE_TIMEOUT, told).await;
         told.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             .map_err(|source| BackendError { what: format!("cannot tell replica {id} its environment"), source })
+    }
+
+    pub(super) async fn tell_secrets(&self, id: &ReplicaId, secrets: &Secrets) -> Result<(), BackendError> {
+        let document = serde_json::to_vec(secrets).expect("texts by name become JSON");
+        let told = self.tell_replica(id, Method::PUT, "/_greenroom/secrets", document);
+        let told = tokio::time::timeout(NOTE_TIMEOUT, told).await;
+        told.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+            .map_err(|source| BackendError { what: format!("cannot give replica {id} its secrets"), source })
     }
 }

@@ -36,7 +36,7 @@ use std::{
     sync::{Arc, Mutex, Weak},
 };
 
-use api::id::ReplicaId;
+use api::{id::ReplicaId, internal::replica::Secrets};
 use async_trait::async_trait;
 use tokio::sync::{OnceCell, watch as tokio_watch};
 
@@ -154,6 +154,10 @@ impl Backend for Local {
         environment: Option<serde_json::Value>,
     ) -> Result<(), BackendError> {
         self.tell_environment(replica, environment).await
+    }
+
+    async fn set_secrets(&self, replica: &ReplicaId, secrets: Secrets) -> Result<(), BackendError> {
+        self.tell_secrets(replica, &secrets).await
     }
 
     async fn swap_code(&self, replica: &ReplicaId, artifact: &Artifact) -> Result<(), SwapError> {

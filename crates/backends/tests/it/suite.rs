@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use api::{
     id::ReplicaId,
-    internal::replica::{ExitCause, Phase},
+    internal::replica::{ExitCause, Phase, Secrets},
 };
 use backends::{Artifact, Backend, StartError, StartReplica};
 
@@ -152,6 +152,19 @@ pub async fn a_replica_is_told_its_environment_and_one_that_is_gone_is_an_error(
     assert!(subject.backend.set_environment(&ReplicaId::from_entropy(99), None).await.is_err());
 }
 
+pub async fn a_replica_is_given_secrets_and_one_that_is_gone_is_an_error(subject: Subject) {
+    let id = subject.ready().await;
+    for value in ["one", "two", "two"] {
+        let secrets = Secrets([("token".to_owned(), value.to_owned())].into());
+        subject.backend.set_secrets(&id, secrets).await.unwrap();
+    }
+    subject.backend.stop(&id, 1000).await;
+    subject.wait_for(&id, is_exited).await;
+    subject.forgotten(&id).await;
+    let error = subject.backend.set_secrets(&id, Secrets::default()).await.unwrap_err();
+    assert!(error.to_string().starts_with(&format!("cannot give replica {id} its secrets: ")), "{error}");
+}
+
 pub async fn an_unknown_replica_is_no_trouble(subject: Subject) {
     let unknown = ReplicaId::from_entropy(99);
     subject.backend.stop(&unknown, 0).await;
@@ -196,6 +209,7 @@ on_each_backend!(
     a_crashed_replica_says_why,
     only_an_ended_replica_can_be_forgotten,
     a_replica_is_told_its_environment_and_one_that_is_gone_is_an_error,
+    a_replica_is_given_secrets_and_one_that_is_gone_is_an_error,
     an_unknown_replica_is_no_trouble,
     garbage_is_what_nobody_keeps,
 );

@@ -71,6 +71,33 @@ async fn a_replica_knows_its_environment_its_variables_and_only_declared_secrets
 }
 
 #[tokio::test]
+async fn a_new_value_of_a_secret_reaches_what_runs_and_declares_it() {
+    let world = World::new().await;
+    let controller = world.start();
+    world.set_secret("hf-access-token", "old").await;
+    let config = serde_json::json!({"secrets": {"hf_access_token": null}});
+    let pushed = world.push_model_with("llm", |push| push.config = config.clone()).await;
+    let other = world.push_model("iris").await;
+    let (replica, unconcerned) = (world.until_active(&pushed.id).await, world.until_active(&other.id).await);
+    let has = |value: &'static str| {
+        let (world, replica) = (&world, &replica);
+        async move {
+            let secrets = world.backend.started_with(replica)?.secrets.0;
+            (secrets == [("hf_access_token".to_owned(), value.to_owned())].into()).then_some(())
+        }
+    };
+    world.set_secret("hf_access_token", "new").await;
+    world.eventually("it has the new value", || has("new")).await;
+
+    // Set while no server looks.
+    world.kill(controller).await;
+    world.set_secret("hf_access_token", "newest").await;
+    let _controller = world.start();
+    world.eventually("it has the newest value", || has("newest")).await;
+    assert!(world.backend.started_with(&unconcerned).expect("it runs").secrets.0.is_empty());
+}
+
+#[tokio::test]
 async fn without_traffic_it_goes_to_zero_and_a_waiting_request_wakes_it() {
     let world = World::new().await;
     let controller = world.start();

@@ -9,7 +9,10 @@ use std::{
     },
 };
 
-use api::id::{DeploymentId, ReplicaId};
+use api::{
+    id::{DeploymentId, ReplicaId},
+    internal::replica::Secrets,
+};
 use async_trait::async_trait;
 use backends::{
     Artifact, Backend, BackendError, BuildError, BuildOutput, BuildRequest, Likely, LogChunk, Observed, StartError,
@@ -195,6 +198,13 @@ impl Backend for Spy {
     ) -> Result<(), BackendError> {
         self.step().await;
         let result = self.inner.set_environment(replica, environment).await;
+        self.step().await;
+        result
+    }
+
+    async fn set_secrets(&self, replica: &ReplicaId, secrets: Secrets) -> Result<(), BackendError> {
+        self.step().await;
+        let result = self.inner.set_secrets(replica, secrets).await;
         self.step().await;
         result
     }

@@ -7,7 +7,7 @@ use http::header;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 
-use crate::support::{Draft, request};
+use crate::support::{Draft, Replica, request};
 
 #[tokio::test]
 async fn a_plain_model_answers_in_the_order_of_json() {
@@ -115,6 +115,61 @@ class Model:
     assert_eq!(environment["APP_HOME"], "/app");
     assert!(environment["BT_MODEL_ID"].is_string() && environment["BT_MODEL_DEPLOYMENT_ID"].is_string());
     assert!(environment.get("K_X").is_none() && environment.get("SECRET_OF_THE_SERVER").is_none());
+}
+
+#[tokio::test]
+async fn new_values_of_secrets_reach_a_model_that_runs() {
+    let source = r#"
+import os
+class Model:
+    def __init__(self, secrets):
+        self.secrets = secrets
+    def predict(self, name):
+        try:
+            value = self.secrets[name]
+        except Exception as error:
+            value = type(error).__name__
+        if not os.path.isdir("/secrets"):
+            return {"value": value}
+        try:
+            open("/secrets/mine", "w")
+            closed = False
+        except OSError:
+            closed = True
+        return {"value": value, "files": {it: open("/secrets/" + it).read() for it in os.listdir("/secrets")},
+                "mode": oct(os.stat("/secrets/" + os.listdir("/secrets")[0]).st_mode & 0o777), "closed": closed}
+"#;
+    let mut draft = Draft::model(source);
+    draft.config()["secrets"] = json!({"a": null, "b": null});
+    draft.secrets = [("a", "old a"), ("b", "old b")].map(|(name, value)| (name.into(), value.into())).into();
+    let replica = draft.ready().await;
+    let has_files = !replica.says("no private file system");
+    let check = async |name: &str, value: &str, files: serde_json::Value| {
+        let told = replica.predicted(json!(name)).await;
+        assert_eq!(told["value"], value);
+        if has_files {
+            assert_eq!((&told["files"], &told["mode"], &told["closed"]), (&files, &json!("0o400"), &json!(true)));
+        }
+    };
+    check("a", "old a", json!({"a": "old a", "b": "old b"})).await;
+    let change = async |secrets: serde_json::Value| {
+        let (status, body) = replica.exchange(request("PUT", "/_greenroom/secrets", secrets.to_string())).await;
+        assert_eq!(status, 200, "{body}");
+    };
+    change(json!({"a": "new a", "b": "old b"})).await;
+    until_value(&replica, "a", "new a").await;
+    check("a", "new a", json!({"a": "new a", "b": "old b"})).await;
+    change(json!({"a": "new a"})).await;
+    until_value(&replica, "b", "SecretNotFound").await;
+    check("a", "new a", json!({"a": "new a"})).await;
+    assert!(!replica.log().iter().any(|line| line.message.contains("new a")));
+}
+
+async fn until_value(replica: &Replica, name: &str, value: &str) {
+    // The worker takes note of it beside its requests.
+    while replica.predicted(json!(name)).await["value"] != value {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]

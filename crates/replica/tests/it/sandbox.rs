@@ -43,14 +43,14 @@ class Model:
             return "refused: " + error.strerror
 "#;
 
-/// A replica of a server whose data folder is hidden, with a secret and a neighbour in that folder.
+/// A replica of a server whose data folder is hidden, with a secret and a neighbour in that folder; files elsewhere are hidden too.
 fn draft() -> Draft {
     let mut draft = Draft::model_in("/var/tmp", PROBE);
     let data = draft.data().to_owned();
     std::fs::write(data.join("admin-api-key"), "the key of the house").unwrap();
     std::fs::create_dir_all(data.join("replicas/two/tmp")).unwrap();
     std::fs::write(data.join("replicas/two/spec.json"), "the neighbour's").unwrap();
-    draft.spec.sandbox.hidden = vec![data];
+    draft.spec.sandbox.hidden = vec![data, "/etc/hosts".into(), "/etc/os-release".into()];
     draft
 }
 
@@ -100,6 +100,9 @@ async fn what_belongs_to_the_server_and_to_others_is_not_there() {
             refused(&replica, "read", json!(format!("{data}/{path}"))).await;
         }
         refused(&replica, "list", json!(format!("{data}/replicas/two"))).await;
+        for path in ["/etc/hosts", "/etc/os-release"] {
+            assert_eq!(replica.predicted(json!(["read", path])).await, json!(""), "{path}");
+        }
         let seen = replica.predicted(json!(["list", data])).await;
         assert_eq!(seen, json!(["deployment", "replicas"]), "what the model needs itself");
         let lifted = format!("unshare -Urm sh -c 'umount -l {data}; umount -l /; cat {data}/admin-api-key'; echo end");

@@ -142,7 +142,10 @@ on_every_store! {
     secrets:
         values_open_again_by_folded_name,
         a_new_value_keeps_the_id,
-        values_do_not_open_under_another_server_secret;
+        values_do_not_open_under_another_server_secret,
+        values_are_sealed_anew_when_the_server_has_another_secret,
+        what_was_sealed_anew_in_part_is_gone_on_with,
+        what_no_secret_opens_stays_as_it_is;
     sign_ins: one_is_used_up_once_and_in_its_time, a_device_is_found_by_what_a_person_types, those_that_end_first_make_room;
     startups: a_start_is_written_down_once_when_it_is_over;
     tokens: what_gateways_have_counted_reads_back_until_its_window_is_over;

@@ -63,6 +63,7 @@ pub async fn an_older_database_is_brought_up_to_date(database: Database) {
         "ALTER TABLE api_keys DROP COLUMN expires_at",
         "ALTER TABLE api_keys DROP COLUMN requests_per_minute",
         "ALTER TABLE api_keys DROP COLUMN environment_names",
+        "ALTER TABLE secrets DROP COLUMN key_name",
         "DELETE FROM _sqlx_migrations WHERE version > 1",
     ] {
         sqlx::query(sql).execute(&pool).await.unwrap();
