@@ -43,6 +43,7 @@ pub enum Command {
     Rename(rename::Args),
     Delete(delete::Args),
     Secrets(secrets::Args),
+    Settings(workspace_settings::Args),
     Keys(keys::Args),
     Policies(policies::Args),
     Locations(locations::Args),

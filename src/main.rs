@@ -87,6 +87,7 @@ async fn run(command: Command, context: &Context) -> Result {
         Command::Rename(args) => rename::run(args, context).await,
         Command::Delete(args) => delete::run(args, context).await,
         Command::Secrets(args) => secrets::run(args, context).await,
+        Command::Settings(args) => workspace_settings::run(args, context).await,
         Command::Keys(args) => keys::run(args, context).await,
         Command::Policies(args) => policies::run(args, context).await,
         Command::Locations(args) => locations::run(args, context).await,

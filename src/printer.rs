@@ -106,9 +106,14 @@ impl Printer {
         progress
     }
 
+    /// Whether somebody is there to be asked.
+    pub fn can_ask(&self) -> bool {
+        io::stdin().is_terminal()
+    }
+
     /// Asks yes or no; no where nobody can be asked.
     pub fn confirm(&self, question: &str) -> bool {
-        if !io::stdin().is_terminal() {
+        if !self.can_ask() {
             return false;
         }
         let _ = write!(anstream::stderr().lock(), "{question} [y/N] ");

@@ -40,6 +40,7 @@ mod upload;
 pub mod usage;
 mod wait;
 pub mod watch;
+pub mod workspace_settings;
 
 use std::cell::RefCell;
 

@@ -1,7 +1,9 @@
 //! What is stored: facts and intent, never a status. Times are wall-clock milliseconds.
 
+mod difference;
 mod measured;
 mod promotion;
+mod workspace;
 
 use std::collections::BTreeMap;
 
@@ -17,8 +19,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::{
+    difference::{Change, ChangeKind, Difference, Part},
     measured::{Durations, Sample, Standing, Total, UsageDay, Use, Used},
     promotion::{Origin, Promotion},
+    workspace::WorkspaceSettings,
 };
 
 /// The environment that every model has from the start.

@@ -30,6 +30,7 @@ mod replicas;
 mod scaling;
 mod secrets;
 mod startups;
+mod workspace_settings;
 
 pub use audit::AuditQuery;
 pub use blobs::{BlobInfo, BlobReader, Blobs, Location};

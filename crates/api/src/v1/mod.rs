@@ -30,8 +30,16 @@ pub mod teams;
 pub mod time;
 pub mod uploads;
 pub mod users;
+pub mod workspace_settings;
+
+use serde::{Deserialize, Deserializer};
 
 /// `true`, for fields that are on unless a request says otherwise.
 fn yes() -> bool {
     true
+}
+
+/// Keeps a null that was given apart from a field that was not.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }

@@ -34,6 +34,7 @@ mod startups;
 mod teams;
 mod uploads;
 mod users;
+mod workspace_settings;
 
 use axum::{
     Router,
@@ -101,6 +102,7 @@ fn routes() -> OpenApiRouter<ControlPlane> {
         .merge(teams::routes())
         .merge(users::routes())
         .merge(organizations::routes())
+        .merge(workspace_settings::routes())
         .merge(instance_types::routes())
         .merge(regions::routes())
         .merge(audit::routes())

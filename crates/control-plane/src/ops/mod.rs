@@ -31,6 +31,7 @@ pub mod teams;
 pub mod uploads;
 pub mod users;
 mod whose;
+pub mod workspace_settings;
 
 pub use bootstrap::bootstrap;
 pub use caller::{Caller, Permission};

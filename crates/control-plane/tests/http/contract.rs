@@ -16,7 +16,9 @@ static OPERATIONS: LazyLock<Vec<Value>> =
 const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../openapi/v1.json");
 
 /// Served beside the contract, answered at once.
-const OURS_ALONE: [(&str, &str); 18] = [
+const OURS_ALONE: [(&str, &str); 20] = [
+    ("GET", "/v1/workspace_settings"),
+    ("PATCH", "/v1/workspace_settings"),
     ("GET", "/v1/policies"),
     ("POST", "/v1/policies"),
     ("POST", "/v1/policies:explain"),
@@ -225,6 +227,11 @@ async fn people_and_keys(walk: &mut Walk) {
     walk.get("/v1/instance_types", "/v1/instance_types").await;
     walk.get("/v1/instance_type_prices", "/v1/instance_type_prices").await;
     walk.get("/v1/spec", "/v1/spec").await;
+    const WORKSPACE: &str = "/v1/workspace_settings";
+    walk.get(WORKSPACE, WORKSPACE).await;
+    let settings = json!({ "default_environment": null, "initial_environments": ["staging"] });
+    walk.call(Method::PATCH, WORKSPACE, WORKSPACE, Some(settings)).await;
+    walk.call(Method::PATCH, WORKSPACE, WORKSPACE, Some(json!({ "initial_environments": [] }))).await;
 
     let secret = json!({ "name": "hf_token", "value": "hunter2" });
     walk.post("/v1/secrets", "/v1/secrets", Some(secret.clone())).await;

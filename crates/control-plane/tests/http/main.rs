@@ -25,3 +25,4 @@ mod startups;
 mod support;
 mod teams;
 mod uploads;
+mod workspace_settings;

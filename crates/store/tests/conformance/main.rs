@@ -21,6 +21,7 @@ mod secrets;
 mod startups;
 #[path = "../support/mod.rs"]
 mod support;
+mod workspace_settings;
 
 use support::fixtures;
 
@@ -107,6 +108,8 @@ on_every_store! {
         one_that_cannot_be_is_refused_and_changes_nothing,
         a_copy_shares_the_build_and_starts_anew,
         a_copy_of_what_is_being_built_is_built_and_published,
+        a_copy_has_the_policies_of_whom_it_is_told,
+        what_it_changes_is_kept_with_it_until_its_model_goes,
         a_push_that_begins_makes_earlier_ones_give_way,
         a_save_consumes_the_command_and_an_older_one_is_refused,
         a_command_that_ends_is_not_taken_back_by_one_that_does_not,
@@ -133,4 +136,5 @@ on_every_store! {
         a_new_value_keeps_the_id,
         values_do_not_open_under_another_server_secret;
     startups: a_start_is_written_down_once_when_it_is_over;
+    workspace_settings: they_are_there_from_the_start_and_the_first_of_two_changes_counts;
 }

@@ -230,6 +230,7 @@ fn new_promotion(
             let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
             Candidate::Copy(Box::new(CopyOf {
                 source: scene.deployment.id.clone(),
+                policies_of: Some(scene.deployment.id.clone()),
                 id: DeploymentId::from_entropy(rand::random()),
                 name: name_of_copy(control_plane, scene),
                 created_at: now,
@@ -255,6 +256,7 @@ fn new_promotion(
         targets: first.output,
         why: first.why.to_string(),
         requested_by: Some(caller.prefix().to_owned()),
+        difference: None,
     }
 }
 
