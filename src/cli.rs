@@ -26,6 +26,7 @@ pub enum Command {
     Watch(watch::Args),
     Predict(predict::Args),
     Promote(promote::Args),
+    Release(release::Args),
     Rollback(rollback::Args),
     Rollout(rollout::Args),
     Status(status::Args),

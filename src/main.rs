@@ -70,6 +70,7 @@ async fn run(command: Command, context: &Context) -> Result {
         Command::Watch(args) => watch::run(args, context).await,
         Command::Predict(args) => predict::run(args, context).await,
         Command::Promote(args) => promote::run(args, context).await,
+        Command::Release(args) => release::run(args, context).await,
         Command::Rollback(args) => rollback::run(args, context).await,
         Command::Rollout(args) => rollout::run(args, context).await,
         Command::Status(args) => status::run(args, context).await,

@@ -21,6 +21,7 @@ mod metrics;
 mod prometheus;
 mod promote_command;
 mod promotions;
+mod releases;
 mod restarts;
 mod rollouts;
 mod uploads;

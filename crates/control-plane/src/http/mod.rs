@@ -23,6 +23,7 @@ mod organizations;
 mod patches;
 mod paths;
 mod policies;
+mod promotion_difference;
 mod promotions;
 mod rate_limit;
 mod regions;

@@ -20,6 +20,7 @@ mod promotion_control;
 mod promotion_history;
 mod promotions;
 mod recorded;
+mod releases;
 mod secrets;
 mod startups;
 mod support;

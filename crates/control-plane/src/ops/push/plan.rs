@@ -85,7 +85,8 @@ pub async fn plan(
         }
         _ => choose_instance_type(control_plane, &checked, path)?,
     };
-    if let Some(why) = policies::refusal(control_plane, environment, None, &instance_type).await? {
+    let places = policies::places(control_plane, environment, None, &instance_type).await?;
+    if let Some(why) = places.refusal {
         let name = target.as_deref().unwrap_or_default();
         let why = format!("this cannot be pushed to environment {name}: {why}");
         return Err(control_plane.refusals().refuse(Act::Push, why));
