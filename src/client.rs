@@ -63,6 +63,15 @@ impl Client {
         self.get_where(path, &[]).await
     }
 
+    /// Reads a resource; none where it is not there.
+    pub async fn find<T: DeserializeOwned>(&self, path: &[&str]) -> Result<Option<T>> {
+        match self.get(path).await {
+            Ok(found) => Ok(Some(found)),
+            Err(failure) if failure.kind == Kind::NotFound => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+
     /// Reads a resource, with a query.
     pub async fn get_where<T: DeserializeOwned>(&self, path: &[&str], query: &[(&str, String)]) -> Result<T> {
         let url = self.at(path, query);

@@ -30,7 +30,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             context.printer.failure(&failure);
-            ExitCode::from(failure.kind as u8)
+            ExitCode::from(failure.kind.exit_code())
         }
     }
 }
@@ -73,6 +73,9 @@ async fn run(command: Command, context: &Context) -> Result {
         Command::Release(args) => release::run(args, context).await,
         Command::Rollback(args) => rollback::run(args, context).await,
         Command::Rollout(args) => rollout::run(args, context).await,
+        Command::Apply(args) => apply::run(args, context).await,
+        Command::Diff(args) => diff::run(args, context).await,
+        Command::Get(args) => get::run(args, context).await,
         Command::Status(args) => status::run(args, context).await,
         Command::Logs(args) => logs::run(args, context).await,
         Command::Models(args) => models::run(args, context).await,

@@ -1,6 +1,7 @@
 //! One file a verb. Each has its `Args` (the grammar) and a `run` (the work); what several share stands in [`target`].
 
 pub mod activate;
+pub mod apply;
 pub mod audit;
 pub mod autoscale;
 pub mod ca;
@@ -10,8 +11,10 @@ pub mod config_show;
 pub mod deactivate;
 pub mod delete;
 pub mod deployments;
+pub mod diff;
 mod difference;
 pub mod environments;
+pub mod get;
 pub mod keys;
 pub mod locations;
 pub mod login;

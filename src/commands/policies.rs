@@ -135,11 +135,7 @@ async fn set(client: &Client, name: &str, allow: Vec<PolicyEntry>) -> Result<Pol
     }
     let kind = if flavors.is_empty() { "location" } else { "flavor" };
     let path = ["v1", "policies", name];
-    let before: Option<Policy> = match client.get(&path).await {
-        Ok(policy) => Some(policy),
-        Err(failure) if failure.kind == Kind::NotFound => None,
-        Err(failure) => return Err(failure),
-    };
+    let before: Option<Policy> = client.find(&path).await?;
     let is_new = before.is_none();
     let request = PolicyRequest {
         name: Some(name.to_owned()),

@@ -1,6 +1,7 @@
 //! Black-box tests of the built programs: a real server on a port of its own, the real command line, real models.
 
 mod actors;
+mod apply;
 mod governance;
 mod harness;
 mod load;

@@ -229,11 +229,6 @@ async fn people_and_keys(walk: &mut Walk) {
     walk.get("/v1/instance_types", "/v1/instance_types").await;
     walk.get("/v1/instance_type_prices", "/v1/instance_type_prices").await;
     walk.get("/v1/spec", "/v1/spec").await;
-    const WORKSPACE: &str = "/v1/workspace_settings";
-    walk.get(WORKSPACE, WORKSPACE).await;
-    let settings = json!({ "default_environment": null, "initial_environments": ["staging"] });
-    walk.call(Method::PATCH, WORKSPACE, WORKSPACE, Some(settings)).await;
-    walk.call(Method::PATCH, WORKSPACE, WORKSPACE, Some(json!({ "initial_environments": [] }))).await;
 
     let secret = json!({ "name": "hf_token", "value": "hunter2" });
     walk.post("/v1/secrets", "/v1/secrets", Some(secret.clone())).await;
@@ -427,6 +422,11 @@ fn paused() -> Phase {
 }
 
 async fn policies(walk: &mut Walk, first: &Pushed) {
+    const WORKSPACE: &str = "/v1/workspace_settings";
+    walk.get(WORKSPACE, WORKSPACE).await;
+    let settings = json!({ "default_environment": null, "initial_environments": ["staging"] });
+    walk.call(Method::PATCH, WORKSPACE, WORKSPACE, Some(settings)).await;
+    walk.call(Method::PATCH, WORKSPACE, WORKSPACE, Some(json!({ "initial_environments": [] }))).await;
     const ALL: &str = "/v1/policies";
     const ONE: &str = "/v1/policies/{policy_name}";
     let rule = json!({ "type": "location", "locations": [{ "type": "country", "name": "fr" }] });
