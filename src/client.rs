@@ -86,7 +86,17 @@ impl Client {
 
     /// Creates or acts.
     pub async fn post<B: Serialize, T: DeserializeOwned>(&self, path: &[&str], body: &B) -> Result<T> {
-        self.call(Method::POST, self.at(path, &[]), Some(body), CALL_TIMEOUT).await
+        self.post_where(path, &[], body).await
+    }
+
+    /// Creates or acts, with a query.
+    pub async fn post_where<B: Serialize, T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        query: &[(&str, String)],
+        body: &B,
+    ) -> Result<T> {
+        self.call(Method::POST, self.at(path, query), Some(body), CALL_TIMEOUT).await
     }
 
     /// Creates or acts, where the server reads a whole archive or waits for something before it answers.
@@ -101,7 +111,17 @@ impl Client {
 
     /// Changes a resource.
     pub async fn patch<B: Serialize, T: DeserializeOwned>(&self, path: &[&str], body: &B) -> Result<T> {
-        self.call(Method::PATCH, self.at(path, &[]), Some(body), CALL_TIMEOUT).await
+        self.patch_where(path, &[], body).await
+    }
+
+    /// Changes a resource, with a query.
+    pub async fn patch_where<B: Serialize, T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        query: &[(&str, String)],
+        body: &B,
+    ) -> Result<T> {
+        self.call(Method::PATCH, self.at(path, query), Some(body), CALL_TIMEOUT).await
     }
 
     /// Removes a resource.

@@ -68,7 +68,7 @@ async fn documents_are_applied_once_and_what_is_shown_applies_without_a_change()
         "policy eu-only created",
         "secret hf_access_token created",
         "environment staging of hello created",
-        "environment group staging changed",
+        "environment group staging created",
     ];
     assert_eq!(lines(&applied), expected, "{}", applied.stderr);
     let same = ran(&["diff", "-f", &file]);
@@ -95,6 +95,7 @@ async fn documents_are_applied_once_and_what_is_shown_applies_without_a_change()
 #[tokio::test]
 async fn what_is_wrong_is_refused_with_its_place_before_anything_changes() {
     let server = Server::start_with(LOCATIONS);
+    server.push(&example("hello"));
     let folder = tempfile::tempdir().expect("a folder");
     let settings = "kind: WorkspaceSettings\ndefault_environment: staging\n---\n";
     for (document, message) in [
@@ -111,16 +112,22 @@ async fn what_is_wrong_is_refused_with_its_place_before_anything_changes() {
         ),
         ("kind: EnvironmentGroup\nname: e\nis_restricted: true\n", "no model has an environment of this name"),
         ("kind: WorkspaceSettings\n", "it is described twice"),
+        (
+            "kind: Environment\nmodel: hello\nname: e\nautoscaling_settings: {min_replica: 5, max_replica: 2}\n",
+            "document 2, environment e of hello: ",
+        ),
     ] {
         let file = write(folder.path(), "wrong.yaml", &format!("{settings}{document}"));
-        for verb in ["apply", "diff"] {
-            let ran = server.greenroom(&[verb, "-f", &file]);
-            assert!(ran.code > 1, "{verb}: {}", ran.shown());
-            assert!(ran.stderr.contains(message), "{verb}: {message:?} in {}", ran.stderr);
+        for dry in [&[][..], &["--dry-run"]] {
+            let ran = server.greenroom(&[&["apply", "-f", &file], dry].concat());
+            assert!(ran.code > 1, "{}", ran.shown());
+            assert!(ran.stderr.contains(message), "{message:?} in {}", ran.stderr);
         }
     }
     let settings = server.json(&["settings"]);
     assert_eq!(settings["default_environment"], serde_json::Value::Null, "nothing was applied: {settings}");
-    let lost = server.greenroom(&["apply", "-f", "/nonesuch.yaml"]);
-    assert_eq!(lost.code, 2, "{}", lost.shown());
+    for verb in ["apply", "diff"] {
+        let lost = server.greenroom(&[verb, "-f", "/nonesuch.yaml"]);
+        assert_eq!(lost.code, 2, "{}", lost.shown());
+    }
 }

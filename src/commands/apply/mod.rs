@@ -43,6 +43,9 @@ struct Applied<'a> {
 pub async fn run(args: Args, context: &Context) -> Result {
     let client = context.client()?;
     let steps = plan(&client, &args.files).await?;
+    for step in &steps {
+        carry_out::try_out(&client, step).await.map_err(|failure| at(&step.place, &step.id, failure))?;
+    }
     if !args.dry_run {
         for (done, step) in steps.iter().enumerate() {
             carry_out::carry_out(&client, step).await.map_err(|failure| stopped(step, done, failure))?;

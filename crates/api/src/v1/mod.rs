@@ -9,6 +9,7 @@ pub mod autoscaling;
 pub mod backpressure;
 pub mod billing;
 pub mod deployments;
+pub mod dry_run;
 pub mod environment_groups;
 pub mod environments;
 pub mod events;

@@ -7,6 +7,7 @@ use api::v1::{
     },
     backpressure::{RequestBackpressurePolicy, RequestBackpressureSettings, UpdateRequestBackpressureSettings},
     deployments::{Deployment, DeploymentStatus, FailureReason},
+    dry_run::DryRunQuery,
     instance_types::InstanceType,
     time::rfc3339,
 };
@@ -14,7 +15,7 @@ use planner::{Timestamp, autoscale, lifecycle::Status, placement};
 use store::domain::{DeploymentKind, ScalingDecision};
 
 use crate::ops::{
-    autoscaling,
+    Effect, autoscaling,
     deployments::{SettingsChange, View},
 };
 
@@ -150,6 +151,11 @@ pub fn settings_change(change: SettingsChange) -> UpdateAutoscalingSettingsRespo
         }
     };
     UpdateAutoscalingSettingsResponse { status, message: message.into() }
+}
+
+/// What comes of a change.
+pub fn effect(query: DryRunQuery) -> Effect {
+    if query.dry_run { Effect::None } else { Effect::Lasting }
 }
 
 /// A change of what happens when every replica is busy.

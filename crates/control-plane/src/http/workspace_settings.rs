@@ -1,11 +1,19 @@
 //! Routes of what holds for the whole workspace.
 
-use api::v1::workspace_settings::{UpdateWorkspaceSettingsRequest, WorkspaceSettings};
+use api::v1::{
+    dry_run::DryRunQuery,
+    workspace_settings::{UpdateWorkspaceSettingsRequest, WorkspaceSettings},
+};
 use axum::{Json, extract::State};
 use store::domain;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{auth::Manager, error::Error, extract::JsonBody};
+use super::{
+    auth::Manager,
+    convert,
+    error::Error,
+    extract::{InQuery, JsonBody},
+};
 use crate::{
     ControlPlane,
     ops::{self, workspace_settings::Update},
@@ -27,17 +35,18 @@ async fn get_workspace_settings(
 
 /// Changes the workspace's settings. They count from the next push on.
 #[utoipa::path(
-    patch, path = "/v1/workspace_settings", tag = "Workspace", request_body = UpdateWorkspaceSettingsRequest,
+    patch, path = "/v1/workspace_settings", tag = "Workspace", params(DryRunQuery), request_body = UpdateWorkspaceSettingsRequest,
     responses((status = 200, body = WorkspaceSettings))
 )]
 async fn update_workspace_settings(
     State(control_plane): State<ControlPlane>,
     Manager(caller): Manager,
+    InQuery(query): InQuery<DryRunQuery>,
     JsonBody(request): JsonBody<UpdateWorkspaceSettingsRequest>,
 ) -> Result<Json<WorkspaceSettings>, Error> {
     let update =
         Update { default_environment: request.default_environment, initial_environments: request.initial_environments };
-    Ok(Json(wire(ops::workspace_settings::update(&control_plane, &caller, update).await?)))
+    Ok(Json(wire(ops::workspace_settings::update(&control_plane, &caller, update, convert::effect(query)).await?)))
 }
 
 fn wire(settings: domain::WorkspaceSettings) -> WorkspaceSettings {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use store::domain::WorkspaceSettings;
 
-use super::{Caller, ControlPlane, Error, audit, error::persistently, names};
+use super::{Caller, ControlPlane, Effect, Error, audit, error::persistently, names};
 
 /// The most environments that a model gets from the start: each push of a new model makes them all.
 const MOST_INITIAL: usize = 20;
@@ -23,18 +23,28 @@ pub async fn get(control_plane: &ControlPlane) -> Result<WorkspaceSettings, Erro
 }
 
 /// Changes settings. Only an administrator can.
-pub async fn update(control_plane: &ControlPlane, caller: &Caller, update: Update) -> Result<WorkspaceSettings, Error> {
+pub async fn update(
+    control_plane: &ControlPlane,
+    caller: &Caller,
+    update: Update,
+    effect: Effect,
+) -> Result<WorkspaceSettings, Error> {
     if !caller.is_admin() {
         let message = "only an administrator can change the workspace's settings: use a personal key of one";
         return Err(Error::Forbidden(message.into()));
     }
-    persistently(|| try_update(control_plane, caller, update.clone())).await
+    persistently(|| try_update(control_plane, caller, update.clone(), effect)).await
 }
 
-async fn try_update(control_plane: &ControlPlane, caller: &Caller, update: Update) -> Result<WorkspaceSettings, Error> {
+async fn try_update(
+    control_plane: &ControlPlane,
+    caller: &Caller,
+    update: Update,
+    effect: Effect,
+) -> Result<WorkspaceSettings, Error> {
     let before = get(control_plane).await?;
     let mut settings = apply(&before, update)?;
-    if settings != before {
+    if settings != before && effect == Effect::Lasting {
         let mut data = event_data(&settings);
         data["previous_settings"] = event_data(&before);
         let event = audit::event(caller, control_plane.now(), "WORKSPACE_SETTINGS_UPDATED", data);
