@@ -155,7 +155,7 @@ pub fn read(document: &Document) -> Result<Wanted> {
         .into_iter()
         .find(|one| kind == one.as_str())
         .ok_or_else(|| invalid(format!("kind: {kind} is none of {kinds}")))?;
-    let (object, value_from) = object(kind, Value::Object(fields)).map_err(|error| invalid(format!("{error}")))?;
+    let (object, value_from) = object(kind, Value::Object(fields)).map_err(invalid)?;
     let value_from = value_from.map(|from| match from {
         ValueFrom::File(path) => ValueFrom::File(document.folder.join(path)),
         ValueFrom::Env(name) => ValueFrom::Env(name),
