@@ -231,7 +231,7 @@ async fn populate(store: &Store, blobs: &Blobs, models: u32) -> Vec<DeploymentId
             backpressure: None,
             target_environment: target.map(str::to_owned),
             keep_previous: false,
-            missing_environment: None,
+            missing_environments: Vec::new(),
             first_log_line: "pushed".into(),
         };
         store.create_model(&model, &production, &push(Some(PRODUCTION)), None).await.expect("stored");

@@ -106,6 +106,15 @@ impl Client {
         self.get_where(path, &[]).await
     }
 
+    /// Reads a resource; none where it is not there.
+    pub async fn find<T: DeserializeOwned>(&self, path: &[impl AsRef<str>]) -> Result<Option<T>> {
+        match self.get(path).await {
+            Ok(found) => Ok(Some(found)),
+            Err(failure) if failure.kind == Kind::NotFound => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+
     /// Reads a resource, with a query.
     pub async fn get_where<T: DeserializeOwned>(
         &self,
@@ -124,7 +133,17 @@ impl Client {
 
     /// Creates or acts.
     pub async fn post<B: Serialize, T: DeserializeOwned>(&self, path: &[impl AsRef<str>], body: &B) -> Result<T> {
-        self.call(Method::POST, self.at(path, &[]), Some(body), CALL_TIMEOUT).await
+        self.post_where(path, &[], body).await
+    }
+
+    /// Creates or acts, with a query.
+    pub async fn post_where<B: Serialize, T: DeserializeOwned>(
+        &self,
+        path: &[impl AsRef<str>],
+        query: &[(&str, String)],
+        body: &B,
+    ) -> Result<T> {
+        self.call(Method::POST, self.at(path, query), Some(body), CALL_TIMEOUT).await
     }
 
     /// Creates or acts, where the server reads a whole archive or waits for something before it answers.
@@ -143,7 +162,17 @@ impl Client {
 
     /// Changes a resource.
     pub async fn patch<B: Serialize, T: DeserializeOwned>(&self, path: &[impl AsRef<str>], body: &B) -> Result<T> {
-        self.call(Method::PATCH, self.at(path, &[]), Some(body), CALL_TIMEOUT).await
+        self.patch_where(path, &[], body).await
+    }
+
+    /// Changes a resource, with a query.
+    pub async fn patch_where<B: Serialize, T: DeserializeOwned>(
+        &self,
+        path: &[impl AsRef<str>],
+        query: &[(&str, String)],
+        body: &B,
+    ) -> Result<T> {
+        self.call(Method::PATCH, self.at(path, query), Some(body), CALL_TIMEOUT).await
     }
 
     /// Removes a resource.

@@ -9,6 +9,8 @@ pub enum Kind {
     OutputClosed = 0,
     /// Anything without a number of its own.
     Failed = 1,
+    /// A comparison has found differences, and its answer has told them: the same exit code, and nothing more to say.
+    Differs = 101,
     /// The command line makes no sense; clap uses the same number.
     Usage = 2,
     /// No key, a wrong one, or one without the permission.
@@ -31,17 +33,26 @@ pub enum Kind {
 pub const EXIT_CODES: &str = "\
 Exit codes:
   0  success                      5  refused as invalid
-  1  failure                      6  the deployment failed to build or start
+  1  failure, or a difference     6  the deployment failed to build or start
   2  wrong usage                  7  the server is unreachable or failed
   3  no key, or not allowed       8  timed out
   4  not found                  130  interrupted";
 
 impl Kind {
+    /// The exit code.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Kind::Differs => Kind::Failed as u8,
+            kind => kind as u8,
+        }
+    }
+
     /// The name in `--json` output.
     pub fn name(self) -> &'static str {
         match self {
             Kind::OutputClosed => "output_closed",
             Kind::Failed => "failed",
+            Kind::Differs => "differs",
             Kind::Usage => "usage",
             Kind::Auth => "auth",
             Kind::NotFound => "not_found",

@@ -30,7 +30,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             context.printer.failure(&failure);
-            ExitCode::from(failure.kind as u8)
+            ExitCode::from(failure.kind.exit_code())
         }
     }
 }
@@ -70,8 +70,12 @@ async fn run(command: Command, context: &Context) -> Result {
         Command::Watch(args) => watch::run(args, context).await,
         Command::Predict(args) => predict::run(args, context).await,
         Command::Promote(args) => promote::run(args, context).await,
+        Command::Release(args) => release::run(args, context).await,
         Command::Rollback(args) => rollback::run(args, context).await,
         Command::Rollout(args) => rollout::run(args, context).await,
+        Command::Apply(args) => apply::run(args, context).await,
+        Command::Diff(args) => diff::run(args, context).await,
+        Command::Get(args) => get::run(args, context).await,
         Command::Status(args) => status::run(args, context).await,
         Command::Logs(args) => logs::run(args, context).await,
         Command::Models(args) => models::run(args, context).await,
@@ -87,6 +91,7 @@ async fn run(command: Command, context: &Context) -> Result {
         Command::Rename(args) => rename::run(args, context).await,
         Command::Delete(args) => delete::run(args, context).await,
         Command::Secrets(args) => secrets::run(args, context).await,
+        Command::Settings(args) => workspace_settings::run(args, context).await,
         Command::Keys(args) => keys::run(args, context).await,
         Command::Users(args) => users::run(args, context).await,
         Command::Teams(args) => teams::run(args, context).await,

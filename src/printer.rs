@@ -75,7 +75,7 @@ impl Printer {
 
     /// The end of a command that failed.
     pub fn failure(&self, failure: &Failure) {
-        if failure.kind == Kind::OutputClosed {
+        if matches!(failure.kind, Kind::OutputClosed | Kind::Differs) {
             return;
         }
         self.say(&format!("error: {}", failure.message));
@@ -106,9 +106,14 @@ impl Printer {
         progress
     }
 
+    /// Whether somebody is there to be asked.
+    pub fn can_ask(&self) -> bool {
+        io::stdin().is_terminal()
+    }
+
     /// Asks yes or no; no where nobody can be asked.
     pub fn confirm(&self, question: &str) -> bool {
-        if !io::stdin().is_terminal() {
+        if !self.can_ask() {
             return false;
         }
         let _ = write!(anstream::stderr().lock(), "{question} [y/N] ");
@@ -125,8 +130,7 @@ impl Printer {
         }
         let mut value = String::new();
         io::stdin().lock().read_to_string(&mut value).map_err(unreadable)?;
-        let without_end = value.strip_suffix('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
-        Ok(without_end.unwrap_or(&value).to_owned())
+        Ok(without_line_end(&value).to_owned())
     }
 
     /// A JSON document, whoever asks.
@@ -134,6 +138,11 @@ impl Printer {
         let text = serde_json::to_string_pretty(value).expect("answers are plain data");
         to_stdout(format!("{text}\n").as_bytes())
     }
+}
+
+/// A text without its last line end.
+pub fn without_line_end(text: &str) -> &str {
+    text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line))
 }
 
 /// To the first place of the screen, and everything from there on away.

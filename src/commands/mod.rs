@@ -1,6 +1,7 @@
 //! One file a verb. Each has its `Args` (the grammar) and a `run` (the work); what several share stands in [`target`].
 
 pub mod activate;
+pub mod apply;
 pub mod audit;
 pub mod autoscale;
 pub mod ca;
@@ -10,7 +11,10 @@ pub mod config_show;
 pub mod deactivate;
 pub mod delete;
 pub mod deployments;
+pub mod diff;
+mod difference;
 pub mod environments;
+pub mod get;
 pub mod keys;
 pub mod locations;
 pub mod login;
@@ -23,6 +27,7 @@ pub mod predict;
 pub mod promote;
 mod promotion;
 pub mod push;
+pub mod release;
 pub mod rename;
 pub mod retry;
 pub mod rollback;
@@ -44,6 +49,7 @@ pub mod usage;
 pub mod users;
 mod wait;
 pub mod watch;
+pub mod workspace_settings;
 
 use std::cell::RefCell;
 

@@ -189,11 +189,7 @@ fn rule(kind: &str) -> PolicyRequest {
 /// A policy is made, or changed where there is one of this name.
 async fn set(client: &Client, name: &str, rule: PolicyRequest) -> Result<Policy> {
     let path = ["v1", "policies", name];
-    let before: Option<Policy> = match client.get(&path).await {
-        Ok(policy) => Some(policy),
-        Err(failure) if failure.kind == Kind::NotFound => None,
-        Err(failure) => return Err(failure),
-    };
+    let before: Option<Policy> = client.find(&path).await?;
     let is_new = before.is_none();
     let request = PolicyRequest {
         name: Some(name.to_owned()),

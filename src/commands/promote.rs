@@ -10,7 +10,7 @@ use api::v1::{
 };
 
 use super::{
-    Context,
+    Context, difference,
     promotion::{Place, WaitArgs},
     target,
 };
@@ -70,7 +70,7 @@ pub async fn run(args: Args, context: &Context) -> Result {
             let message = format!("{name} would not be promoted to {environment} of {}: {refused}", model.name);
             return Err(Failure::new(Kind::Invalid, message));
         }
-        let previous = name_of(client, model, plan.previous_deployment_id.as_deref()).await?;
+        let previous = place.name_of(plan.previous_deployment_id.as_deref()).await?;
         return context.printer.answer(&plan, |plan| shown(plan, model, previous.as_deref()));
     }
     let _: Deployment = client.post(&place.path("promote"), &request).await?;
@@ -93,15 +93,8 @@ async fn chosen(client: &Client, model: &Model, args: &Args) -> Result<Deploymen
         .ok_or_else(|| Failure::new(Kind::NotFound, format!("model `{}` has no published deployments", model.name)))
 }
 
-async fn name_of(client: &Client, model: &Model, id: Option<&str>) -> Result<Option<String>> {
-    let Some(id) = id else {
-        return Ok(None);
-    };
-    let deployment: Deployment = client.get(&["v1", "models", &model.id, "deployments", id]).await?;
-    Ok(Some(deployment.name))
-}
-
-fn shown(plan: &PromotionPlan, model: &Model, previous: Option<&str>) -> String {
+/// A plan, as people read it.
+pub fn shown(plan: &PromotionPlan, model: &Model, previous: Option<&str>) -> String {
     let PromotionPlan { environment, deployment_name, instance_type_name, .. } = plan;
     let mut lines = vec![format!("Promoting {deployment_name} to {environment} of {} would go like this:", model.name)];
     let mut say = |what: &str, text: String| lines.push(format!("  {what:<10} {text}"));
@@ -128,6 +121,8 @@ fn shown(plan: &PromotionPlan, model: &Model, previous: Option<&str>) -> String 
         "fails",
         format!("when replicas make no progress for {patience}; traffic then stays with the previous deployment"),
     );
+    lines.push(String::new());
+    lines.push(difference::told(&plan.difference));
     lines.push(String::new());
     lines.push(format!("  {:>9}  {:>7}  {:>9}  {:>8}", "AFTER", "TRAFFIC", "CANDIDATE", "PREVIOUS"));
     lines.extend(plan.steps.iter().map(row));

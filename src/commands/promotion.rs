@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use api::v1::{
+    deployments::Deployment,
     models::Model,
     promotion::InProgressPromotionStatus,
     promotions::{Promotion, PromotionSide, Promotions},
@@ -52,6 +53,15 @@ impl Place {
     /// The path of something of this environment.
     pub fn path<'a>(&'a self, rest: &'a str) -> [&'a str; 6] {
         ["v1", "models", &self.model.id, "environments", &self.environment, rest]
+    }
+
+    /// The name of a deployment of the model.
+    pub async fn name_of(&self, id: Option<&str>) -> Result<Option<String>> {
+        let Some(id) = id else {
+            return Ok(None);
+        };
+        let deployment: Deployment = self.client.get(&["v1", "models", &self.model.id, "deployments", id]).await?;
+        Ok(Some(deployment.name))
     }
 
     /// The newest promotion, under way or over.

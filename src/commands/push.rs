@@ -21,16 +21,19 @@ use super::{
     tail::Tail,
     target,
     upload::upload,
-    wait, watch,
+    wait, watch, workspace_settings,
 };
 use crate::{
     client::Client,
     failure::{Failure, Kind, Result, while_doing},
+    printer::Printer,
     words,
 };
 
 /// How long a push to an environment may take to become a promotion while there is no other: a newer push may have replaced it.
 const STAGING: Duration = Duration::from_secs(5);
+/// The environment that every model has.
+const PRODUCTION: &str = "production";
 /// How many promotions there may be between two looks.
 const RECENT: u32 = 20;
 /// The largest config that is kept verbatim beside its parsed form.
@@ -50,6 +53,9 @@ pub struct Args {
     /// Promote it to production: short for --environment production
     #[arg(long, conflicts_with_all = ["environment", "development"])]
     promote: bool,
+    /// Do not ask where the push goes to production because the workspace says so, and not because it names it
+    #[arg(long, short)]
+    yes: bool,
     /// Name of the deployment [default: deployment-1, deployment-2, ...]
     #[arg(long, value_name = "NAME")]
     deployment_name: Option<String>,
@@ -91,8 +97,27 @@ struct Phase {
 impl Args {
     /// Where the deployment is to be promoted.
     fn environment(&self) -> Option<&str> {
-        if self.promote { Some("production") } else { self.environment.as_deref() }
+        if self.promote { Some(PRODUCTION) } else { self.environment.as_deref() }
     }
+}
+
+/// Where the workspace sends a push that names no environment. It is told, and asked about where that is production.
+async fn default_environment(args: &Args, client: &Client, name: &str, printer: Printer) -> Result<Option<String>> {
+    if args.environment().is_some() || args.development || args.watch {
+        return Ok(None);
+    }
+    let Some(environment) = workspace_settings::read(client).await?.default_environment else {
+        return Ok(None);
+    };
+    printer.say(&format!("No environment is named: {name} goes to {environment}, as `greenroom settings` says"));
+    if environment == PRODUCTION
+        && !args.yes
+        && printer.can_ask()
+        && !printer.confirm(&format!("Push {name} to production?"))
+    {
+        return Err(Failure::new(Kind::Usage, "nothing pushed").hint("name another one with --environment"));
+    }
+    Ok(Some(environment))
 }
 
 pub async fn run(args: Args, context: &Context) -> Result {
@@ -109,6 +134,7 @@ pub async fn run(args: Args, context: &Context) -> Result {
     let mut phases = Vec::new();
 
     let started = Instant::now();
+    let default_environment = default_environment(&args, &client, &name, printer).await?;
     let model = target::model_named(&client, &name).await?;
     let archive = tempfile::NamedTempFile::new().map_err(while_doing("cannot make a temporary file"))?;
     source.pack(&archive)?;
@@ -134,8 +160,9 @@ pub async fn run(args: Args, context: &Context) -> Result {
     let waiting = Instant::now();
     let mut watched = wait::until_active(&client, printer, made.deployment, tail, &args.wait).await?;
     phases.extend(watched.phases);
-    let first = made.model.production_deployment_id.is_none().then_some("production");
-    if let Some(environment) = args.environment().or(first).filter(|_| serves_alone(&watched.deployment)) {
+    let first = made.model.production_deployment_id.is_none().then_some(PRODUCTION);
+    let environment = args.environment().or(default_environment.as_deref()).or(first);
+    if let Some(environment) = environment.filter(|_| serves_alone(&watched.deployment)) {
         let promoting = Instant::now();
         let place = Place { client: client.clone(), model: made.model.clone(), environment: environment.to_owned() };
         let limit = args.wait.limit().map(|limit| limit.saturating_sub(waiting.elapsed()));
@@ -214,7 +241,7 @@ fn place(deployment: &Deployment) -> (String, String) {
     let Deployment { id, name, environment, is_development, .. } = deployment;
     match environment.as_deref() {
         _ if *is_development => ("development".to_owned(), " --development".to_owned()),
-        Some("production") => ("production".to_owned(), String::new()),
+        Some(PRODUCTION) => (PRODUCTION.to_owned(), String::new()),
         Some(environment) => (format!("environments/{environment}"), format!(" --environment {environment}")),
         None => (format!("deployment/{id}"), format!(" --deployment {name}")),
     }

@@ -8,7 +8,7 @@ use planner::Timestamp;
 use serde_json::Value;
 
 use super::{
-    Context,
+    Context, difference,
     promotion::{self, Place},
 };
 use crate::{
@@ -140,12 +140,13 @@ async fn history(of: &Of, limit: u32, context: &Context) -> Result {
             name(&promotion.candidate),
             promotion.previous.as_ref().map_or_else(|| "-".to_owned(), name),
             manner(promotion),
+            promotion.difference.as_ref().map_or_else(|| "-".to_owned(), difference::count),
             age(now, &promotion.started_at),
             promotion.error_message.clone().unwrap_or_else(|| promotion.why.clone()),
         ]
     };
     let rows = found.promotions.iter().map(row).collect();
-    context.printer.table(&found, &["id", "status", "candidate", "previous", "mode", "age", "why"], rows)
+    context.printer.table(&found, &["id", "status", "candidate", "previous", "mode", "changes", "age", "why"], rows)
 }
 
 impl Of {
@@ -176,6 +177,9 @@ fn shown(promotion: &Promotion, model: &str, now: Timestamp) -> String {
     if let Some(deadline) = promotion.deadline_at.as_deref().and_then(parse_rfc3339) {
         let left = std::time::Duration::from_secs(Timestamp(deadline).since(now) / 1000);
         say("deadline", &format!("in {}", words::seconds(left)));
+    }
+    if let Some(difference) = &promotion.difference {
+        lines.push(difference::told(difference));
     }
     lines.join("\n")
 }

@@ -34,7 +34,7 @@ pub fn show(flags: &ServerFlags, client_flags: &ClientFlags) -> Result<Shown, Er
 
 /// A variable that is set and not empty.
 #[expect(clippy::disallowed_methods, reason = "this module is the one that reads the environment")]
-fn variable(name: &str) -> Option<String> {
+pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 

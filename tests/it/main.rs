@@ -2,6 +2,7 @@
 
 mod access;
 mod actors;
+mod apply;
 mod governance;
 mod harness;
 mod load;
@@ -23,6 +24,7 @@ mod planted_secret;
 mod prometheus;
 mod promote_command;
 mod promotions;
+mod releases;
 mod restarts;
 mod rollouts;
 mod server_secret;

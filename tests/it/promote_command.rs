@@ -30,6 +30,7 @@ fn check(name: &str, ran: &Ran) {
         (r"\([0-9a-z]{7}\)", "(DEPLOY)"),
         (r"deployment [0-9a-z]{7}\b", "deployment DEPLOY"),
         (r"deployment-1\.[0-9]{10}", "deployment-1.MOMENT"),
+        (r#""[0-9a-f]{32}""#, "ARTIFACT"),
         (r"\b[0-9]+[smhd]\b( ago)?", "AGE"),
         (r"after [0-9.]+ s\b", "after TIME"),
         // What is seen on the way is a matter of luck.

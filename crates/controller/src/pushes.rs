@@ -132,6 +132,7 @@ async fn begin(
         targets: first.output,
         why: first.why.to_string(),
         requested_by: None,
+        difference: None,
     };
     let store = &shared.parts.store;
     let event = event(shared, now, deployment, environment).await?;

@@ -10,6 +10,9 @@ use tokio::sync::Notify;
 
 use crate::{admission::Deployment, errors::Refusal, key_limits::KeyLimits, meter::Meters, route::Target};
 
+/// What stands for the development deployment in paths and metadata, and may be the name of an environment.
+const DEVELOPMENT: &str = "development";
+
 /// A table that can be served from. Immutable; replaced whole.
 pub(crate) struct Routes {
     pub(crate) table: Table,
@@ -53,9 +56,7 @@ impl Routes {
     pub(crate) fn resolve(&self, model: &str, target: &Target<'_>, chance: u64) -> Result<&Arc<Deployment>, Refusal> {
         let routes = self.table.models.get(model).ok_or_else(|| Refusal::UnknownModel(model.into()))?;
         let id = match target {
-            Target::Development => {
-                routes.development.as_ref().ok_or_else(|| Refusal::NoDevelopment(model.into()))?.as_str()
-            }
+            Target::Development => self.in_development(routes, model, chance)?.as_str(),
             Target::Environment(name) => self.in_environment(routes, model, name, chance)?.as_str(),
             Target::Deployment(id) => id,
         };
@@ -69,6 +70,20 @@ impl Routes {
     /// Whether a deployment takes requests by this table, whatever a newer one says.
     pub(crate) fn serves(&self, id: &DeploymentId) -> bool {
         self.table.deployments.get(id).is_some_and(|route| route.availability == Availability::Serve)
+    }
+
+    /// The development deployment; where there is none, what the environment of that name serves.
+    fn in_development<'r>(
+        &'r self,
+        routes: &'r ModelRoutes,
+        model: &str,
+        chance: u64,
+    ) -> Result<&'r DeploymentId, Refusal> {
+        match (&routes.development, routes.environments.contains_key(DEVELOPMENT)) {
+            (Some(deployment), _) => Ok(deployment),
+            (None, true) => self.in_environment(routes, model, DEVELOPMENT, chance),
+            (None, false) => Err(Refusal::NoDevelopment(model.into())),
+        }
     }
 
     fn in_environment<'r>(
@@ -190,6 +205,17 @@ mod tests {
         let empty = routes(Some(1), &[("staging", None)]);
         assert!(matches!(resolves(&empty, environment("staging"), 0), Err(Refusal::EmptyEnvironment { .. })));
         assert!(matches!(resolves(&empty, environment("nowhere"), 0), Err(Refusal::UnknownEnvironment { .. })));
+    }
+
+    #[test]
+    fn development_means_the_deployment_and_the_environment_of_that_name_only_where_there_is_none() {
+        let (one, two) = (Ok(DeploymentId::from_entropy(1)), Ok(DeploymentId::from_entropy(2)));
+        let both = routes(Some(1), &[("development", split(2, None))]);
+        assert_eq!(resolves(&both, Target::Development, 0), one);
+        assert_eq!(resolves(&both, environment("development"), 0), two, "it has a path of its own");
+        assert_eq!(resolves(&routes(None, &[("development", split(2, None))]), Target::Development, 0), two);
+        let empty = resolves(&routes(None, &[("development", None)]), Target::Development, 0);
+        assert!(matches!(empty, Err(Refusal::EmptyEnvironment { .. })), "{empty:?}");
     }
 
     #[test]

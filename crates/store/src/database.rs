@@ -235,7 +235,7 @@ fn lock_beside(path: &str) -> Result<std::fs::File, Error> {
 }
 
 /// Every version of the tables, oldest first. Released ones never change.
-const MIGRATIONS: [(i64, &str, Sql); 18] = [
+const MIGRATIONS: [(i64, &str, Sql); 20] = [
     (1, "start", Sql::Common(include_str!("../migrations/0001_start.sql"))),
     (2, "promotions", Sql::Common(include_str!("../migrations/0002_promotions.sql"))),
     (3, "environment_groups", Sql::Common(include_str!("../migrations/0003_environment_groups.sql"))),
@@ -288,6 +288,8 @@ const MIGRATIONS: [(i64, &str, Sql); 18] = [
             postgres: include_str!("../migrations/0017_tokens.postgres.sql"),
         },
     ),
+    (19, "workspace_settings", Sql::Common(include_str!("../migrations/0019_workspace_settings.sql"))),
+    (20, "promotion_differences", Sql::Common(include_str!("../migrations/0020_promotion_differences.sql"))),
     (21, "keys_of_secrets", Sql::Common(include_str!("../migrations/0021_keys_of_secrets.sql"))),
 ];
 

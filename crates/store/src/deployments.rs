@@ -52,8 +52,8 @@ pub struct NewDeployment {
     pub target_environment: Option<String>,
     /// Whether what that environment serves goes on running then.
     pub keep_previous: bool,
-    /// An environment to make with it, unless the model has one of that name by now, and the audit entry for that.
-    pub missing_environment: Option<(Environment, AuditEvent)>,
+    /// Environments to make with it, each unless the model has one of that name by now, and the audit entries for that.
+    pub missing_environments: Vec<(Environment, AuditEvent)>,
     /// Its first log line, from the platform: a log is never empty.
     pub first_log_line: String,
 }
@@ -215,7 +215,7 @@ pub(crate) async fn lock_model(write: &mut Write, id: &ModelId) -> Result<u64, E
 
 pub(crate) async fn push(write: &mut Write, new: &NewDeployment) -> Result<Deployment, Error> {
     let last_number = lock_model(write, &new.model_id).await?;
-    if let Some((missing, event)) = &new.missing_environment {
+    for (missing, event) in &new.missing_environments {
         environments::insert_missing(write, missing, event).await?;
     }
     if let Some(name) = &new.target_environment {

@@ -1,9 +1,11 @@
 //! What is stored: facts and intent, never a status. Times are wall-clock milliseconds.
 
 mod access;
+mod difference;
 mod measured;
 mod promotion;
 mod sign_in;
+mod workspace;
 
 use std::collections::BTreeMap;
 
@@ -20,9 +22,11 @@ use serde_json::Value;
 
 pub use self::{
     access::{ApiKey, ApiKeyKind, ClientCredential, KeyOwner, Organization, Role, Team, User, UserKind},
+    difference::{Change, ChangeKind, Difference, Part},
     measured::{Durations, Sample, Standing, Total, UsageDay, Use, Used},
     promotion::{Origin, Promotion},
     sign_in::{Device, SignIn, SignInState},
+    workspace::WorkspaceSettings,
 };
 
 /// The environment that every model has from the start.

@@ -33,6 +33,7 @@ mod secrets;
 mod sign_ins;
 mod startups;
 mod tokens;
+mod workspace_settings;
 
 pub use audit::AuditQuery;
 pub use blobs::{BlobInfo, BlobReader, Blobs, Location};

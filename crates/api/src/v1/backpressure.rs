@@ -1,7 +1,9 @@
 //! What happens to requests when every replica is busy.
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use super::given;
 
 /// What happens to a request when every replica is busy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -29,11 +31,6 @@ pub struct UpdateRequestBackpressureSettings {
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<RequestBackpressurePolicy>)]
     pub policy: Option<Option<RequestBackpressurePolicy>>,
-}
-
-/// Keeps a null that was given apart from a field that was not.
-fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
 }
 
 #[cfg(test)]

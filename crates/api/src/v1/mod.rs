@@ -9,6 +9,7 @@ pub mod autoscaling;
 pub mod backpressure;
 pub mod billing;
 pub mod deployments;
+pub mod dry_run;
 pub mod environment_groups;
 pub mod environments;
 pub mod events;
@@ -32,8 +33,16 @@ pub mod teams;
 pub mod time;
 pub mod uploads;
 pub mod users;
+pub mod workspace_settings;
+
+use serde::{Deserialize, Deserializer};
 
 /// `true`, for fields that are on unless a request says otherwise.
 fn yes() -> bool {
     true
+}
+
+/// Keeps a null that was given apart from a field that was not.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }

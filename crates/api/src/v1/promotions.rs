@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::{
-    deployments::DeploymentStatus,
+    deployments::{Deployment, DeploymentStatus},
     promotion::{InProgressPromotionStatus, PromotionCleanupStrategy, UpdatePromotionSettings},
     yes,
 };
@@ -147,6 +147,101 @@ pub struct Promotion {
     #[serde(default)]
     #[schema(format = DateTime)]
     pub deadline_at: Option<String>,
+    /// What it changes, as it was when it was asked for; null when it follows from a push.
+    #[serde(default)]
+    pub difference: Option<PromotionDifference>,
+}
+
+/// What a promotion changes about what an environment serves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PromotionDifference {
+    /// What will be served, or what the copy that will be served is made from.
+    pub deployment_id: String,
+    /// What it was compared with: what was served; null when that was nothing.
+    #[serde(default)]
+    pub compared_with_deployment_id: Option<String>,
+    /// What changes.
+    pub changes: Vec<PromotionChange>,
+    /// How many changes more there are than these.
+    pub left_out: u32,
+}
+
+/// One thing that a promotion changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PromotionChange {
+    /// Of which part.
+    pub part: PromotionChangePart,
+    /// Which: a path with dots, or a name.
+    pub field: String,
+    /// What becomes of it.
+    pub kind: PromotionChangeKind,
+    /// What it was, in JSON, cut where it is long. Null where it was not there, and for values of environment variables and secrets.
+    #[serde(default)]
+    pub old: Option<String>,
+    /// What it will be, likewise.
+    #[serde(default)]
+    pub new: Option<String>,
+}
+
+/// What a change is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum PromotionChangePart {
+    /// What was built: code and dependencies.
+    Artifact,
+    /// The config.
+    Config,
+    /// Names of environment variables and secrets.
+    EnvironmentVariables,
+    /// How it scales.
+    Scaling,
+    /// The instance type.
+    InstanceType,
+    /// Where it may run.
+    Placement,
+}
+
+/// What becomes of something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum PromotionChangeKind {
+    /// It was not there.
+    Added,
+    /// It is not there any more.
+    Removed,
+    /// It is another.
+    Changed,
+}
+
+/// A request to release what one environment serves to another, or to say what that would do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseRequest {
+    /// The environment that serves it, and goes on doing so.
+    pub from: String,
+    /// The environment that is to serve a copy of it.
+    pub to: String,
+    /// Whether the policies of the deployment are copied too, in the place of those of the deployment that it replaces.
+    #[serde(default)]
+    pub copy_policies: bool,
+    /// Whether the environment's cleanup strategy applies to the previous deployment; if not, it keeps running.
+    #[serde(default = "yes")]
+    pub scale_down_previous_deployment: bool,
+    /// Whether the environment keeps its instance type; if not, it takes the deployment's.
+    #[serde(default = "yes")]
+    pub preserve_env_instance_type: bool,
+    /// How this promotion goes, where that differs from the environment's promotion settings, which stay as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promotion_settings_override: Option<UpdatePromotionSettings>,
+}
+
+/// The answer to a release that has begun.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ReleaseResponse {
+    /// The copy that goes to the environment.
+    pub deployment: Deployment,
+    /// What it changes there.
+    pub difference: PromotionDifference,
 }
 
 /// One side of a promotion, as it is now.
@@ -256,6 +351,8 @@ pub struct PromotionPlan {
     pub steps: Vec<PromotionPlanStep>,
     /// How long replicas may take to become ready without progress before it fails, in seconds.
     pub deploy_timeout_seconds: u64,
+    /// What would change about what the environment serves.
+    pub difference: PromotionDifference,
 }
 
 /// A step of a promotion.

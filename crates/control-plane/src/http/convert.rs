@@ -11,6 +11,7 @@ use api::{
         },
         backpressure::{RequestBackpressurePolicy, RequestBackpressureSettings, UpdateRequestBackpressureSettings},
         deployments::{Deployment, DeploymentStatus, FailureReason},
+        dry_run::DryRunQuery,
         instance_types::InstanceType,
         time::rfc3339,
         users::{self, Membership},
@@ -21,7 +22,7 @@ use store::domain::{DeploymentKind, Role, ScalingDecision};
 
 use super::error::Error;
 use crate::ops::{
-    autoscaling,
+    Effect, autoscaling,
     deployments::{SettingsChange, View},
 };
 
@@ -196,6 +197,11 @@ pub fn settings_change(change: SettingsChange) -> UpdateAutoscalingSettingsRespo
         }
     };
     UpdateAutoscalingSettingsResponse { status, message: message.into() }
+}
+
+/// What comes of a change.
+pub fn effect(query: DryRunQuery) -> Effect {
+    if query.dry_run { Effect::None } else { Effect::Lasting }
 }
 
 /// A change of what happens when every replica is busy.

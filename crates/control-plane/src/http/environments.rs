@@ -3,6 +3,7 @@
 use api::v1::{
     backpressure::RequestBackpressureSettings,
     deployments::{ActivateResponse, DeactivateResponse},
+    dry_run::DryRunQuery,
     environments::{
         CreateEnvironmentRequest, Environment, EnvironmentTombstone, Environments, UpdateEnvironmentRequest,
         UpdateEnvironmentResponse,
@@ -16,7 +17,7 @@ use super::{
     auth::Manager,
     convert,
     error::Error,
-    extract::{InPath, JsonBody},
+    extract::{InPath, InQuery, JsonBody},
     paths::{OfEnvironment, OfModel},
     promotions,
 };
@@ -51,13 +52,14 @@ async fn list_environments(
 
 /// Makes an environment.
 #[utoipa::path(
-    post, path = "/v1/models/{model_id}/environments", tag = "Environments", params(OfModel),
+    post, path = "/v1/models/{model_id}/environments", tag = "Environments", params(OfModel, DryRunQuery),
     request_body = CreateEnvironmentRequest, responses((status = 200, body = Environment))
 )]
 async fn create_environment(
     State(control_plane): State<ControlPlane>,
     Manager(caller): Manager,
     InPath(path): InPath<OfModel>,
+    InQuery(query): InQuery<DryRunQuery>,
     JsonBody(request): JsonBody<CreateEnvironmentRequest>,
 ) -> Result<Json<Environment>, Error> {
     let settings = Update {
@@ -65,7 +67,8 @@ async fn create_environment(
         backpressure: convert::backpressure_update(request.request_backpressure_settings),
         promotion: request.promotion_settings.unwrap_or_default(),
     };
-    let view = ops::environments::create(&control_plane, &caller, &path.model_id, &request.name, settings).await?;
+    let (model, effect) = (&path.model_id, convert::effect(query));
+    let view = ops::environments::create(&control_plane, &caller, model, &request.name, settings, effect).await?;
     Ok(Json(wire(&control_plane, view)))
 }
 
@@ -82,13 +85,14 @@ async fn get_environment(
 
 /// Changes the settings of an environment.
 #[utoipa::path(
-    patch, path = "/v1/models/{model_id}/environments/{env_name}", tag = "Environments", params(OfEnvironment),
+    patch, path = "/v1/models/{model_id}/environments/{env_name}", tag = "Environments", params(OfEnvironment, DryRunQuery),
     request_body = UpdateEnvironmentRequest, responses((status = 200, body = UpdateEnvironmentResponse))
 )]
 async fn update_environment(
     State(control_plane): State<ControlPlane>,
     Manager(caller): Manager,
     InPath(path): InPath<OfEnvironment>,
+    InQuery(query): InQuery<DryRunQuery>,
     JsonBody(request): JsonBody<UpdateEnvironmentRequest>,
 ) -> Result<Json<UpdateEnvironmentResponse>, Error> {
     if request.autoscaling_schedule_settings.is_some() {
@@ -100,7 +104,8 @@ async fn update_environment(
         promotion: request.promotion_settings.unwrap_or_default(),
     };
     let (model, name) = (&path.model_id, &path.env_name);
-    let (view, change) = ops::environments::update(&control_plane, &caller, model, name, update).await?;
+    let effect = convert::effect(query);
+    let (view, change) = ops::environments::update(&control_plane, &caller, model, name, update, effect).await?;
     let change = convert::settings_change(change);
     let environment = wire(&control_plane, view);
     Ok(Json(UpdateEnvironmentResponse { environment, status: change.status, message: change.message }))

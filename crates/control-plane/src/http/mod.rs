@@ -24,6 +24,7 @@ mod organizations;
 mod patches;
 mod paths;
 mod policies;
+mod promotion_difference;
 mod promotions;
 mod rate_limit;
 mod regions;
@@ -37,6 +38,7 @@ mod startups;
 mod teams;
 mod uploads;
 mod users;
+mod workspace_settings;
 
 use axum::{
     Router,
@@ -112,6 +114,7 @@ fn routes() -> OpenApiRouter<ControlPlane> {
         .merge(service_accounts::routes())
         .merge(sign_ins::routes())
         .merge(organizations::routes())
+        .merge(workspace_settings::routes())
         .merge(instance_types::routes())
         .merge(regions::routes())
         .merge(audit::routes())

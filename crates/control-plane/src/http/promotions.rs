@@ -8,7 +8,7 @@ use api::{
         promotions::{
             CancelPromotionResponse, CancelPromotionStatus, PromoteRequest, PromoteToEnvironmentRequest, Promotion,
             PromotionAction, PromotionMode, PromotionOrigin, PromotionPlan, PromotionPlanStep, PromotionSide,
-            Promotions, PromotionsQuery, RollbackRequest, SignalPromotionResponse,
+            Promotions, PromotionsQuery, ReleaseRequest, ReleaseResponse, RollbackRequest, SignalPromotionResponse,
         },
     },
 };
@@ -23,14 +23,15 @@ use super::{
     convert,
     error::Error,
     extract::{InPath, InQuery, JsonBody, MaybeJsonBody},
-    paths::{OfDeployment, OfEnvironment},
+    paths::{OfDeployment, OfEnvironment, OfModel},
+    promotion_difference,
 };
 use crate::{
     ControlPlane,
     ops::{
         self, Caller,
         deployments::Target,
-        promotions::{Cancellation, Plan, Request, Side, View},
+        promotions::{Cancellation, Plan, Release, Request, Side, View},
     },
 };
 
@@ -44,6 +45,8 @@ pub fn routes() -> OpenApiRouter<ControlPlane> {
         .routes(routes!(promote_to_environment))
         .routes(routes!(plan_promotion))
         .routes(routes!(rollback_environment))
+        .routes(routes!(release))
+        .routes(routes!(plan_release))
         .routes(routes!(get_promotion))
         .routes(routes!(list_promotions))
         .routes(routes!(cancel_promotion))
@@ -74,8 +77,8 @@ async fn promote_deployment(
         settings: request.promotion_settings_override.unwrap_or_default(),
         ..Request::to_production(path.deployment_id)
     };
-    let view = ops::promotions::promote(&control_plane, &caller, &path.model_id, &request).await?;
-    Ok(Json(convert::deployment(view)))
+    let begun = ops::promotions::promote(&control_plane, &caller, &path.model_id, &request).await?;
+    Ok(Json(convert::deployment(begun.deployment)))
 }
 
 /// Promotes a deployment to an environment, and answers with the one that goes there: itself, or a copy.
@@ -90,8 +93,8 @@ async fn promote_to_environment(
     JsonBody(request): JsonBody<PromoteToEnvironmentRequest>,
 ) -> Result<Json<Deployment>, Error> {
     let request = to_environment(path.env_name, request)?;
-    let view = ops::promotions::promote(&control_plane, &caller, &path.model_id, &request).await?;
-    Ok(Json(convert::deployment(view)))
+    let begun = ops::promotions::promote(&control_plane, &caller, &path.model_id, &request).await?;
+    Ok(Json(convert::deployment(begun.deployment)))
 }
 
 /// Says what a promotion to the environment would do, or why it would be refused. Changes nothing.
@@ -122,8 +125,41 @@ async fn rollback_environment(
     MaybeJsonBody(request): MaybeJsonBody<RollbackRequest>,
 ) -> Result<Json<Deployment>, Error> {
     let (model, environment) = (&path.model_id, &path.env_name);
-    let view = ops::promotions::roll_back(&control_plane, &caller, model, environment, request.immediate).await?;
-    Ok(Json(convert::deployment(view)))
+    let begun = ops::promotions::roll_back(&control_plane, &caller, model, environment, request.immediate).await?;
+    Ok(Json(convert::deployment(begun.deployment)))
+}
+
+/// Releases what one environment serves to another: as a copy, and as a promotion there. Its origin goes on serving what it serves.
+#[utoipa::path(
+    post, path = "/v1/models/{model_id}/release", tag = "Promotions", params(OfModel),
+    request_body = ReleaseRequest, responses((status = 200, body = ReleaseResponse))
+)]
+async fn release(
+    State(control_plane): State<ControlPlane>,
+    Manager(caller): Manager,
+    InPath(path): InPath<OfModel>,
+    JsonBody(request): JsonBody<ReleaseRequest>,
+) -> Result<Json<ReleaseResponse>, Error> {
+    let begun = ops::promotions::release(&control_plane, &caller, &path.model_id, asked(request)).await?;
+    Ok(Json(ReleaseResponse {
+        deployment: convert::deployment(begun.deployment),
+        difference: promotion_difference::wire(begun.difference),
+    }))
+}
+
+/// Says what a release would do, or why it would be refused. Changes nothing.
+#[utoipa::path(
+    post, path = "/v1/models/{model_id}/release_plan", tag = "Promotions", params(OfModel),
+    request_body = ReleaseRequest, responses((status = 200, body = PromotionPlan))
+)]
+async fn plan_release(
+    State(control_plane): State<ControlPlane>,
+    Manager(caller): Manager,
+    InPath(path): InPath<OfModel>,
+    JsonBody(request): JsonBody<ReleaseRequest>,
+) -> Result<Json<PromotionPlan>, Error> {
+    let plan = ops::promotions::plan_release(&control_plane, &caller, &path.model_id, asked(request)).await?;
+    Ok(Json(plan_on_the_wire(plan)))
 }
 
 /// Shows the environment's newest promotion.
@@ -240,7 +276,19 @@ fn to_environment(environment: String, request: PromoteToEnvironmentRequest) -> 
         cleans_up: request.scale_down_previous_deployment,
         keeps_instance_type: request.preserve_env_instance_type,
         settings: request.promotion_settings_override.unwrap_or_default(),
+        released: None,
     })
+}
+
+fn asked(request: ReleaseRequest) -> Release {
+    Release {
+        from: request.from,
+        to: request.to,
+        copies_policies: request.copy_policies,
+        cleans_up: request.scale_down_previous_deployment,
+        keeps_instance_type: request.preserve_env_instance_type,
+        settings: request.promotion_settings_override.unwrap_or_default(),
+    }
 }
 
 /// Settings change by themselves here, so that a failed promotion leaves them as they were.
@@ -292,6 +340,7 @@ fn wire(view: View) -> Promotion {
         started_at: convert::time(promotion.started_at),
         ended_at: promotion.ended_at.map(convert::time),
         deadline_at: promotion.ended_at.is_none().then(|| convert::time(promotion.state.deadline_at)),
+        difference: view.difference.map(promotion_difference::wire),
         environment: promotion.environment,
         requested_by: promotion.requested_by,
         why: promotion.why,
@@ -330,6 +379,7 @@ fn plan_on_the_wire(plan: Plan) -> PromotionPlan {
         cleanup_strategy: cleanup(plan.settings.cleanup),
         steps: steps.collect(),
         deploy_timeout_seconds: plan.settings.deploy_timeout_ms / 1000,
+        difference: promotion_difference::wire(plan.difference),
     }
 }
 

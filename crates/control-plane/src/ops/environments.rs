@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use store::domain::{AuditEvent, Environment, Model, PRODUCTION, Promotion};
 
 use super::{
-    Caller, ControlPlane, Error, audit, autoscaling,
+    Caller, ControlPlane, Effect, Error, audit, autoscaling,
     deployments::{self, SettingsChange, Target},
     environment_groups,
     error::persistently,
@@ -71,6 +71,7 @@ pub async fn create(
     model: &ModelId,
     name: &str,
     settings: Update,
+    effect: Effect,
 ) -> Result<View, Error> {
     let model = models::owned(control_plane, caller, model).await?;
     names::environment(name)?;
@@ -88,8 +89,10 @@ pub async fn create(
         promotion_settings: promotion_settings::write(&promotion),
         generation: 1,
     };
-    let event = created(caller, now, &model, &environment);
-    control_plane.store().create_environment(&environment, Some(&event)).await?;
+    if effect == Effect::Lasting {
+        let event = created(caller, now, &model, &environment);
+        control_plane.store().create_environment(&environment, Some(&event)).await?;
+    }
     look(control_plane, environment).await
 }
 
@@ -100,8 +103,9 @@ pub async fn update(
     model: &ModelId,
     name: &str,
     update: Update,
+    effect: Effect,
 ) -> Result<(View, SettingsChange), Error> {
-    persistently(|| try_update(control_plane, caller, model, name, update.clone())).await
+    persistently(|| try_update(control_plane, caller, model, name, update.clone(), effect)).await
 }
 
 async fn try_update(
@@ -110,6 +114,7 @@ async fn try_update(
     model: &ModelId,
     name: &str,
     update: Update,
+    effect: Effect,
 ) -> Result<(View, SettingsChange), Error> {
     let (model, before) = find_to_change(control_plane, caller, model, name).await?;
     let promotion = promotion_settings::apply(promotion_settings::read(&before.promotion_settings)?, update.promotion)?;
@@ -130,7 +135,9 @@ async fn try_update(
     more["schedules"] = Value::Null;
     more["previous_settings"] = settings_event(&before);
     let event = event(caller, control_plane.now(), "ENVIRONMENT_UPDATED", (&model, &environment), more);
-    control_plane.store().save_environment(&mut environment, Some(&event)).await?;
+    if effect == Effect::Lasting {
+        control_plane.store().save_environment(&mut environment, Some(&event)).await?;
+    }
     let view = look(control_plane, environment).await?;
     let is_in_promotion = view.promotion.as_ref().is_some_and(|one| one.ended_at.is_none());
     let how_promoted_changes = before.promotion_settings != view.environment.promotion_settings;

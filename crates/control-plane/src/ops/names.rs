@@ -1,13 +1,13 @@
 //! What things may be called. One function for each kind of name; each says what is wrong and what would be right.
 
+use store::domain::PRODUCTION;
+
 use super::Error;
 
 /// The longest name of anything.
 const LONGEST: usize = 255;
 /// The longest name of an environment, which may become part of a host name.
 const LONGEST_ENVIRONMENT: usize = 40;
-/// Names that mean something else where an environment's name would stand.
-const RESERVED_ENVIRONMENTS: [&str; 2] = ["production", "development"];
 
 /// A model's name: anything that reads as one line.
 pub fn model(name: &str) -> Result<(), Error> {
@@ -47,19 +47,21 @@ pub fn deployment(name: &str) -> Result<(), Error> {
     })
 }
 
-/// The name of an environment to be made.
+/// The name of an environment to be made: another one than production, which every model has.
 pub fn environment(name: &str) -> Result<(), Error> {
+    any_environment(name)?;
+    rule(name != PRODUCTION, || {
+        format!("environment name {name:?} is reserved: every model has it from the start; choose another name")
+    })
+}
+
+/// The name of an environment, be it there or to be made.
+pub fn any_environment(name: &str) -> Result<(), Error> {
     length("environment name", name, LONGEST_ENVIRONMENT)?;
     let is_label = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
     rule(is_label && !name.starts_with('-') && !name.ends_with('-'), || {
         format!(
             "environment name {name:?} may only have lower-case letters, digits and hyphens, and no hyphen at an end"
-        )
-    })?;
-    rule(!RESERVED_ENVIRONMENTS.contains(&name), || {
-        format!(
-            "environment name {name:?} is reserved: production is there from the start, and development is reached by \
-             a path of its own"
         )
     })
 }
@@ -125,9 +127,10 @@ mod tests {
         check(deployment, &["deployment-1", "v1.2_rc"], &["", "a b", "ü", &long]);
         check(
             environment,
-            &["staging", "eu-west-1", "1"],
-            &["", "-a", "a-", "A", "a_b", "production", "development", &long[..41]],
+            &["staging", "eu-west-1", "1", "development"],
+            &["", "-a", "a-", "A", "a_b", "production", &long[..41]],
         );
+        check(any_environment, &["production", "development"], &["", "A"]);
         check(secret, &["hf_access_token", "hf-token", "A.b"], &["", "..", "a/b", "a b", "_"]);
         check(api_key, &["ci-1"], &["", "CI", "a_b"]);
         check(email, &["ann@example.com", "a@b"], &["", "ann", "@b", "a@", "a@b@c", "a b@c", "a\n@b"]);

@@ -16,7 +16,11 @@ static OPERATIONS: LazyLock<Vec<Value>> =
 const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../openapi/v1.json");
 
 /// Served beside the contract, answered at once.
-const OURS_ALONE: [(&str, &str); 18] = [
+const OURS_ALONE: [(&str, &str); 22] = [
+    ("POST", "/v1/models/{model_id}/release"),
+    ("POST", "/v1/models/{model_id}/release_plan"),
+    ("GET", "/v1/workspace_settings"),
+    ("PATCH", "/v1/workspace_settings"),
     ("GET", "/v1/policies"),
     ("POST", "/v1/policies"),
     ("POST", "/v1/policies:explain"),
@@ -425,10 +429,25 @@ async fn promotions(walk: &mut Walk, first: &Pushed) {
     walk.get(ONE, &one("")).await;
     walk.post(&format!("{ONE}/rollback"), &one("/rollback"), None).await;
     walk.app.end_promotion(first, "production", Ending::Succeeded).await;
+    let staging = pushed(
+        walk.app
+            .push(
+                &first.model,
+                json!({ "config": {}, "environment_name": "releasing",
+        "create_environment_if_missing": true }),
+            )
+            .await
+            .ok(),
+    );
+    walk.app.make_active(&staging).await;
+    let release = json!({ "from": "releasing", "to": "production" });
+    walk.post("/v1/models/{model_id}/release_plan", &first.model_path("/release_plan"), Some(release.clone())).await;
+    walk.post("/v1/models/{model_id}/release", &first.model_path("/release"), Some(release)).await;
+    walk.app.end_promotion(first, "production", Ending::Canceled { reason: "by request".into() }).await;
     let development = "/v1/models/{model_id}/deployments/development/promote";
     walk.post(development, &first.model_path("/deployments/development/promote"), None).await;
     let history = walk.get(&format!("{ONE}/promotions"), &one("/promotions?limit=10")).await;
-    assert_eq!(history["promotions"].as_array().unwrap().len(), 5, "{history:#}");
+    assert_eq!(history["promotions"].as_array().unwrap().len(), 6, "{history:#}");
 }
 
 fn paused() -> Phase {
@@ -436,6 +455,11 @@ fn paused() -> Phase {
 }
 
 async fn policies(walk: &mut Walk, first: &Pushed) {
+    const WORKSPACE: &str = "/v1/workspace_settings";
+    walk.get(WORKSPACE, WORKSPACE).await;
+    let settings = json!({ "default_environment": null, "initial_environments": ["staging"] });
+    walk.call(Method::PATCH, WORKSPACE, WORKSPACE, Some(settings)).await;
+    walk.call(Method::PATCH, WORKSPACE, WORKSPACE, Some(json!({ "initial_environments": [] }))).await;
     const ALL: &str = "/v1/policies";
     const ONE: &str = "/v1/policies/{policy_name}";
     let rule = json!({ "type": "location", "locations": [{ "type": "country", "name": "fr" }] });

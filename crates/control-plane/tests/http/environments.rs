@@ -2,7 +2,30 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{TestApp, model_archive, pushed, redacted};
+use crate::support::{TestApp, model_archive, production, pushed, redacted};
+
+#[tokio::test]
+async fn a_change_that_is_only_tried_is_checked_and_not_made() {
+    let app = TestApp::start().await;
+    let first = app.push_model("iris").await;
+    let before = app.get("/v1/audit_logs?limit=200").await.ok();
+    let (all, one) = (first.model_path("/environments?dry_run=true"), production(&first, "?dry_run=true"));
+    let tried = app.post(&all, json!({ "name": "staging", "autoscaling_settings": { "max_replica": 3 } })).await.ok();
+    assert_eq!(tried["autoscaling_settings"]["max_replica"], 3, "as it would be");
+    app.get(&first.model_path("/environments/staging")).await.refuses(404, "NOT_FOUND", "staging");
+    let tried = app.patch(&one, json!({ "autoscaling_settings": { "max_replica": 4 } })).await.ok();
+    assert_eq!(tried["environment"]["autoscaling_settings"]["max_replica"], 4);
+    assert_eq!(app.get(&production(&first, "")).await.ok()["autoscaling_settings"]["max_replica"], 1);
+    let wrong = json!({ "autoscaling_settings": { "min_replica": 5, "max_replica": 2 } });
+    app.patch(&one, wrong.clone()).await.is_invalid("min_replica");
+    app.post(&all, json!({ "name": "staging", "autoscaling_settings": wrong["autoscaling_settings"] }))
+        .await
+        .is_invalid("min_replica");
+    let settings = json!({ "default_environment": "staging" });
+    assert_eq!(app.patch("/v1/workspace_settings?dry_run=true", settings).await.ok()["default_environment"], "staging");
+    assert_eq!(app.get("/v1/workspace_settings").await.ok()["default_environment"], Value::Null);
+    assert_eq!(app.get("/v1/audit_logs?limit=200").await.ok(), before, "nothing has been done");
+}
 
 #[tokio::test]
 async fn production_is_there_from_the_start() {
@@ -37,7 +60,7 @@ async fn an_environment_has_a_name_of_its_own() {
     let all = app.push_model("iris").await.model_path("/environments");
     app.post(&all, json!({ "name": "staging" })).await.ok();
     app.post(&all, json!({ "name": "staging" })).await.is_invalid("\"staging\"");
-    for name in ["production", "development", "", "Staging", "-a", "a_b", &"a".repeat(41)] {
+    for name in ["production", "", "Staging", "-a", "a_b", &"a".repeat(41)] {
         app.post(&all, json!({ "name": name })).await.is_invalid("environment name");
     }
     app.post(&all, json!({})).await.is_invalid("missing field `name`");

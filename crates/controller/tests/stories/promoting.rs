@@ -86,6 +86,7 @@ impl World {
             targets: first.output,
             why: first.why.to_string(),
             requested_by: None,
+            difference: None,
         };
         self.store.begin_promotion(&new, None).await.unwrap()
     }

@@ -198,7 +198,7 @@ impl World {
             backpressure: None,
             target_environment: None,
             keep_previous: false,
-            missing_environment: None,
+            missing_environments: Vec::new(),
             first_log_line: "pushed".into(),
         }
     }

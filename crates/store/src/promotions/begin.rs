@@ -11,13 +11,13 @@ use planner::{
     replica_set,
 };
 
-use super::{active, promotion};
+use super::{active, differences, promotion};
 use crate::{
     Error, Store, Topic, audit,
     columns::{Columns, bigint, json, word},
     database::Write,
     deployments,
-    domain::{AuditEvent, Component, Deployment, DeploymentKind, LogRecord, Origin, Promotion},
+    domain::{AuditEvent, Component, Deployment, DeploymentKind, Difference, LogRecord, Origin, Promotion},
     logs, policies,
 };
 
@@ -48,6 +48,8 @@ pub struct NewPromotion {
     pub why: String,
     /// The key that begins it; none when the system does.
     pub requested_by: Option<String>,
+    /// What it changes, as it was shown to whoever asked for it; none where nobody did.
+    pub difference: Option<Difference>,
 }
 
 /// What is promoted.
@@ -67,6 +69,8 @@ pub enum Candidate {
 pub struct CopyOf {
     /// Of which.
     pub source: DeploymentId,
+    /// The deployment whose policies it has too; none for a copy without policies.
+    pub policies_of: Option<DeploymentId>,
     /// The copy's id.
     pub id: DeploymentId,
     /// The copy's name.
@@ -178,7 +182,9 @@ async fn make_copy(write: &mut Write, model: &ModelId, copy: &CopyOf) -> Result<
         ..source
     };
     deployments::insert(write, &made).await?;
-    policies::copy(write, &copy.source, &made.id).await?;
+    if let Some(from) = &copy.policies_of {
+        policies::copy(write, from, &made.id).await?;
+    }
     let line = LogLine {
         timestamp_ns: copy.created_at.as_nanos(),
         level: Some(Level::Info),
@@ -228,5 +234,9 @@ async fn insert(write: &mut Write, new: &NewPromotion, candidate: &DeploymentId)
     .bind(&new.requested_by)
     .fetch_one(write.on())
     .await?;
-    promotion(&row)
+    let begun = promotion(&row)?;
+    if let Some(difference) = &new.difference {
+        differences::insert(write, begun.id, difference).await?;
+    }
+    Ok(begun)
 }

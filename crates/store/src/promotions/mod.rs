@@ -1,6 +1,7 @@
 //! Promotions: begun, commanded, saved under a generation, ended with all that follows from their end.
 
 mod begin;
+mod differences;
 mod finish;
 
 use api::id::ModelId;

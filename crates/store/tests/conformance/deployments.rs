@@ -116,7 +116,7 @@ pub async fn a_push_makes_the_environment_that_is_missing_and_no_other(database:
     let (model, _) = with_model(&store).await;
     let mut aimed = push(&model, 2);
     aimed.target_environment = Some("staging".into());
-    aimed.missing_environment = Some((environment(&model, "staging"), event("ENVIRONMENT_CREATED")));
+    aimed.missing_environments = vec![(environment(&model, "staging"), event("ENVIRONMENT_CREATED"))];
     let made = |entries: Vec<store::domain::AuditEntry>| {
         entries.iter().filter(|entry| entry.event.event_type == "ENVIRONMENT_CREATED").count()
     };

@@ -24,6 +24,7 @@ mod startups;
 #[path = "../support/mod.rs"]
 mod support;
 mod tokens;
+mod workspace_settings;
 
 use support::fixtures;
 
@@ -118,6 +119,8 @@ on_every_store! {
         one_that_cannot_be_is_refused_and_changes_nothing,
         a_copy_shares_the_build_and_starts_anew,
         a_copy_of_what_is_being_built_is_built_and_published,
+        a_copy_has_the_policies_of_whom_it_is_told,
+        what_it_changes_is_kept_with_it_until_its_model_goes,
         a_push_that_begins_makes_earlier_ones_give_way,
         a_save_consumes_the_command_and_an_older_one_is_refused,
         a_command_that_ends_is_not_taken_back_by_one_that_does_not,
@@ -149,4 +152,5 @@ on_every_store! {
     sign_ins: one_is_used_up_once_and_in_its_time, a_device_is_found_by_what_a_person_types, those_that_end_first_make_room;
     startups: a_start_is_written_down_once_when_it_is_over;
     tokens: what_gateways_have_counted_reads_back_until_its_window_is_over;
+    workspace_settings: they_are_there_from_the_start_and_the_first_of_two_changes_counts;
 }

@@ -32,7 +32,9 @@ pub async fn an_older_database_is_brought_up_to_date(database: Database) {
     }
     for sql in [
         "DROP TABLE changes",
+        "DROP TABLE promotion_differences",
         "DROP TABLE promotions",
+        "DROP TABLE workspace_settings",
         "ALTER TABLE replicas DROP COLUMN environment",
         "ALTER TABLE replicas DROP COLUMN instance_type",
         "ALTER TABLE replicas DROP COLUMN waits_for",

@@ -5,11 +5,12 @@ use futures::future::join_all;
 use planner::{
     Timestamp,
     lifecycle::{Build, Lifecycle, Run, Wanted},
+    policy::written,
     promotion::{Cleanup, Command, Ending, Phase, Room},
 };
 use store::{
-    AuditQuery, Candidate, CopyOf, Error, LogQuery, Store,
-    domain::{Deployment, DeploymentKind, Model, Origin, PRODUCTION, Promotion},
+    AuditQuery, Candidate, CopyOf, Error, LogQuery, NewPromotion, PoliciesOf, Store,
+    domain::{Change, ChangeKind, Deployment, DeploymentKind, Difference, Model, Origin, PRODUCTION, Part, Promotion},
 };
 
 use crate::{fixtures::*, support::Database};
@@ -143,6 +144,7 @@ pub async fn one_that_cannot_be_is_refused_and_changes_nothing(database: Databas
 fn copy(source: &DeploymentId, name: &str) -> Candidate {
     Candidate::Copy(Box::new(CopyOf {
         source: source.clone(),
+        policies_of: Some(source.clone()),
         id: DeploymentId::from_entropy(50),
         name: name.into(),
         created_at: LATER,
@@ -188,6 +190,57 @@ pub async fn a_copy_of_what_is_being_built_is_built_and_published(database: Data
     let made = store.deployment(&begun.candidate).await.unwrap();
     assert_eq!((made.kind, made.lifecycle.pending_build()), (DeploymentKind::Published, Some(LATER)));
     assert_eq!(store.deployment(&source.id).await.unwrap(), source);
+}
+
+pub async fn a_copy_has_the_policies_of_whom_it_is_told(database: Database) {
+    let store = database.open().await;
+    let (model, first) = with_model(&store).await;
+    let first = activate(&store, &first.id, 1).await;
+    let second = store.add_deployment(&push(&model, 2), None).await.unwrap();
+    let entry = written::Entry { kind: Some("country".into()), name: "fr".into() };
+    for (name, of) in [("ours", &first.id), ("theirs", &second.id)] {
+        let locations = vec![entry.clone()];
+        let written = written::Policy { name: name.into(), kind: "location".into(), locations, ..Default::default() };
+        store.add_policy(&written.try_into().unwrap(), NOW, None).await.unwrap();
+        store.attach_policies(PoliciesOf::Deployment(of), &[name.into()], None).await.unwrap();
+    }
+    let mut number = 50;
+    for (policies_of, expected) in [(Some(&first.id), vec!["ours"]), (Some(&second.id), vec!["theirs"]), (None, vec![])]
+    {
+        number += 1;
+        let environment = environment(&model, &format!("e{number}"));
+        store.create_environment(&environment, None).await.unwrap();
+        let Candidate::Copy(mut made) = copy(&first.id, &format!("copy-{number}")) else { unreachable!("it is one") };
+        made.id = DeploymentId::from_entropy(number);
+        made.policies_of = policies_of.cloned();
+        let new = promotion(&model, &environment.name, Candidate::Copy(made), None);
+        let begun = store.begin_promotion(&new, None).await.unwrap();
+        assert_eq!(store.policies_of(PoliciesOf::Deployment(&begun.candidate)).await.unwrap(), expected);
+    }
+}
+
+pub async fn what_it_changes_is_kept_with_it_until_its_model_goes(database: Database) {
+    let store = database.open().await;
+    let (model, first) = with_model(&store).await;
+    let change = Change {
+        part: Part::Config,
+        field: "resources.cpu".into(),
+        kind: ChangeKind::Changed,
+        old: Some("1".into()),
+        new: Some("2".into()),
+    };
+    let difference = Difference { source: first.id.clone(), compared_with: None, changes: vec![change], left_out: 3 };
+    let told = promotion(&model, PRODUCTION, Candidate::Existing(first.id.clone()), None);
+    let told = NewPromotion { difference: Some(difference.clone()), ..told };
+    let told = store.begin_promotion(&told, None).await.unwrap();
+    finish(&store, &told, canceled()).await;
+    let untold = promotion(&model, PRODUCTION, Candidate::Existing(first.id), None);
+    store.begin_promotion(&untold, None).await.unwrap();
+    let kept = store.promotion_differences(&model.id, PRODUCTION, 9).await.unwrap();
+    assert_eq!(kept.into_iter().collect::<Vec<_>>(), [(told.id, difference)]);
+    assert!(store.promotion_differences(&model.id, PRODUCTION, 1).await.unwrap().is_empty(), "the newest has none");
+    store.delete_model(&model.id, None).await.unwrap();
+    assert!(store.promotion_differences(&model.id, PRODUCTION, 9).await.unwrap().is_empty());
 }
 
 pub async fn a_push_that_begins_makes_earlier_ones_give_way(database: Database) {

@@ -98,7 +98,7 @@ pub fn push(model: &Model, number: u128) -> NewDeployment {
         backpressure: None,
         target_environment: None,
         keep_previous: false,
-        missing_environment: None,
+        missing_environments: Vec::new(),
         first_log_line: "waiting for a build".into(),
     }
 }
@@ -137,6 +137,7 @@ pub fn promotion(
         targets: Targets { candidate: Hold { min: 1, max: 1 }, previous: None, candidate_percent: 0 },
         why: "waiting for the candidate".into(),
         requested_by: Some("adminkey".into()),
+        difference: None,
     }
 }
 

@@ -36,6 +36,7 @@ export const GROUPS: { id: string; name: string; types: Record<string, string> }
       ENVIRONMENT_UPDATED: 'Environment changed',
       ENVIRONMENT_DELETED: 'Environment deleted',
       ENVIRONMENT_GROUP_UPDATED: 'Access to environments changed',
+      WORKSPACE_SETTINGS_UPDATED: 'Settings of the workspace changed',
     },
   },
   {

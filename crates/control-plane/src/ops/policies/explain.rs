@@ -103,23 +103,29 @@ impl Refusals {
     }
 }
 
-/// Why something on this instance type may run nowhere, in a sentence; none when it may, or when nothing restricts it.
-pub(in super::super) async fn refusal(
+/// Where something may run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in super::super) struct Places {
+    /// The places, in the order of the inventory.
+    pub candidates: Vec<String>,
+    /// Why there are none, in a sentence; none when there are some, or when nothing restricts it.
+    pub refusal: Option<String>,
+}
+
+/// Where something on this instance type may run, by the policies of an environment and of a deployment.
+pub(in super::super) async fn places(
     control_plane: &ControlPlane,
     environment: Option<&Environment>,
     deployment: Option<&DeploymentId>,
     instance_type: &str,
-) -> Result<Option<String>, Error> {
+) -> Result<Places, Error> {
     let attached = Attached::read(control_plane, environment, deployment).await?;
-    if attached.environment.is_empty() && attached.deployment.is_empty() {
-        return Ok(None);
-    }
     let request = request(control_plane, instance_type);
-    let sentence = |explained: &Explained<'_>| {
-        let refusal = explained.refusal().filter(|_| explained.is_restricted());
-        refusal.map(|refusal| refusal.to_string())
+    let places = |explained: &Explained<'_>| Places {
+        candidates: explained.candidates.iter().map(|one| format!("{} on {}", one.location.name, one.flavor)).collect(),
+        refusal: explained.refusal().filter(|_| explained.is_restricted()).map(|refusal| refusal.to_string()),
     };
-    attached.weigh(control_plane, ResourceType::Model, &request, sentence).await
+    attached.weigh(control_plane, ResourceType::Model, &request, places).await
 }
 
 /// Names of policies on the two levels.

@@ -9,7 +9,10 @@ use planner::policy::{Policy, written};
 use serde_json::{Value, json};
 use store::domain::{PolicyUse, StoredPolicy};
 
-pub(super) use self::{attach::require_to_remove, explain::refusal};
+pub(super) use self::{
+    attach::require_to_remove,
+    explain::{Places, places},
+};
 pub use self::{
     attach::{attach_to_deployment, attach_to_environment, of_deployment, of_environment},
     explain::{Act, Question, Refusals, explain, explain_environment},

@@ -2,8 +2,10 @@
 
 mod choice;
 mod control;
+mod difference;
 mod outline;
 mod promote;
+mod release;
 mod retry;
 mod scene;
 mod served_before;
@@ -12,12 +14,13 @@ use std::collections::HashMap;
 
 use api::id::{DeploymentId, ModelId};
 use planner::{Timestamp, promotion::Status};
-use store::domain::{Environment, Promotion};
+use store::domain::{Difference, Environment, Promotion};
 
 pub(super) use self::retry::meant_for;
 pub use self::{
     control::{Cancellation, cancel, command},
-    promote::{Plan, Request, plan, promote, roll_back},
+    promote::{Begun, Plan, Request, plan, promote, roll_back},
+    release::{Release, plan_release, release},
 };
 use super::{Caller, ControlPlane, Error, deployments, environments};
 
@@ -34,6 +37,8 @@ pub struct View {
     pub candidate: Side,
     /// What the environment served when it began.
     pub previous: Option<Side>,
+    /// What it changes, as it was shown to whoever asked for it; none where nobody did.
+    pub difference: Option<Difference>,
 }
 
 /// One side of a promotion.
@@ -82,11 +87,14 @@ pub async fn history(
 ) -> Result<Vec<View>, Error> {
     let (model, environment) = environments::find(control_plane, caller, model, environment).await?;
     let promotions = of_environment(control_plane, &environment, limit).await?;
+    let mut differences =
+        control_plane.store().promotion_differences(&environment.model_id, &environment.name, limit).await?;
     let deployments = deployments::list(control_plane, caller, &model.id, None).await?;
     let by_id: HashMap<DeploymentId, deployments::View> =
         deployments.into_iter().map(|view| (view.deployment.id.clone(), view)).collect();
     let side = |id: &DeploymentId| Side { id: id.clone(), deployment: by_id.get(id).cloned() };
     let view = |promotion: Promotion| View {
+        difference: differences.remove(&promotion.id),
         candidate: side(&promotion.candidate),
         previous: promotion.previous.as_ref().map(side),
         promotion,

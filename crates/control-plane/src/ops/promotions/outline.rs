@@ -112,7 +112,8 @@ fn choice(scene: &Scene, request: &Request, told: &PromotionSettings) -> Result<
     choice::choose(&Case {
         deployment,
         status: observed::status(&deployment.lifecycle, scene.replicas(deployment)),
-        serves: scene.serves(),
+        // Whatever its origin serves by now, what is released is a copy.
+        serves: scene.serves().or(request.released.as_ref().map(|released| released.from.as_str())),
         candidate_for: scene.candidate_for(),
         environment: &scene.environment,
         current: scene.current(),

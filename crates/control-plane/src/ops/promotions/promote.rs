@@ -9,13 +9,15 @@ use planner::promotion::{self, Memory, PlanStep, Settings, State};
 use serde_json::{Value, json};
 use store::{
     Candidate, CopyOf, NewPromotion,
-    domain::{AuditEvent, Deployment, Origin, PRODUCTION},
+    domain::{AuditEvent, Deployment, Difference, Origin, PRODUCTION},
 };
 
 use super::{
     choice::{Choice, copy_name},
+    difference::{Served, difference},
     of_environment,
     outline::{Outline, Way},
+    release::Released,
     scene::Scene,
     served_before::served_before,
 };
@@ -44,6 +46,8 @@ pub struct Request {
     pub keeps_instance_type: bool,
     /// How it goes, where that differs from the environment's settings.
     pub settings: UpdatePromotionSettings,
+    /// What sets it apart where it is a release.
+    pub released: Option<Released>,
 }
 
 impl Request {
@@ -55,6 +59,7 @@ impl Request {
             cleans_up: true,
             keeps_instance_type: true,
             settings: UpdatePromotionSettings::default(),
+            released: None,
         }
     }
 }
@@ -81,6 +86,16 @@ pub struct Plan {
     pub in_place_reason: Option<String>,
     /// Step by step, when all goes well.
     pub steps: Vec<PlanStep>,
+    /// What it would change.
+    pub difference: Difference,
+}
+
+/// A promotion that has begun.
+pub struct Begun {
+    /// The deployment that goes to the environment.
+    pub deployment: deployments::View,
+    /// What it changes.
+    pub difference: Difference,
 }
 
 const ON_REQUEST: Way = Way { origin: Origin::Person, is_immediate: false };
@@ -91,7 +106,7 @@ pub async fn promote(
     caller: &Caller,
     model: &ModelId,
     request: &Request,
-) -> Result<deployments::View, Error> {
+) -> Result<Begun, Error> {
     carry_out(control_plane, caller, model, request, ON_REQUEST).await
 }
 
@@ -104,10 +119,9 @@ pub async fn plan(
 ) -> Result<Plan, Error> {
     let scene = Scene::load(control_plane, caller, model, &request.deployment, &request.environment).await?;
     let outline = Outline::of(&scene, request, ON_REQUEST, control_plane.settings())?;
-    let refused = match outline.refused() {
-        Some(refused) => Some(refused),
-        None => no_place(control_plane, &scene, &outline).await?,
-    };
+    let places = Places::look(control_plane, &scene, &outline, request).await?;
+    let refused = outline.refused().or_else(|| places.after.refusal.clone());
+    let difference = places.difference(&scene, &outline);
     let reasons = outline.choice.as_ref().map_or(&[][..], Choice::reasons);
     let previous = scene.current().map(|current| current.target_replicas);
     let steps = match refused {
@@ -128,6 +142,7 @@ pub async fn plan(
         settings: outline.settings,
         refused,
         steps,
+        difference,
     })
 }
 
@@ -139,7 +154,7 @@ pub async fn roll_back(
     model: &ModelId,
     environment: &str,
     is_immediate: bool,
-) -> Result<deployments::View, Error> {
+) -> Result<Begun, Error> {
     let (model, environment) = environments::find_to_change(control_plane, caller, model, environment).await?;
     let name = &environment.name;
     let nothing = |what: &str| Error::Invalid(format!("environment {name} cannot be rolled back: {what}"));
@@ -160,7 +175,7 @@ async fn carry_out(
     model: &ModelId,
     request: &Request,
     way: Way,
-) -> Result<deployments::View, Error> {
+) -> Result<Begun, Error> {
     for _ in 0..TRIES {
         let mut scene = Scene::load(control_plane, caller, model, &request.deployment, &request.environment).await?;
         let rests = way.origin == Origin::Rollback && scene.rouse(control_plane.now());
@@ -176,13 +191,16 @@ async fn carry_out(
                 )));
             }
         };
-        if let Some(why) = no_place(control_plane, &scene, &outline).await? {
+        let places = Places::look(control_plane, &scene, &outline, request).await?;
+        if let Some(why) = &places.after.refusal {
             let (deployment, environment) = (&scene.deployment.id, &scene.environment.name);
             let why = format!("deployment {deployment} cannot be promoted to environment {environment}: {why}");
             return Err(control_plane.refusals().refuse(Act::Promotion, why));
         }
-        let mut new = new_promotion(control_plane, caller, &scene, &outline, choice, way.origin);
-        let mut events = vec![event(control_plane, caller, &scene, &outline, &new, &request.settings)];
+        let difference = places.difference(&scene, &outline);
+        let mut new = new_promotion(control_plane, caller, &scene, &outline, request, choice, way.origin);
+        new.difference = Some(difference.clone());
+        let mut events = vec![event(control_plane, caller, &scene, &outline, &new, request)];
         if rests && *choice == Choice::Itself {
             new.candidate = Candidate::Resting(scene.deployment.id.clone());
             events.insert(0, deployments::activation(control_plane, caller, &scene.model, &scene.deployment));
@@ -193,8 +211,9 @@ async fn carry_out(
                     let line = format!("is being promoted to environment {}", scene.environment.name);
                     logs::tell(control_plane, &begun.candidate, Level::Info, [line]).await;
                 }
-                return deployments::look(control_plane, control_plane.store().deployment(&begun.candidate).await?)
-                    .await;
+                let candidate = control_plane.store().deployment(&begun.candidate).await?;
+                let deployment = deployments::look(control_plane, candidate).await?;
+                return Ok(Begun { deployment, difference });
             }
             // Somebody was faster: what that means is seen by looking again.
             Err(store::Error::Conflict { .. } | store::Error::InUse { .. } | store::Error::NameTaken { .. }) => {}
@@ -204,10 +223,54 @@ async fn carry_out(
     Err(Error::Busy)
 }
 
-/// Why the candidate may run nowhere in the environment; none when it may somewhere.
-async fn no_place(control_plane: &ControlPlane, scene: &Scene, outline: &Outline) -> Result<Option<String>, Error> {
-    let (environment, deployment) = (Some(&scene.environment), Some(&scene.deployment.id));
-    policies::refusal(control_plane, environment, deployment, &outline.instance_type).await
+/// Where what is served may run, and what will be.
+struct Places {
+    before: policies::Places,
+    after: policies::Places,
+}
+
+impl Places {
+    async fn look(
+        control_plane: &ControlPlane,
+        scene: &Scene,
+        outline: &Outline,
+        request: &Request,
+    ) -> Result<Self, Error> {
+        let environment = Some(&scene.environment);
+        let before = match scene.current() {
+            Some(current) => {
+                policies::places(control_plane, environment, Some(&current.id), &current.instance_type).await?
+            }
+            None => policies::Places::default(),
+        };
+        let policies_of = policies_of(scene, request);
+        let after = policies::places(control_plane, environment, policies_of, &outline.instance_type).await?;
+        Ok(Self { before, after })
+    }
+
+    fn difference(&self, scene: &Scene, outline: &Outline) -> Difference {
+        let before = scene.current().map(|current| Served {
+            deployment: current,
+            autoscaling: &current.autoscaling,
+            instance_type: &current.instance_type,
+            places: &self.before.candidates,
+        });
+        let after = Served {
+            deployment: &scene.deployment,
+            autoscaling: &scene.environment.autoscaling,
+            instance_type: &outline.instance_type,
+            places: &self.after.candidates,
+        };
+        difference(before, after)
+    }
+}
+
+/// The deployment whose policies the candidate has: its own or its source's, or those of what a release replaces.
+fn policies_of<'a>(scene: &'a Scene, request: &Request) -> Option<&'a DeploymentId> {
+    match &request.released {
+        Some(Released { copies_policies: false, .. }) => scene.environment.current.as_ref(),
+        Some(Released { copies_policies: true, .. }) | None => Some(&scene.deployment.id),
+    }
 }
 
 fn new_promotion(
@@ -215,6 +278,7 @@ fn new_promotion(
     caller: &Caller,
     scene: &Scene,
     outline: &Outline,
+    request: &Request,
     choice: &Choice,
     origin: Origin,
 ) -> NewPromotion {
@@ -230,6 +294,7 @@ fn new_promotion(
             let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
             Candidate::Copy(Box::new(CopyOf {
                 source: scene.deployment.id.clone(),
+                policies_of: policies_of(scene, request).cloned(),
                 id: DeploymentId::from_entropy(rand::random()),
                 name: name_of_copy(control_plane, scene),
                 created_at: now,
@@ -255,6 +320,7 @@ fn new_promotion(
         targets: first.output,
         why: first.why.to_string(),
         requested_by: Some(caller.prefix().to_owned()),
+        difference: None,
     }
 }
 
@@ -270,15 +336,16 @@ fn event(
     scene: &Scene,
     outline: &Outline,
     new: &NewPromotion,
-    told: &UpdatePromotionSettings,
+    request: &Request,
 ) -> AuditEvent {
     let changes_type = scene.current().is_some_and(|current| current.instance_type != outline.instance_type);
     let more = json!({
         "environment_name": scene.environment.name,
+        "released_from": request.released.as_ref().map(|released| &released.from),
         "environment_id": null,
         "region_update": null,
         "instance_type_id_update": changes_type.then_some(&outline.instance_type),
-        "promotion_settings_override": overridden(told),
+        "promotion_settings_override": overridden(&request.settings),
         "autoscaling_settings_update": null,
         "request_backpressure_settings_update": null,
         "autoscaling_schedule_settings_update": null,

@@ -11,7 +11,7 @@ use planner::Timestamp;
 use serde_json::{Value, json};
 use store::{
     NewDeployment,
-    domain::{Archive, AuditEvent, DeploymentKind, Environment, PRODUCTION},
+    domain::{Archive, AuditEvent, DeploymentKind, PRODUCTION},
 };
 
 use self::plan::environment;
@@ -96,12 +96,12 @@ fn new_deployment(caller: &Caller, plan: &Plan, archive: Archive, now: Timestamp
         Some(environment) => format!("pushed; goes to environment {environment} when it is first active"),
         None => "pushed".to_owned(),
     };
-    let missing_environment = plan.missing_environment.as_ref().map(|name| {
-        let missing = Environment {
-            autoscaling: plan.autoscaling.clone(),
-            backpressure: plan.backpressure,
-            ..environment(&plan.model, name, now)
-        };
+    let missing = plan.missing_environments.iter().map(|name| {
+        let mut missing = environment(&plan.model, name, now);
+        if plan.target_environment.as_ref() == Some(name) {
+            missing.autoscaling = plan.autoscaling.clone();
+            missing.backpressure = plan.backpressure;
+        }
         let event = environments::created(caller, now, &plan.model, &missing);
         (missing, event)
     });
@@ -122,7 +122,7 @@ fn new_deployment(caller: &Caller, plan: &Plan, archive: Archive, now: Timestamp
         backpressure: plan.backpressure,
         target_environment: plan.target_environment.clone(),
         keep_previous: payload.keep_previous,
-        missing_environment,
+        missing_environments: missing.collect(),
         first_log_line,
     }
 }

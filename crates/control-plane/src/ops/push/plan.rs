@@ -5,7 +5,7 @@ use api::{
     v1::{backpressure::RequestBackpressurePolicy, promotion::PromotionSettings},
 };
 use planner::{Timestamp, autoscale, lifecycle::Wanted, placement};
-use store::domain::{Deployment, DeploymentKind, Environment, Model, PRODUCTION, Promotion};
+use store::domain::{Deployment, DeploymentKind, Environment, Model, PRODUCTION, Promotion, WorkspaceSettings};
 
 use super::Destination;
 use crate::ops::{
@@ -22,8 +22,8 @@ pub struct Plan {
     /// Whether the model is to be made.
     pub(super) is_new: bool,
     pub(super) target_environment: Option<String>,
-    /// The environment to be made for it.
-    pub(super) missing_environment: Option<String>,
+    /// The environments to be made with it.
+    pub(super) missing_environments: Vec<String>,
     pub(super) instance_type: String,
     pub(super) autoscaling: autoscale::Settings,
     pub(super) backpressure: Option<RequestBackpressurePolicy>,
@@ -47,8 +47,11 @@ pub async fn plan(
     let checked = payload::check(payload, path)?;
     let (model, is_new) = destined(control_plane, caller, destination).await?;
     let store = control_plane.store();
+    let workspace = store.workspace_settings().await?;
+    let initial = if is_new { initial(&workspace) } else { Vec::new() };
     let (siblings, environments, promotions) = if is_new {
-        (Vec::new(), vec![environment(&model, PRODUCTION, control_plane.now())], Vec::new())
+        let names = std::iter::once(PRODUCTION).chain(initial.iter().map(String::as_str));
+        (Vec::new(), names.map(|name| environment(&model, name, control_plane.now())).collect(), Vec::new())
     } else {
         (
             store.deployments(&model.id, None).await?,
@@ -64,12 +67,15 @@ pub async fn plan(
             model.name
         )));
     }
-    let (target, missing_environment) = target(&checked, &siblings, &environments, &promotions)?;
+    let default = workspace.default_environment.as_deref();
+    let target = target(&checked, default, &siblings, &environments, &promotions)?;
     let target = match environment_groups::require(control_plane, caller, &model.team_id, target.as_deref()).await {
         // Nobody asked for it: it stays a deployment of its own.
         Err(Error::Forbidden(_)) if checked.payload.environment_name.is_none() => None,
         outcome => outcome.map(|()| target)?,
     };
+    let is_missing = |name: &&String| !environments.iter().any(|one| one.name == **name);
+    let missing_environments = initial.iter().chain(target.iter().filter(is_missing)).cloned().collect();
     let environment = target.as_ref().and_then(|name| environments.iter().find(|one| one.name == *name));
     let serving = environment.and_then(|one| one.current.as_ref());
     let serving = serving.and_then(|id| siblings.iter().find(|sibling| sibling.id == *id));
@@ -79,7 +85,8 @@ pub async fn plan(
         }
         _ => choose_instance_type(control_plane, &checked, path)?,
     };
-    if let Some(why) = policies::refusal(control_plane, environment, None, &instance_type).await? {
+    let places = policies::places(control_plane, environment, None, &instance_type).await?;
+    if let Some(why) = places.refusal {
         let name = target.as_deref().unwrap_or_default();
         let why = format!("this cannot be pushed to environment {name}: {why}");
         return Err(control_plane.refusals().refuse(Act::Push, why));
@@ -94,7 +101,7 @@ pub async fn plan(
         model,
         is_new,
         target_environment: target,
-        missing_environment,
+        missing_environments,
         instance_type,
         autoscaling: settings,
         backpressure,
@@ -137,27 +144,37 @@ async fn destined(
     }
 }
 
-/// The environment that the deployment is promoted to, and whether that one is still to be made. A published
-/// deployment without an environment goes to production while nothing has been active there and nothing else is on its way.
+/// The environments that a new model has beside production.
+fn initial(workspace: &WorkspaceSettings) -> Vec<String> {
+    workspace.initial_environments.iter().filter(|name| *name != PRODUCTION).cloned().collect()
+}
+
+/// The environment that the deployment is promoted to; one that is not there is made for it. A published deployment that names none
+/// goes where the workspace says; where that says nothing, to production while nothing has been active there and nothing else is on
+/// its way.
 fn target(
     checked: &Checked,
+    default: Option<&str>,
     siblings: &[Deployment],
     environments: &[Environment],
     promotions: &[Promotion],
-) -> Result<(Option<String>, Option<String>), Error> {
+) -> Result<Option<String>, Error> {
     if checked.kind == DeploymentKind::Development {
-        return Ok((None, None));
+        return Ok(None);
     }
     if let Some(name) = &checked.payload.environment_name {
         let is_there = environments.iter().any(|one| one.name == *name);
         return match (is_there, checked.payload.create_environment_if_missing) {
-            (true, _) => Ok((Some(name.clone()), None)),
+            (true, _) => Ok(Some(name.clone())),
             (false, false) => Err(Error::not_found("environment", name)),
             (false, true) => {
                 names::environment(name)?;
-                Ok((Some(name.clone()), Some(name.clone())))
+                Ok(Some(name.clone()))
             }
         };
+    }
+    if let Some(name) = default {
+        return Ok(Some(name.to_owned()));
     }
     let serves = environments.iter().any(|one| one.name == PRODUCTION && one.current.is_some());
     let is_on_its_way = |one: &Deployment| {
@@ -168,7 +185,7 @@ fn target(
     };
     let is_being_promoted = promotions.iter().any(|one| one.environment == PRODUCTION);
     let is_free = !serves && !is_being_promoted && !siblings.iter().any(is_on_its_way);
-    Ok((is_free.then(|| PRODUCTION.to_owned()), None))
+    Ok(is_free.then(|| PRODUCTION.to_owned()))
 }
 
 fn choose_instance_type(control_plane: &ControlPlane, checked: &Checked, path: &str) -> Result<String, Error> {
@@ -255,7 +272,7 @@ mod tests {
     }
 
     fn chosen(siblings: &[Deployment], current: Option<u128>) -> Option<String> {
-        target(&checked(None), siblings, &[production(current)], &[]).unwrap().0
+        target(&checked(None), None, siblings, &[production(current)], &[]).unwrap()
     }
 
     #[test]
@@ -274,9 +291,20 @@ mod tests {
     }
 
     #[test]
+    fn a_push_that_names_none_goes_where_the_workspace_says_and_one_that_names_one_goes_there() {
+        let with_default = |named: Option<&str>| {
+            let there = [production(Some(9)), Environment { name: "staging".into(), ..production(None) }];
+            target(&checked(named), Some("development"), &[], &there, &[]).unwrap()
+        };
+        assert_eq!(with_default(None).as_deref(), Some("development"), "which is made for it");
+        assert_eq!(with_default(Some("staging")).as_deref(), Some("staging"));
+        assert_eq!(with_default(Some(PRODUCTION)).as_deref(), Some(PRODUCTION));
+    }
+
+    #[test]
     fn an_environment_that_is_not_there_is_not_made_in_passing() {
         assert!(matches!(
-            target(&checked(Some("staging")), &[], &[production(None)], &[]),
+            target(&checked(Some("staging")), None, &[], &[production(None)], &[]),
             Err(Error::NotFound { .. })
         ));
     }

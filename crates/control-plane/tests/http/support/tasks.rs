@@ -69,6 +69,7 @@ impl TestApp {
             targets: first.output,
             why: first.why.to_string(),
             requested_by: None,
+            difference: None,
         };
         self.store.begin_promotion(&new, None).await.unwrap();
     }
