@@ -6,6 +6,7 @@ mod first_start;
 mod front;
 mod gateways;
 mod housekeeping;
+mod places;
 mod rooms;
 mod signals;
 
@@ -15,7 +16,6 @@ use std::{
     sync::Arc,
 };
 
-use backends::local;
 use control_plane::ControlPlane;
 use controller::Controller;
 use gateway::Gateway;
@@ -26,7 +26,7 @@ use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 
 pub use self::front::certificate_file;
-use self::{dispatch::Dispatch, first_start::ServerSecret, gateways::OwnGateway, signals::Signals};
+use self::{dispatch::Dispatch, first_start::ServerSecret, gateways::OwnGateway, places::Places, signals::Signals};
 use crate::{
     clock, config,
     failure::{Failure, Kind, Result, while_doing},
@@ -65,6 +65,7 @@ pub async fn run(settings: config::Server, printer: Printer) -> Result {
     let address = listener.local_addr().map_err(while_doing("cannot listen"))?;
     let new_key = first_start::admin_key(&store, &settings.data_dir, settings.api_key.as_deref(), clock()).await?;
 
+    let places = Places::open(&settings, rooms::backend(&settings, clock.clone())?).map_err(unusable)?;
     let exports = collector::exports(settings.otlp.as_ref())?;
     let gateway = Gateway::traced(rooms::gateway(&settings), exports.traces);
     let front = front::open(&settings)?;
@@ -73,7 +74,7 @@ pub async fn run(settings: config::Server, printer: Printer) -> Result {
     let streams = CancellationToken::new();
     let fallback = Dispatch {
         management: control_plane::router(ControlPlane::new(
-            rooms::management(&settings),
+            rooms::management(&settings, &places),
             store.clone(),
             blobs.clone(),
             issuer.clone(),
@@ -84,11 +85,12 @@ pub async fn run(settings: config::Server, printer: Printer) -> Result {
         pages: dashboard::pages(),
     };
     let controller = Controller::start(
-        rooms::controller(&settings)?,
+        rooms::controller(&settings, &places)?,
         controller::Parts {
             store,
             blobs: blobs.clone(),
-            backend: local::Local::open(rooms::backend(&settings, clock.clone())?).map_err(unusable)?,
+            builder: places.builder,
+            sites: places.sites,
             gateways: Arc::new(OwnGateway(gateway.clone())),
             clock: clock.clone(),
             entropy: Arc::new(rand::random),

@@ -3,14 +3,18 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    hash::Hash,
     sync::Arc,
 };
 
 use api::{
-    id::{DeploymentId, ReplicaId},
+    id::{DeploymentId, ModelId, ReplicaId},
     truss_config::{self, TrussConfig},
 };
-use planner::reload::{self, Reload};
+use planner::{
+    policy::Policy,
+    reload::{self, Reload},
+};
 use store::{
     Delta, Rows, Store,
     domain::{ApiKey, Deployment, Environment, Model, Promotion, Replica},
@@ -23,6 +27,9 @@ use crate::Error;
 pub(crate) type Replicas = HashMap<DeploymentId, Arc<Vec<Replica>>>;
 /// Every deployment by id.
 pub(crate) type Entries = BTreeMap<DeploymentId, Arc<Entry>>;
+
+/// Every policy by name.
+pub(crate) type Policies = HashMap<String, Policy>;
 
 /// One deployment, as last read.
 #[derive(Debug, Clone)]
@@ -57,6 +64,10 @@ pub(crate) struct View {
     pub promotions: Arc<Vec<Promotion>>,
     pub replicas: Arc<Replicas>,
     pub keys: Arc<Vec<ApiKey>>,
+    pub policies: Arc<Policies>,
+    /// Names of what is attached, by model and environment.
+    pub environment_policies: Arc<HashMap<(ModelId, String), Vec<String>>>,
+    pub deployment_policies: Arc<HashMap<DeploymentId, Vec<String>>>,
     /// Whose each replica is.
     owners: Arc<HashMap<ReplicaId, DeploymentId>>,
 }
@@ -87,6 +98,9 @@ impl View {
         );
         merge(&mut self.promotions, delta.promotions, |promotion| promotion.id, |promotion| promotion.id);
         merge(&mut self.keys, delta.keys, |key| key.prefix.clone(), |key| key.prefix.clone());
+        take(&mut self.policies, delta.policies);
+        take(&mut self.environment_policies, delta.environment_policies);
+        take(&mut self.deployment_policies, delta.deployment_policies);
         self.take_deployments(delta.deployments);
         self.take_replicas(delta.replicas);
     }
@@ -153,6 +167,20 @@ fn merge<K: Ord, T: Clone, R: Ord>(
     list.retain(|row| !changed.contains_key(&key(row)));
     list.extend(changed.into_values().flatten());
     list.sort_by_cached_key(rank);
+}
+
+/// Takes changed rows over into a collection by their keys.
+fn take<K: Clone + Eq + Hash, T: Clone>(map: &mut Arc<HashMap<K, T>>, changed: Rows<K, T>) {
+    if changed.is_empty() {
+        return;
+    }
+    let map = Arc::make_mut(map);
+    for (key, row) in changed {
+        match row {
+            Some(row) => drop(map.insert(key, row)),
+            None => drop(map.remove(&key)),
+        }
+    }
 }
 
 fn enter(deployment: Deployment, before: Option<&Arc<Entry>>) -> Entry {

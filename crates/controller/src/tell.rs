@@ -47,17 +47,19 @@ impl Task for Tell {
             let seen = observation.get(&replica.id).map(|seen| &seen.phase);
             replica.stopping_since.is_none() && seen.is_some_and(|phase| !matches!(phase, Phase::Exited(_)))
         };
-        let mut due: Vec<(ReplicaId, Option<String>)> = Vec::new();
+        let mut due: Vec<(usize, ReplicaId, Option<String>)> = Vec::new();
         for replica in view.all_replicas().filter(|replica| listens(replica)) {
             let Some(entry) = view.entries.get(&replica.deployment_id) else { continue };
             let environment = belonging.of(&entry.deployment);
-            if environment != replica.environment.as_deref() {
-                due.push((replica.id.clone(), environment.map(str::to_owned)));
+            if environment != replica.environment.as_deref()
+                && let Some(at) = self.shared.sites.position_of(replica, &observation)
+            {
+                due.push((at, replica.id.clone(), environment.map(str::to_owned)));
             }
         }
         let shared = &self.shared;
-        let tells = due.into_iter().map(|(replica, environment)| async move {
-            let told = tell(shared, &replica, environment.as_deref()).await;
+        let tells = due.into_iter().map(|(at, replica, environment)| async move {
+            let told = tell(shared, at, &replica, environment.as_deref()).await;
             told.err().map(|error| (replica, chain(&error)))
         });
         let troubles: HashMap<ReplicaId, String> =
@@ -74,8 +76,7 @@ impl Task for Tell {
 }
 
 /// Tells it, then records it: telling it twice does nothing.
-async fn tell(shared: &Shared, replica: &ReplicaId, environment: Option<&str>) -> Result<(), Error> {
-    let parts = &shared.parts;
-    parts.backend.set_environment(replica, environment.map(template::environment)).await?;
-    Ok(parts.store.record_environment_told(replica, environment).await?)
+async fn tell(shared: &Shared, at: usize, replica: &ReplicaId, environment: Option<&str>) -> Result<(), Error> {
+    shared.sites.backend(at).set_environment(replica, environment.map(template::environment)).await?;
+    Ok(shared.parts.store.record_environment_told(replica, environment).await?)
 }

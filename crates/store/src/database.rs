@@ -235,7 +235,7 @@ fn lock_beside(path: &str) -> Result<std::fs::File, Error> {
 }
 
 /// Every version of the tables, oldest first. Released ones never change.
-const MIGRATIONS: [(i64, &str, Sql); 14] = [
+const MIGRATIONS: [(i64, &str, Sql); 15] = [
     (1, "start", Sql::Common(include_str!("../migrations/0001_start.sql"))),
     (2, "promotions", Sql::Common(include_str!("../migrations/0002_promotions.sql"))),
     (3, "environment_groups", Sql::Common(include_str!("../migrations/0003_environment_groups.sql"))),
@@ -271,6 +271,14 @@ const MIGRATIONS: [(i64, &str, Sql); 14] = [
     (12, "positions", Sql::Common(include_str!("../migrations/0012_positions.sql"))),
     (13, "audit_doers", Sql::Common(include_str!("../migrations/0013_audit_doers.sql"))),
     (14, "policies", Sql::Common(include_str!("../migrations/0014_policies.sql"))),
+    (
+        18,
+        "locations",
+        Sql::Each {
+            sqlite: include_str!("../migrations/0018_locations.sqlite.sql"),
+            postgres: include_str!("../migrations/0018_locations.postgres.sql"),
+        },
+    ),
 ];
 
 /// The text of a migration.

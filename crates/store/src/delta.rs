@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use api::id::{DeploymentId, ModelId, ReplicaId};
+use planner::policy::Policy;
 use sqlx::{Any, AnyConnection, Transaction, any::AnyRow};
 
 use crate::{
@@ -35,6 +36,12 @@ pub struct Delta {
     pub replicas: Rows<ReplicaId, Replica>,
     /// Keys by prefix.
     pub keys: Rows<String, ApiKey>,
+    /// Policies by name.
+    pub policies: Rows<String, Policy>,
+    /// The names of what is attached to environments, by model and name; gone where nothing is.
+    pub environment_policies: Rows<(ModelId, String), Vec<String>>,
+    /// The names of what is attached to deployments, likewise.
+    pub deployment_policies: Rows<DeploymentId, Vec<String>>,
 }
 
 impl Store {
@@ -66,6 +73,17 @@ impl Store {
         for row in all(&mut snapshot, "SELECT * FROM api_keys").await? {
             let key = keys::key(&row)?;
             delta.keys.insert(key.prefix.clone(), Some(key));
+        }
+        for row in all(&mut snapshot, "SELECT * FROM policies").await? {
+            delta.policies.insert(row.text("name")?, Some(row.json("policy")?));
+        }
+        for row in all(&mut snapshot, "SELECT * FROM environment_policies ORDER BY place").await? {
+            let attached = delta.environment_policies.entry((row.id("model_id")?, row.text("environment")?));
+            attached.or_default().get_or_insert_default().push(row.text("policy")?);
+        }
+        for row in all(&mut snapshot, "SELECT * FROM deployment_policies ORDER BY place").await? {
+            let attached = delta.deployment_policies.entry(row.id("deployment_id")?);
+            attached.or_default().get_or_insert_default().push(row.text("policy")?);
         }
         Ok(delta)
     }
@@ -128,7 +146,7 @@ async fn read(snapshot: &mut AnyConnection, delta: &mut Delta, kind: &str, id: &
             delta.deployments.insert(id.parse().map_err(|error| damaged(&error))?, row);
         }
         "environment" => {
-            let (model, name) = id.split_once('/').ok_or_else(|| damaged(&"an environment without a model"))?;
+            let (model, name) = of_model(id)?;
             let row = sqlx::query("SELECT * FROM environments WHERE model_id = $1 AND name = $2")
                 .bind(model)
                 .bind(name)
@@ -136,6 +154,22 @@ async fn read(snapshot: &mut AnyConnection, delta: &mut Delta, kind: &str, id: &
                 .await?;
             let row = row.as_ref().map(environments::environment).transpose()?;
             delta.environments.insert((model.parse().map_err(|error| damaged(&error))?, name.into()), row);
+        }
+        "policy" => {
+            let row = one(snapshot, "SELECT * FROM policies WHERE name = $1", id).await?;
+            delta.policies.insert(id.into(), row.map(|row| row.json("policy")).transpose()?);
+        }
+        "environment_policies" => {
+            let (model, name) = of_model(id)?;
+            let sql = "SELECT policy FROM environment_policies WHERE model_id = $1 AND environment = $2 ORDER BY place";
+            let rows = sqlx::query(sql).bind(model).bind(name).fetch_all(snapshot).await?;
+            let key = (model.parse().map_err(|error| damaged(&error))?, name.into());
+            delta.environment_policies.insert(key, attached(&rows)?);
+        }
+        "deployment_policies" => {
+            let sql = "SELECT policy FROM deployment_policies WHERE deployment_id = $1 ORDER BY place";
+            let rows = sqlx::query(sql).bind(id).fetch_all(snapshot).await?;
+            delta.deployment_policies.insert(id.parse().map_err(|error| damaged(&error))?, attached(&rows)?);
         }
         "promotion" => {
             let number: u64 = id.parse().map_err(|error| damaged(&error))?;
@@ -157,6 +191,17 @@ async fn read(snapshot: &mut AnyConnection, delta: &mut Delta, kind: &str, id: &
         unknown => return Err(damaged(&format!("a change of kind {unknown:?}"))),
     }
     Ok(())
+}
+
+/// The model and the name that an environment goes by in the journal.
+fn of_model(id: &str) -> Result<(&str, &str), Error> {
+    id.split_once('/').ok_or_else(|| Error::damaged("changes", "an environment without a model".to_owned()))
+}
+
+/// The names in these rows; none where there is nothing.
+fn attached(rows: &[AnyRow]) -> Result<Option<Vec<String>>, Error> {
+    let names = rows.iter().map(|row| row.text("policy")).collect::<Result<Vec<_>, Error>>()?;
+    Ok((!names.is_empty()).then_some(names))
 }
 
 async fn one(snapshot: &mut AnyConnection, sql: &'static str, id: &str) -> Result<Option<AnyRow>, Error> {

@@ -10,6 +10,13 @@ pub struct Region {
     pub slug: String,
     /// A name for people.
     pub display_name: String,
+    /// Whether it answers. One that does not gets no replicas, and those in it are replaced where others may take their place.
+    pub is_healthy: bool,
+    /// Why it is not healthy, in a sentence; null when it is.
+    pub unhealthy_reason: Option<String>,
+    /// Since when it is not healthy, RFC 3339; null when it is.
+    #[schema(format = DateTime)]
+    pub unhealthy_since: Option<String>,
 }
 
 /// A list of places.

@@ -7,6 +7,7 @@ mod export;
 mod gateway;
 mod journeys;
 mod kills;
+mod locations;
 mod promoting;
 mod promotions;
 mod reloads;

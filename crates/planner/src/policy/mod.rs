@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    candidates::{Asked, Request, candidates},
+    candidates::{Asked, Request, allows, candidates, gpu_flavor},
     explained::{Candidate, Explained, Refusal, Step, StepName},
     inventory::{Coordinates, Flavor, Inventory, Kind, Location, Stock},
     level::Level,

@@ -1,5 +1,6 @@
 //! Policies: where work may run. Administrators write them and attach them to environments; whoever may change a deployment attaches
-//! them to it, and can only narrow what its environment allows. They count when something is pushed or promoted.
+//! them to it, and can only narrow what its environment allows. They count when something is pushed or promoted,
+//! and tasks keep what runs within them.
 
 mod attach;
 mod explain;
@@ -43,7 +44,7 @@ pub async fn create(
     get(control_plane, policy.name().as_str()).await
 }
 
-/// Gives a policy another rule. It counts from the next push or promotion on.
+/// Gives a policy another rule. Tasks bring what runs within its bounds.
 pub async fn replace(
     control_plane: &ControlPlane,
     caller: &Caller,
