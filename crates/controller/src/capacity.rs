@@ -39,6 +39,14 @@ impl<'a> Reserved<'a> {
     }
 }
 
+/// Orders by what becomes of them.
+pub(crate) struct Divided<T, P> {
+    /// Those that fit, each with its place.
+    pub fitting: Vec<(T, P)>,
+    /// Those that wait, each with what for.
+    pub waiting: Vec<(T, String)>,
+}
+
 /// Divides orders into those that fit on top of `used` and of what others have reserved, first come first served, each with its place,
 /// and those that wait, each with what for. One that waits does not keep a smaller one behind it. `each` says of which deployment an
 /// order is and what it asks; `place` finds it a place, which is taken then.
@@ -49,8 +57,8 @@ pub(crate) fn admit<T, P>(
     orders: Vec<T>,
     each: impl Fn(&T) -> (DeploymentId, Amount),
     mut place: impl FnMut(&T, &Amount) -> Result<P, String>,
-) -> (Vec<(T, P)>, Vec<(T, String)>) {
-    let (mut fitting, mut waiting) = (Vec::new(), Vec::new());
+) -> Divided<T, P> {
+    let mut divided = Divided { fitting: Vec::new(), waiting: Vec::new() };
     for order in orders {
         let (id, asked) = each(&order);
         let own = reserved.iter().filter(|one| one.is_for(&id)).map(Reserved::rank).min();
@@ -63,12 +71,12 @@ pub(crate) fn admit<T, P>(
                 for one in reserved.iter_mut().filter(|one| one.is_for(&id)) {
                     one.held = one.held.clone().plus(&asked);
                 }
-                fitting.push((order, place));
+                divided.fitting.push((order, place));
             }
-            Err(lacks) => waiting.push((order, lacks)),
+            Err(lacks) => divided.waiting.push((order, lacks)),
         }
     }
-    (fitting, waiting)
+    divided
 }
 
 #[cfg(test)]
@@ -94,7 +102,7 @@ mod tests {
     fn orders_fit_in_turn_and_a_large_one_keeps_no_small_one_waiting() {
         let capacity = Capacity { millicpu: Some(8_000), ..Capacity::default() };
         let orders = vec![2_000, 4_000, 3_000, 1];
-        let (fitting, waiting) =
+        let Divided { fitting, waiting } =
             admit(&capacity, cpus(3_000), vec![], orders, |order| (id(1), cpus(*order)), |_, _| Ok(()));
         assert_eq!(fitting, [(2_000, ()), (3_000, ())]);
         let waiting: Vec<String> = waiting.iter().map(|(order, lacks)| format!("{order} is {lacks}")).collect();
@@ -108,7 +116,8 @@ mod tests {
         let capacity = Capacity { millicpu: Some(2_000), ..Capacity::default() };
         let place = |order: &u64, _: &Amount| if *order == 2_000 { Err("there is no place".into()) } else { Ok('p') };
         let orders = vec![2_000, 1_000, 1_000];
-        let (fitting, waiting) = admit(&capacity, cpus(0), vec![], orders, |order| (id(1), cpus(*order)), place);
+        let Divided { fitting, waiting } =
+            admit(&capacity, cpus(0), vec![], orders, |order| (id(1), cpus(*order)), place);
         assert_eq!(fitting, [(1_000, 'p'), (1_000, 'p')]);
         assert_eq!(waiting, [(2_000, "there is no place".to_owned())]);
     }
@@ -130,7 +139,8 @@ mod tests {
         let usage = Usage::of(&catalogue, claims);
         let reserved = promotions.iter().map(|one| Reserved::new(one, &usage, |_| each())).collect();
         let used = usage.by_all().clone();
-        let (fitting, _) = admit(&capacity, used, reserved, orders, |order| (id(*order), each()), |_, _| Ok(()));
+        let Divided { fitting, .. } =
+            admit(&capacity, used, reserved, orders, |order| (id(*order), each()), |_, _| Ok(()));
         fitting.into_iter().map(|(order, ())| order).collect()
     }
 

@@ -23,7 +23,7 @@ use store::{
 
 use crate::{
     Error,
-    capacity::{Reserved, admit},
+    capacity::{Divided, Reserved, admit},
     driver::chain,
     fences::{Attached, Fences},
     mirror::{Entry, View},
@@ -138,7 +138,7 @@ impl Orders {
         if orders.is_empty() {
             return Ok(begun.collect());
         }
-        let (mut fitting, waiting) = self.divide(orders, view, observation, fences);
+        let Divided { mut fitting, waiting } = self.divide(orders, view, observation, fences);
         let mut news: HashMap<&DeploymentId, &str> = HashMap::new();
         let mut placements: Vec<(ReplicaId, Placement)> = Vec::new();
         for (order, text) in &waiting {
@@ -175,7 +175,7 @@ impl Orders {
         view: &View,
         observation: &Observation,
         fences: &mut Fences,
-    ) -> (Vec<(Order, usize)>, Vec<(Order, String)>) {
+    ) -> Divided<Order, usize> {
         let catalogue = &self.shared.settings.instance_types;
         let has_begun = |row: &Replica| self.started.contains_key(&row.id) || !is_unseen(row, observation);
         let claims = view.all_replicas().filter_map(|row| Some(Claim { waits: !has_begun(row), ..row.claim()? }));

@@ -10,6 +10,14 @@ pub struct Region {
     pub slug: String,
     /// A name for people.
     pub display_name: String,
+}
+
+/// A place, and how it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RegionWithHealth {
+    /// The place.
+    #[serde(flatten)]
+    pub region: Region,
     /// Whether it answers. One that does not gets no replicas, and those in it are replaced where others may take their place.
     pub is_healthy: bool,
     /// Why it is not healthy, in a sentence; null when it is.
@@ -23,5 +31,5 @@ pub struct Region {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Regions {
     /// The places.
-    pub regions: Vec<Region>,
+    pub regions: Vec<RegionWithHealth>,
 }

@@ -1,6 +1,6 @@
 //! Routes of regions: the locations of this server.
 
-use api::v1::regions::{Region, Regions};
+use api::v1::regions::{Region, RegionWithHealth, Regions};
 use axum::{Json, extract::State};
 use planner::{
     heartbeat::Health,
@@ -38,7 +38,7 @@ async fn regions(control_plane: &ControlPlane) -> Result<Regions, Error> {
     Ok(Regions { regions: locations.into_iter().map(|(location, health)| region(&location, health)).collect() })
 }
 
-fn region(location: &Location, health: Health) -> Region {
+fn region(location: &Location, health: Health) -> RegionWithHealth {
     let flavors: Vec<String> = location.flavors.iter().map(flavor).collect();
     let country = location.country.map(|code| code.to_string());
     let continent = location.continent.map(|code| code.to_string());
@@ -49,9 +49,9 @@ fn region(location: &Location, health: Health) -> Region {
         Health::Healthy { .. } => (None, None),
         Health::Unhealthy { since, reason } => (Some(convert::time(since)), Some(reason)),
     };
-    Region {
-        slug: location.name.to_string(),
-        display_name: format!("{}{place}: {}", location.name, flavors.join(", ")),
+    let display_name = format!("{}{place}: {}", location.name, flavors.join(", "));
+    RegionWithHealth {
+        region: Region { slug: location.name.to_string(), display_name },
         is_healthy,
         unhealthy_reason: reason,
         unhealthy_since: since,

@@ -232,7 +232,7 @@ async fn a_location_that_does_not_answer_is_shown_with_the_reason_and_is_no_cand
         (&virginia["is_healthy"], &virginia["unhealthy_reason"]),
         (&json!(false), &json!("no answer within 5 s"))
     );
-    assert_eq!(virginia["unhealthy_since"], "2023-11-14T22:13:20Z");
+    assert_eq!(virginia["unhealthy_since"], "2023-11-14T22:13:20.000+00:00");
     let explained = app.post("/v1/policies:explain", json!({})).await.ok();
     assert_eq!(explained["steps"][1]["step"], "health");
     assert_eq!(explained["steps"][1]["removed"].as_array().unwrap().len(), 2);

@@ -223,7 +223,11 @@ async fn a_location_that_does_not_answer_gets_nothing_and_what_was_in_it_is_repl
     world.beat(1).await;
     world.eventually("it is ended there", || async { virginia.live().is_empty().then_some(()) }).await;
     world.until_ready_in(&pushed.id, &[("paris", 2)]).await;
-    assert_eq!(world.store.location_health().await.unwrap()[0].1, Health::default());
+    world
+        .eventually("it is known to be healthy", || async {
+            (world.store.location_health().await.unwrap()[0].1 == Health::default()).then_some(())
+        })
+        .await;
 }
 
 #[tokio::test]
