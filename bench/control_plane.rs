@@ -27,10 +27,11 @@ use async_trait::async_trait;
 use backends::fake::Fake;
 use bytes::Bytes;
 use clap::Parser as _;
-use controller::{Controller, Parts, Settings};
+use controller::{Controller, Offer, Parts, Settings, Site};
 use planner::{
     Timestamp, autoscale,
     lifecycle::{Build, Run},
+    policy::Name,
 };
 use serde_json::json;
 use store::{
@@ -119,10 +120,13 @@ async fn main() -> ExitCode {
     backend.make_ready_at_once();
     let work_dir = folder.path().join("work");
     fs::create_dir(&work_dir).expect("made");
+    let location = backends::local::discover(Name::parse("name", "local").expect("a name"));
+    let here = Offer { location, capacity: planner::capacity::Capacity::default() };
     let parts = Parts {
         store: store.clone(),
         blobs,
-        backend,
+        builder: backend.clone(),
+        sites: vec![Site { name: "local".into(), backend, offer: Some(here) }],
         gateways,
         clock: Arc::new(now),
         entropy: Arc::new(rand::random),

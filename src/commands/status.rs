@@ -4,12 +4,13 @@ use api::v1::{
     deployments::{Deployment, Deployments},
     environments::{Environment, Environments},
     models::Model,
+    replicas::{Replica, Replicas},
     users::UserInfo,
 };
 use serde::Serialize;
 
 use super::{Context, deployments, environments, target};
-use crate::{client::Client, failure::Result};
+use crate::{client::Client, failure::Result, words};
 
 /// Show how a model is, or which server this is
 #[derive(Debug, clap::Args)]
@@ -24,6 +25,15 @@ struct ModelStatus {
     endpoint: String,
     environments: Vec<Environment>,
     deployments: Vec<Deployment>,
+    replicas: Vec<PlacedReplica>,
+}
+
+/// A replica, and of which deployment it is.
+#[derive(Serialize)]
+struct PlacedReplica {
+    deployment: String,
+    #[serde(flatten)]
+    replica: Replica,
 }
 
 #[derive(Serialize)]
@@ -54,8 +64,14 @@ async fn of_model(client: &Client, name_or_id: &str, context: &Context) -> Resul
     let environments: Environments = client.get(&["v1", "models", id, "environments"]).await?;
     let deployments: Deployments = client.get(&["v1", "models", id, "deployments"]).await?;
     let endpoint = format!("{}/models/{id}/production/predict", client.url());
-    let status =
-        ModelStatus { endpoint, environments: environments.environments, deployments: deployments.deployments, model };
+    let mut replicas = Vec::new();
+    for deployment in deployments.deployments.iter().filter(|deployment| deployment.active_replica_count > 0) {
+        let found: Replicas = client.get(&["v1", "models", id, "deployments", &deployment.id, "replicas"]).await?;
+        let of = |replica| PlacedReplica { deployment: deployment.name.clone(), replica };
+        replicas.extend(found.replicas.into_iter().map(of));
+    }
+    let (environments, deployments) = (environments.environments, deployments.deployments);
+    let status = ModelStatus { endpoint, environments, deployments, replicas, model };
     let printer = context.printer;
     if printer.is_json() {
         return printer.answer(&status, |_| String::new());
@@ -66,6 +82,10 @@ async fn of_model(client: &Client, name_or_id: &str, context: &Context) -> Resul
     printer.table(&status, environments::HEADINGS, environments::rows(&status.environments))?;
     printer.bytes(b"\n")?;
     printer.table(&status, deployments::HEADINGS, deployments::rows(&status.deployments))?;
+    if !status.replicas.is_empty() {
+        printer.bytes(b"\n")?;
+        printer.table(&status, &["replica", "of", "state", "location"], status.replicas.iter().map(row).collect())?;
+    }
     for deployment in &status.deployments {
         if let Some(reason) = &deployment.failure_reason {
             printer.line(&format!("\n{} failed: {}", deployment.name, reason.message))?;
@@ -73,4 +93,9 @@ async fn of_model(client: &Client, name_or_id: &str, context: &Context) -> Resul
         }
     }
     Ok(())
+}
+
+fn row(PlacedReplica { deployment, replica }: &PlacedReplica) -> Vec<String> {
+    let location = replica.location.clone().unwrap_or_else(|| "-".into());
+    vec![replica.id.clone(), deployment.clone(), words::name(&replica.state), location]
 }

@@ -9,7 +9,7 @@ use std::{
 use backends::local::PythonChoice;
 use gateway::AccessLog;
 use http::HeaderName;
-use planner::{capacity::Capacity, policy::Inventory};
+use planner::{capacity::Capacity, location::Enforcement, policy::Location};
 
 use super::{
     Error, Key, Layers, OTHER_VARIABLES, SecretSources, config_dir, default_data_dir, values, variable, variables,
@@ -56,7 +56,8 @@ pub const KEYS: &[Key] = &[
     key("limits.archive", "5 GB", "largest uploaded model archive"),
     key("limits.archive_unpacked", "20 GB", "largest model archive once unpacked"),
     key("limits.archive_entries", "100000", "most files and folders in a model archive"),
-    key("locations", "", "where things may run, for policies to choose: in the file as [[locations]] with name, country, continent and flavors = [{ type, name, count }], elsewhere the same as JSON"),
+    key("locations", "", "where replicas run, the preferred first: in the file as [[locations]] with name, country, continent, flavors = [{ type, name, count, memory_mib }] and backend = \"local\", elsewhere the same as JSON; unset means this machine, as it is"),
+    key("policies.enforcement", "running", "when replicas that run obey policies that have changed: running (at once; they are replaced in order) or next-deployment"),
     key("capacity.cpu", "", "CPUs that replicas may use together, such as 7.5; unset means no limit"),
     key("capacity.memory", "", "memory that replicas may use together, such as 30 GiB; unset means no limit"),
     key("capacity.gpus", "", "GPUs that replicas may use together, as KIND:COUNT, ...; unset means no limit"),
@@ -152,8 +153,10 @@ pub struct Server {
     pub max_archive_unpacked: u64,
     /// Files and folders in an archive.
     pub max_archive_entries: u64,
-    /// The locations that policies choose among.
-    pub inventory: Inventory,
+    /// Where things may run, in the order of preference; none are declared where this machine is the only one.
+    pub locations: Vec<Location>,
+    /// When running replicas obey policies that have changed.
+    pub enforcement: Enforcement,
     /// What replicas may use together.
     pub capacity: Capacity,
     /// Names of this server, for clients that take it for their proxy.
@@ -319,7 +322,12 @@ impl Server {
             max_archive: layers.get_with("limits.archive", values::bytes)?,
             max_archive_unpacked: layers.get_with("limits.archive_unpacked", values::bytes)?,
             max_archive_entries: layers.get("limits.archive_entries")?,
-            inventory: layers.get_with("locations", values::inventory)?,
+            locations: layers.get_with("locations", values::locations)?,
+            enforcement: layers.get_with("policies.enforcement", |when| match when {
+                "running" => Ok(Enforcement::Running),
+                "next-deployment" => Ok(Enforcement::NextDeployment),
+                other => Err(format!("`{other}` is neither `running` nor `next-deployment`")),
+            })?,
             capacity: Capacity {
                 millicpu: bound(layers, "capacity.cpu", values::millicpu)?,
                 memory_mib: bound(layers, "capacity.memory", |text| Ok(values::bytes(text)? >> 20))?,
@@ -433,9 +441,14 @@ mod tests {
     #[test]
     fn locations_are_tables_with_what_is_in_them() {
         let file = "[[locations]]\nname = \"paris\"\ncountry = \"FR\"\ncontinent = \"eu\"\nflavors = [{ type = \"gpu\", name = \"t4\", count = 8 }]";
-        let inventory = resolve(file).expect("valid").inventory;
-        let paris = &inventory.locations()[0];
-        assert_eq!((paris.name.as_str(), paris.country.as_str(), paris.flavors[0].count), ("paris", "fr", 8));
+        let locations = resolve(file).expect("valid").locations;
+        let paris = &locations[0];
+        let country = paris.country.expect("it is said").as_str();
+        assert_eq!((paris.name.as_str(), country, paris.flavors[0].count), ("paris", "fr", 8));
+        let local = file.replace("country", "backend = \"local\"\ncountry");
+        assert_eq!(resolve(&local).expect("valid").locations, locations);
+        let told = problem(&file.replace("country", "backend = \"moon\"\ncountry"));
+        assert!(told.contains("[0].backend: there is no backend \"moon\": choose local"), "{told}");
         let told = problem(&file.replace("FR", "UK"));
         assert!(
             told.contains("`locations` from server.toml: [0].country \"UK\" is not the code of a country"),

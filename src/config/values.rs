@@ -7,6 +7,10 @@ use planner::{
     placement::cpu_catalogue,
     policy::{Inventory, Location, written},
 };
+use serde_json::Value;
+
+/// The backend of locations that are this machine.
+const LOCAL: &str = "local";
 
 /// Time with units.
 pub fn duration(text: &str) -> Result<Duration, String> {
@@ -42,18 +46,26 @@ pub fn pairs(text: &str) -> Result<BTreeMap<String, String>, String> {
 }
 
 /// Locations, as JSON.
-pub fn inventory(text: &str) -> Result<Inventory, String> {
+pub fn locations(text: &str) -> Result<Vec<Location>, String> {
     if text.is_empty() {
-        return Ok(Inventory::default());
+        return Ok(Vec::new());
     }
-    let written: Vec<written::Location> =
-        serde_json::from_str(text).map_err(|error| format!("these are not locations: {error}"))?;
+    let not_locations = |error: serde_json::Error| format!("these are not locations: {error}");
+    let entries: Vec<serde_json::Map<String, Value>> = serde_json::from_str(text).map_err(not_locations)?;
     let mut locations = Vec::new();
-    for (number, location) in written.into_iter().enumerate() {
-        let location = Location::try_from(location).map_err(|invalid| invalid.within(&format!("[{number}]")));
+    for (number, mut entry) in entries.into_iter().enumerate() {
+        // What runs its replicas is ours to know, and nothing to decide by.
+        match entry.remove("backend") {
+            None => {}
+            Some(Value::String(name)) if name == LOCAL => {}
+            Some(other) => return Err(format!("[{number}].backend: there is no backend {other}: choose {LOCAL}")),
+        }
+        let written: written::Location = serde_json::from_value(entry.into()).map_err(not_locations)?;
+        let location = Location::try_from(written).map_err(|invalid| invalid.within(&format!("[{number}]")));
         locations.push(location.map_err(|invalid| invalid.to_string())?);
     }
-    Inventory::new(locations).map_err(|invalid| invalid.to_string())
+    let inventory = Inventory::new(locations).map_err(|invalid| invalid.to_string())?;
+    Ok(inventory.locations().to_vec())
 }
 
 /// Prices of instance types that there are.

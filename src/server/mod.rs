@@ -6,6 +6,7 @@ mod first_start;
 mod front;
 mod gateways;
 mod housekeeping;
+mod places;
 mod rooms;
 mod secret_command;
 mod server_secret;
@@ -17,7 +18,6 @@ use std::{
     sync::Arc,
 };
 
-use backends::local;
 use control_plane::ControlPlane;
 use controller::Controller;
 use gateway::Gateway;
@@ -27,7 +27,7 @@ use store::{Blobs, Store};
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 
-use self::{dispatch::Dispatch, gateways::OwnGateway, server_secret::ServerSecret, signals::Signals};
+use self::{dispatch::Dispatch, gateways::OwnGateway, places::Places, server_secret::ServerSecret, signals::Signals};
 pub use self::{
     front::certificate_file,
     server_secret::{Rotated, rotate as rotate_secret},
@@ -71,6 +71,7 @@ pub async fn run(settings: config::Server, printer: Printer) -> Result {
     let address = listener.local_addr().map_err(while_doing("cannot listen"))?;
     let new_key = first_start::admin_key(&store, &settings.data_dir, settings.api_key.as_deref(), clock()).await?;
 
+    let places = Places::open(&settings, rooms::backend(&settings, clock.clone())?).map_err(unusable)?;
     let exports = collector::exports(settings.otlp.as_ref())?;
     let gateway = Gateway::traced(rooms::gateway(&settings), clock.clone(), exports.traces);
     let front = front::open(&settings)?;
@@ -79,7 +80,7 @@ pub async fn run(settings: config::Server, printer: Printer) -> Result {
     let streams = CancellationToken::new();
     let fallback = Dispatch {
         management: control_plane::router(ControlPlane::new(
-            rooms::management(&settings)?,
+            rooms::management(&settings, &places)?,
             store.clone(),
             blobs.clone(),
             issuer.clone(),
@@ -90,11 +91,12 @@ pub async fn run(settings: config::Server, printer: Printer) -> Result {
         pages: dashboard::pages(),
     };
     let controller = Controller::start(
-        rooms::controller(&settings)?,
+        rooms::controller(&settings, &places)?,
         controller::Parts {
             store,
             blobs: blobs.clone(),
-            backend: local::Local::open(rooms::backend(&settings, clock.clone())?).map_err(unusable)?,
+            builder: places.builder,
+            sites: places.sites,
             gateways: Arc::new(OwnGateway(gateway.clone())),
             clock: clock.clone(),
             entropy: Arc::new(rand::random),

@@ -6,6 +6,7 @@ use backends::local;
 use planner::{placement, time::Clock};
 use store::{Bucket, Location};
 
+use super::places::Places;
 use crate::{
     config::{self, BlobStore},
     failure::{Failure, Kind, Result, while_doing},
@@ -36,14 +37,14 @@ pub fn gateway(settings: &config::Server) -> gateway::Settings {
 }
 
 /// How the management API behaves.
-pub fn management(settings: &config::Server) -> Result<control_plane::Settings> {
+pub fn management(settings: &config::Server, places: &Places) -> Result<control_plane::Settings> {
     let mut management = control_plane::Settings::new(settings.public_url.as_deref(), placement::cpu_catalogue());
     management.archive_limits = archive_limits(settings);
-    management.capacity = settings.capacity.clone();
+    management.capacity = places.capacity.clone();
     management.min_ready = settings.min_ready;
     management.measure_interval = settings.metrics_interval;
     management.prices = settings.prices.clone();
-    management.inventory = settings.inventory.clone();
+    management.inventory = places.inventory();
     management.sign_in.lifetime = settings.sign_in_lifetime;
     if let Some(config::Oidc { provider, name, domains }) = &settings.oidc {
         let provider = oidc::Provider::new(provider.clone()).map_err(|error| {
@@ -87,7 +88,7 @@ pub fn backend(settings: &config::Server, clock: Clock) -> Result<local::Setting
 }
 
 /// How the controller keeps things going.
-pub fn controller(settings: &config::Server) -> Result<controller::Settings> {
+pub fn controller(settings: &config::Server, places: &Places) -> Result<controller::Settings> {
     let work_dir = settings.data_dir.join("tmp");
     std::fs::create_dir_all(&work_dir).map_err(while_doing(format!("cannot make {}", work_dir.display())))?;
     let mut controller = controller::Settings::new(work_dir);
@@ -103,7 +104,8 @@ pub fn controller(settings: &config::Server) -> Result<controller::Settings> {
     controller.measure_interval = settings.metrics_interval;
     controller.shutdown_limit = settings.shutdown_grace;
     controller.instance_types = placement::cpu_catalogue();
-    controller.capacity = settings.capacity.clone();
+    controller.capacity = places.capacity.clone();
+    controller.enforcement = settings.enforcement;
     controller.min_ready = settings.min_ready;
     Ok(controller)
 }

@@ -1,9 +1,36 @@
 //! From the command line: where work may run, how many tokens it may take, who did what, what was used, and the way to the dashboard.
 
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::harness::{Server, eventually, example, model};
+use crate::{
+    actors::{deployment, push},
+    harness::{Server, eventually, example, model},
+    load::{Ledger, Load},
+    stage::Stage,
+};
+
+/// Where the replicas are that answer, when all do.
+async fn places(server: &Server, pushed: &Value) -> Option<Vec<String>> {
+    let model = pushed["model"]["id"].as_str().expect("an id");
+    let path = format!("/v1/models/{model}/deployments/{}/replicas", deployment(pushed));
+    let (status, body) = server.get(&path).await;
+    assert_eq!(status, 200, "{body}");
+    let replicas = body["replicas"].as_array().expect("a list");
+    let place =
+        |replica: &Value| (replica["state"] == "READY").then(|| replica["location"].as_str().map(str::to_owned));
+    replicas.iter().map(|replica| place(replica).flatten()).collect::<Option<Vec<_>>>().map(|mut places| {
+        places.sort();
+        places
+    })
+}
+
+async fn until_places(server: &Server, pushed: &Value, expected: &[&str]) {
+    eventually(&format!("replicas are ready in {expected:?}"), || async {
+        (places(server, pushed).await? == expected).then_some(())
+    })
+    .await;
+}
 
 const CONFIG: &str = r#"
 locations = [
@@ -27,6 +54,11 @@ async fn policies_are_written_attached_explained_and_hold() {
     let explained = ran(&["policies", "explain", "hello", "--environment", "production"]).stdout;
     assert!(explained.contains("environment_locations (us-only) took away paris on cpu x86"), "{explained}");
     assert!(explained.contains("none of 2 pairs"), "there are no CPUs in virginia: {explained}");
+    let why = "waiting for a place: none of 2 pairs";
+    eventually("what may run nowhere has ended and says why", || async {
+        ran(&["deployments", "hello"]).stdout.contains(why).then_some(())
+    })
+    .await;
     let refused = ran(&["push", example("hello").to_str().expect("UTF-8"), "--environment", "production"]);
     assert_ne!(refused.code, 0);
     assert!(refused.stderr.contains("location policy us-only"), "{}", refused.stderr);
@@ -38,7 +70,7 @@ async fn policies_are_written_attached_explained_and_hold() {
     assert!(listed.contains("country:us, location:paris"), "{listed}");
     let explained = ran(&["policies", "explain", "hello", "--environment", "production"]).stdout;
     assert!(explained.contains("May run in paris on cpu x86"), "{explained}");
-    assert_eq!(ran(&["predict", "hello", "--data", "{}"]).code, 0, "what runs has gone on all the time");
+    assert_eq!(ran(&["predict", "hello", "--data", "{}"]).code, 0, "it runs again where it may");
     let mixed = ran(&["policies", "set", "mixed", "--allow", "country:us", "--allow", "gpu:t4"]);
     assert!(mixed.stderr.contains("make two policies"), "{}", mixed.stderr);
 }
@@ -156,4 +188,72 @@ async fn tokens_are_limited_within_a_window_that_outlasts_the_server_and_told_in
     server.restart();
     let after_stop = ask(&server, &production, json!({ "input": 1, "output": 1 })).await.status();
     assert_eq!(after_stop, 429, "an orderly end forgets nothing");
+}
+
+const TWO_LOCATIONS: &str = r#"
+locations = [
+    { name = "virginia", country = "us", continent = "na", flavors = [{ type = "cpu", name = "x86", count = 4 }] },
+    { name = "paris", country = "fr", continent = "eu", flavors = [{ type = "cpu", name = "x86", count = 4 }] },
+]
+"#;
+
+#[tokio::test]
+async fn what_runs_moves_to_where_a_new_policy_lets_it_and_no_request_fails() {
+    let ledger = Ledger::open();
+    let server = Server::start_with(TWO_LOCATIONS);
+    let pushed = push(&server, "v1", &ledger);
+    let stage = Stage::new(&pushed, "production");
+    stage.set(&server, json!({ "autoscaling_settings": { "min_replica": 2, "max_replica": 2 } })).await;
+    until_places(&server, &pushed, &["paris", "virginia"]).await;
+    let load = Load::start(&server.url, &stage.endpoint(), 4);
+    let ran = |args: &[&str]| server.greenroom(args);
+    assert_eq!(ran(&["policies", "set", "eu-only", "--allow", "continent:eu"]).code, 0);
+    assert_eq!(ran(&["policies", "attach", "actor", "--environment", "production", "eu-only"]).code, 0);
+    until_places(&server, &pushed, &["paris", "paris"]).await;
+    let answered = load.answered();
+    eventually("callers go on", || async { (load.answered() > answered + 200).then_some(()) }).await;
+    let seen = load.stop();
+    assert_eq!(seen.failures, Vec::<String>::new());
+    eventually("every answer was executed, once", || async {
+        seen.answered.iter().all(|id| ledger.times(*id) == 1).then_some(())
+    })
+    .await;
+    let shown = ran(&["status", "actor"]).stdout;
+    assert!(shown.contains("paris") && !shown.contains("virginia"), "{shown}");
+}
+
+#[tokio::test]
+async fn replicas_are_found_again_in_their_locations_and_leave_those_that_fail_or_are_taken_away() {
+    let ledger = Ledger::open();
+    let mut server = Server::start_with(TWO_LOCATIONS);
+    let pushed = push(&server, "v1", &ledger);
+    let stage = Stage::new(&pushed, "production");
+    stage.set(&server, json!({ "autoscaling_settings": { "min_replica": 2, "max_replica": 2 } })).await;
+    until_places(&server, &pushed, &["paris", "virginia"]).await;
+    let before = server.offspring();
+    server.kill();
+    server.restart();
+    until_places(&server, &pushed, &["paris", "virginia"]).await;
+    assert_eq!(server.offspring(), before, "the same processes");
+
+    let folder = server.data_dir().join("local/locations/virginia");
+    let away = server.data_dir().join("local/away");
+    std::fs::rename(&folder, &away).expect("it is there");
+    let listed = eventually("the location is not healthy", || async {
+        let listed = server.greenroom(&["locations"]).stdout;
+        listed.contains("unhealthy since").then_some(listed)
+    })
+    .await;
+    assert!(listed.contains("cannot run replicas") && listed.contains("No such file"), "{listed}");
+    eventually("its replica is replaced in Paris", || async {
+        let shown = server.greenroom(&["status", "actor"]).stdout;
+        (shown.matches("paris").count() == 2).then_some(())
+    })
+    .await;
+    std::fs::rename(&away, &folder).expect("it is there");
+    until_places(&server, &pushed, &["paris", "paris"]).await;
+    eventually("it is healthy again", || async {
+        (!server.greenroom(&["locations"]).stdout.contains("unhealthy")).then_some(())
+    })
+    .await;
 }

@@ -35,7 +35,7 @@ use api::v1::{
         CancelPromotionResponse, CancelPromotionStatus, PromoteRequest, PromoteToEnvironmentRequest, RollbackRequest,
         SignalPromotionResponse,
     },
-    regions::{Region, Regions},
+    regions::{Region, RegionWithHealth, Regions},
     secrets::{Secret, SecretTombstone, Secrets, UpsertSecretRequest},
     teams::{Team, Teams},
     time::rfc3339,
@@ -290,7 +290,9 @@ fn answers_about_the_installation_validate() {
     answers("UsersResponse", UsersResponse { items: vec![user()], pagination: PaginationResponse::default() });
     let organization = OrganizationInfo { org_id: "o".into(), name: Some("greenroom".into()), created_at: now() };
     answers("OrganizationInfo", organization);
-    answers("Regions", Regions { regions: vec![Region { slug: "here".into(), display_name: "Here".into() }] });
+    let region = Region { slug: "here".into(), display_name: "Here".into() };
+    let place = RegionWithHealth { region, is_healthy: true, unhealthy_reason: None, unhealthy_since: None };
+    answers("Regions", Regions { regions: vec![place] });
     let log = Log {
         timestamp: "1767323045678000000".into(),
         message: "hello".into(),

@@ -26,10 +26,15 @@ use crate::{
 /// Lines that one [`Backend::read_log`] answers at most.
 const LINES_PER_CHUNK: usize = 1000;
 
+/// What one says that is down.
+const DOWN: &str = "the test took it down";
+
 /// The backend. Cheap to share as `Arc<Fake>`; tests keep one end, the code under test the other.
 #[derive(Default)]
 pub struct Fake {
     state: Mutex<State>,
+    /// What was built, which those beside each other share.
+    artifacts: Arc<Mutex<BTreeSet<Artifact>>>,
     changes: Changes,
 }
 
@@ -55,6 +60,8 @@ pub struct Calls {
     pub stops: u32,
     /// Lists.
     pub lists: u32,
+    /// Checks.
+    pub checks: u32,
     /// Forgets.
     pub forgets: u32,
     /// Environments told.
@@ -67,13 +74,13 @@ pub struct Calls {
 struct State {
     build_scripts: VecDeque<BuildScript>,
     start_errors: VecDeque<StartError>,
-    artifacts: BTreeSet<Artifact>,
     replicas: BTreeMap<ReplicaId, Replica>,
     start_order: Vec<ReplicaId>,
     ready_at_once: bool,
     stops_are_held: bool,
     likely: Vec<DeploymentId>,
     list_errors: u32,
+    is_down: bool,
     swap_errors: VecDeque<SwapError>,
     calls: Calls,
 }
@@ -98,6 +105,17 @@ impl Fake {
     /// An empty one: builds succeed at once, replicas stay `Starting` until told otherwise, stops end them at once.
     pub fn new() -> Arc<Self> {
         Arc::default()
+    }
+
+    /// Another one that starts what this one has built, as a second location on one machine does.
+    pub fn beside(&self) -> Arc<Self> {
+        Arc::new(Self { artifacts: self.artifacts.clone(), ..Self::default() })
+    }
+
+    /// From now on it answers no check and no list, as a location does whose machines cannot be reached; or it does again.
+    pub fn set_down(&self, is_down: bool) {
+        self.state().is_down = is_down;
+        self.bump();
     }
 
     /// Scripts the next build that has no script yet.
@@ -170,7 +188,7 @@ impl Fake {
 
     /// Forgets an artifact, as a lost disk would.
     pub fn lose_artifact(&self, artifact: &Artifact) {
-        self.state().artifacts.remove(artifact);
+        self.artifacts().remove(artifact);
     }
 
     /// Replicas whose process is alive, in the order of their start.
@@ -215,6 +233,10 @@ impl Fake {
         self.state.lock().expect("no holder of this lock panics")
     }
 
+    fn artifacts(&self) -> MutexGuard<'_, BTreeSet<Artifact>> {
+        self.artifacts.lock().expect("no holder of this lock panics")
+    }
+
     fn bump(&self) {
         self.changes.0.send_modify(|count| *count += 1);
     }
@@ -252,7 +274,7 @@ impl Backend for Fake {
             return Err(error);
         }
         let artifact = artifact_of(&request);
-        self.state().artifacts.insert(artifact.clone());
+        self.artifacts().insert(artifact.clone());
         Ok(artifact)
     }
 
@@ -266,7 +288,10 @@ impl Backend for Fake {
         if let Some(error) = state.start_errors.pop_front() {
             return Err(error);
         }
-        if !state.artifacts.contains(&start.artifact) {
+        if state.is_down {
+            return Err(StartError::Machine(std::io::Error::other(DOWN)));
+        }
+        if !self.artifacts().contains(&start.artifact) {
             return Err(StartError::NoArtifact(start.artifact));
         }
         let phase = if state.ready_at_once { Phase::Ready } else { Phase::Starting };
@@ -346,6 +371,9 @@ impl Backend for Fake {
     async fn list(&self) -> Result<Vec<Observed>, BackendError> {
         let mut state = self.state();
         state.calls.lists += 1;
+        if state.is_down {
+            return Err(BackendError { what: "cannot list replicas".into(), source: std::io::Error::other(DOWN) });
+        }
         if state.list_errors > 0 {
             state.list_errors -= 1;
             let source = std::io::Error::other("the test scripted this");
@@ -356,6 +384,15 @@ impl Backend for Fake {
 
     async fn usage(&self) -> HashMap<ReplicaId, Usage> {
         HashMap::new()
+    }
+
+    async fn check(&self) -> Result<(), BackendError> {
+        let mut state = self.state();
+        state.calls.checks += 1;
+        match state.is_down {
+            true => Err(BackendError { what: "cannot run replicas".into(), source: std::io::Error::other(DOWN) }),
+            false => Ok(()),
+        }
     }
 
     async fn forget(&self, replica: &ReplicaId) {
@@ -385,9 +422,8 @@ impl Backend for Fake {
     }
 
     async fn collect_garbage(&self, keep: &BTreeSet<Artifact>) -> Result<(), BackendError> {
-        let mut state = self.state();
-        state.calls.collections += 1;
-        state.artifacts.retain(|artifact| keep.contains(artifact));
+        self.state().calls.collections += 1;
+        self.artifacts().retain(|artifact| keep.contains(artifact));
         Ok(())
     }
 }

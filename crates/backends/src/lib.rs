@@ -62,6 +62,9 @@ pub trait Backend: Send + Sync + 'static {
     /// What living replicas use of their machines. Those of which it cannot be told are left out.
     async fn usage(&self) -> HashMap<ReplicaId, Usage>;
 
+    /// Answers at once whether replicas can be started here; the reason when not. Costs next to nothing: it is asked every few seconds.
+    async fn check(&self) -> Result<(), BackendError>;
+
     /// Removes what is left of an ended replica, when its end and its log have been stored.
     async fn forget(&self, replica: &ReplicaId);
 

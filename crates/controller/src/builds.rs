@@ -173,7 +173,7 @@ async fn make(shared: &Shared, entry: &Entry) -> Result<Artifact, Reason> {
             config: entry.config.clone(),
             raw_config: entry.deployment.raw_config.clone(),
         };
-        parts.backend.build(request, log.clone()).await.map_err(|error| match error {
+        parts.builder.build(request, log.clone()).await.map_err(|error| match error {
             BuildError::Invalid { message, hint } => Reason { message, hint, detail: None },
             machine_error @ BuildError::Machine(_) => machine("the build did not run to its end", &machine_error),
         })

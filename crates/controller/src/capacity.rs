@@ -1,7 +1,7 @@
 //! Which orders still fit on the machines. Pure.
 
 use api::id::DeploymentId;
-use planner::capacity::{Amount, Capacity, Shortage, Usage, shortage};
+use planner::capacity::{Amount, Capacity, Usage, shortage};
 use store::domain::Promotion;
 
 /// Room of a promotion in place, whose sides give it to each other and to nobody else.
@@ -39,33 +39,44 @@ impl<'a> Reserved<'a> {
     }
 }
 
-/// Divides orders into those that fit on top of `used` and of what others have reserved, first come first served, and those that
-/// wait. One that waits does not keep a smaller one behind it. `each` says of which deployment an order is and what it asks.
-pub(crate) fn admit<T>(
+/// Orders by what becomes of them.
+pub(crate) struct Divided<T, P> {
+    /// Those that fit, each with its place.
+    pub fitting: Vec<(T, P)>,
+    /// Those that wait, each with what for.
+    pub waiting: Vec<(T, String)>,
+}
+
+/// Divides orders into those that fit on top of `used` and of what others have reserved, first come first served, each with its place,
+/// and those that wait, each with what for. One that waits does not keep a smaller one behind it. `each` says of which deployment an
+/// order is and what it asks; `place` finds it a place, which is taken then.
+pub(crate) fn admit<T, P>(
     capacity: &Capacity,
     mut used: Amount,
     mut reserved: Vec<Reserved<'_>>,
     orders: Vec<T>,
     each: impl Fn(&T) -> (DeploymentId, Amount),
-) -> (Vec<T>, Vec<(T, Shortage)>) {
-    let (mut fitting, mut waiting) = (Vec::new(), Vec::new());
+    mut place: impl FnMut(&T, &Amount) -> Result<P, String>,
+) -> Divided<T, P> {
+    let mut divided = Divided { fitting: Vec::new(), waiting: Vec::new() };
     for order in orders {
         let (id, asked) = each(&order);
         let own = reserved.iter().filter(|one| one.is_for(&id)).map(Reserved::rank).min();
         let goes_before = |one: &&Reserved<'_>| !one.is_for(&id) && own.is_none_or(|own| one.rank() < own);
         let taken = reserved.iter().filter(goes_before).fold(used.clone(), |taken, one| taken.plus(&one.rest()));
-        match shortage(capacity, &taken, &asked) {
-            None => {
+        let lacks = shortage(capacity, &taken, &asked).map(|lacks| format!("waiting for capacity: {lacks}"));
+        match lacks.map_or_else(|| place(&order, &asked), Err) {
+            Ok(place) => {
                 used = used.plus(&asked);
                 for one in reserved.iter_mut().filter(|one| one.is_for(&id)) {
                     one.held = one.held.clone().plus(&asked);
                 }
-                fitting.push(order);
+                divided.fitting.push((order, place));
             }
-            Some(shortage) => waiting.push((order, shortage)),
+            Err(lacks) => divided.waiting.push((order, lacks)),
         }
     }
-    (fitting, waiting)
+    divided
 }
 
 #[cfg(test)]
@@ -91,10 +102,24 @@ mod tests {
     fn orders_fit_in_turn_and_a_large_one_keeps_no_small_one_waiting() {
         let capacity = Capacity { millicpu: Some(8_000), ..Capacity::default() };
         let orders = vec![2_000, 4_000, 3_000, 1];
-        let (fitting, waiting) = admit(&capacity, cpus(3_000), vec![], orders, |order| (id(1), cpus(*order)));
-        assert_eq!(fitting, [2_000, 3_000]);
-        let waiting: Vec<String> = waiting.iter().map(|(order, lacks)| format!("{order}: {lacks}")).collect();
-        assert_eq!(waiting, ["4000: 4000 millicpu needed, 3000 free", "1: 1 millicpu needed, 0 free"]);
+        let Divided { fitting, waiting } =
+            admit(&capacity, cpus(3_000), vec![], orders, |order| (id(1), cpus(*order)), |_, _| Ok(()));
+        assert_eq!(fitting, [(2_000, ()), (3_000, ())]);
+        let waiting: Vec<String> = waiting.iter().map(|(order, lacks)| format!("{order} is {lacks}")).collect();
+        let lacks =
+            |order: u32, free: u32| format!("{order} is waiting for capacity: {order} millicpu needed, {free} free");
+        assert_eq!(waiting, [lacks(4_000, 3_000), lacks(1, 0)]);
+    }
+
+    #[test]
+    fn an_order_without_a_place_waits_and_takes_no_room() {
+        let capacity = Capacity { millicpu: Some(2_000), ..Capacity::default() };
+        let place = |order: &u64, _: &Amount| if *order == 2_000 { Err("there is no place".into()) } else { Ok('p') };
+        let orders = vec![2_000, 1_000, 1_000];
+        let Divided { fitting, waiting } =
+            admit(&capacity, cpus(0), vec![], orders, |order| (id(1), cpus(*order)), place);
+        assert_eq!(fitting, [(1_000, 'p'), (1_000, 'p')]);
+        assert_eq!(waiting, [(2_000, "there is no place".to_owned())]);
     }
 
     /// Whether orders of one CPU of these deployments fit in two CPUs, when promotions in place from 1 to 2 and from 3 to 4 hold so
@@ -113,7 +138,10 @@ mod tests {
         let claims = holders.map(|deployment| Claim { deployment, instance_type: "1x2", waits: false });
         let usage = Usage::of(&catalogue, claims);
         let reserved = promotions.iter().map(|one| Reserved::new(one, &usage, |_| each())).collect();
-        admit(&capacity, usage.by_all().clone(), reserved, orders, |order| (id(*order), each())).0
+        let used = usage.by_all().clone();
+        let Divided { fitting, .. } =
+            admit(&capacity, used, reserved, orders, |order| (id(*order), each()), |_, _| Ok(()));
+        fitting.into_iter().map(|(order, ())| order).collect()
     }
 
     #[test]

@@ -4,6 +4,8 @@
 use std::time::Duration;
 
 use api::internal::replica::Phase;
+use backends::Backend;
+use futures::future::join_all;
 use store::{Leadership, Topic};
 use tokio::{
     sync::watch,
@@ -18,6 +20,7 @@ use crate::{
     driver::{Bell, Board, Driver, chain},
     export::Export,
     garbage::Garbage,
+    heartbeat::Heartbeat,
     logs::Logs,
     measure::Measure,
     observe::Observe,
@@ -48,7 +51,7 @@ impl Controller {
     /// Starts the tasks. Intent that is stored already is taken up, survivors of an earlier process are found again.
     pub fn start(settings: Settings, parts: Parts) -> Result<Handle, Error> {
         builds::clean(&settings.work_dir).map_err(|source| Error::File { path: settings.work_dir.clone(), source })?;
-        let shared = Shared::new(parts, settings);
+        let shared = Shared::new(parts, settings)?;
         let (stop, stopped) = watch::channel(false);
         let board = Board::default();
         let run = tokio::spawn(lead(shared.clone(), board.clone(), stopped));
@@ -180,6 +183,7 @@ fn start_tasks(shared: &Shared, board: &Board, stop: &watch::Receiver<bool>) -> 
     tasks.spawn(driver.clone().run(Reloads { shared: shared.clone() }, bells.reloads.clone()));
     tasks.spawn(driver.clone().run(Tell::new(shared.clone()), bells.tell.clone()));
     tasks.spawn(driver.clone().run(StandBy::new(shared.clone()), bells.standby.clone()));
+    tasks.spawn(driver.clone().run(Heartbeat::new(shared.clone()), bells.heartbeat.clone()));
     tasks.spawn(driver.clone().run(Logs::new(shared.clone()), bells.logs.clone()));
     tasks.spawn(driver.clone().run(WriteAccesses::new(shared.clone()), bells.accesses.clone()));
     if let Some(to) = &shared.parts.log_export {
@@ -206,7 +210,7 @@ fn start_wakers(shared: &Shared) -> JoinSet<()> {
                 &bells.standby,
             ],
         ),
-        (Topic::Environments, &[&bells.promotions, &bells.routes, &bells.tell, &bells.standby]),
+        (Topic::Environments, &[&bells.deployments, &bells.promotions, &bells.routes, &bells.tell, &bells.standby]),
         (Topic::Promotions, &[&bells.promotions, &bells.deployments, &bells.routes, &bells.tell]),
         (
             Topic::Replicas,
@@ -227,14 +231,16 @@ fn start_wakers(shared: &Shared) -> JoinSet<()> {
             }
         });
     }
-    let (backend, observe) = (shared.parts.backend.clone(), bells.observe.clone());
-    wakers.spawn(async move {
-        let mut seen = 0;
-        loop {
-            seen = backend.changed(seen).await;
-            observe.ring();
-        }
-    });
+    for site in shared.sites.iter() {
+        let (backend, observe) = (site.backend.clone(), bells.observe.clone());
+        wakers.spawn(async move {
+            let mut seen = 0;
+            loop {
+                seen = backend.changed(seen).await;
+                observe.ring();
+            }
+        });
+    }
     let (gateways, accesses) = (shared.parts.gateways.clone(), bells.accesses.clone());
     wakers.spawn(async move {
         loop {
@@ -258,24 +264,30 @@ fn start_wakers(shared: &Shared) -> JoinSet<()> {
 async fn stop_replicas(shared: &Shared) -> Result<(), Error> {
     let parts = &shared.parts;
     let grace_ms = shared.settings.shutdown_limit_ms();
+    let observation = shared.observed().unwrap_or_default();
     for replica in parts.store.replicas(None).await? {
         parts.store.mark_replica_stopping(&replica.id, (parts.clock)()).await?;
-        parts.backend.stop(&replica.id, grace_ms).await;
+        if let Some(backend) = shared.sites.backend_of(&replica, &observation) {
+            backend.stop(&replica.id, grace_ms).await;
+        }
     }
     // A replica ends itself after the grace; a little longer is waited for those that do not.
     let limit = shared.settings.shutdown_limit + Duration::from_secs(5);
-    let ended = tokio::time::timeout(limit, wait_for_ends(shared)).await;
-    ended.unwrap_or_else(|_| {
-        tracing::warn!("some replicas have not ended in time; the next start ends them");
-        Ok(())
-    })?;
+    let all_ended = join_all(shared.sites.iter().map(|site| wait_for_ends(site.backend.as_ref())));
+    let ended = tokio::time::timeout(limit, all_ended).await;
+    ended.map_or_else(
+        |_| {
+            tracing::warn!("some replicas have not ended in time; the next start ends them");
+            Ok(())
+        },
+        |ended| ended.into_iter().collect(),
+    )?;
     let mut observe = Observe::new(shared.clone());
     crate::driver::Task::pass(&mut observe, (parts.clock)()).await?;
     Ok(())
 }
 
-async fn wait_for_ends(shared: &Shared) -> Result<(), Error> {
-    let backend = &shared.parts.backend;
+async fn wait_for_ends(backend: &dyn Backend) -> Result<(), Error> {
     let mut seen = 0;
     loop {
         seen = backend.changed(seen).await;

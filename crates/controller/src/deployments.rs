@@ -5,14 +5,15 @@
 use std::{collections::HashMap, ops::Bound, sync::Arc, time::Duration};
 
 use api::{
-    id::{DeploymentId, ReplicaId},
+    id::DeploymentId,
     internal::{replica::Level, routes::Load},
 };
 use planner::{
     Timestamp, autoscale,
     deployment::{self, Seen, State},
     lifecycle::{Lifecycle, Run},
-    replica_set::Action,
+    location::Fence,
+    replica_set::{Action, Stay},
 };
 use store::domain::{Deployment, Replica, ScalingDecision};
 use tokio::time::Instant;
@@ -22,12 +23,13 @@ use crate::{
     belonging::Belonging,
     driver::{Next, Task},
     facts,
+    fences::{Attached, Fences},
     holds::{Holds, InForce},
     loads,
     mirror::{Entries, Entry},
     orders::{self, Orders},
     settings::millis,
-    shared::{Shared, line, record},
+    shared::{Observation, Shared, line, record},
 };
 
 /// While requests are under way, the load is looked at this often.
@@ -39,6 +41,7 @@ const DECIDING: Duration = Duration::from_millis(200);
 pub(crate) struct Deployments {
     shared: Shared,
     orders: Orders,
+    fences: Fences,
     /// What is remembered of the load of each deployment that this process has looked at; a restart forgets it, and then holds each
     /// size for one window.
     loads: HashMap<DeploymentId, LoadMemory>,
@@ -65,6 +68,8 @@ struct Case<'a> {
     in_force: InForce,
     /// The environment that its replicas are told they are in.
     environment: Option<&'a str>,
+    /// Where its replicas may run.
+    fence: Arc<Fence>,
 }
 
 /// What a decision was fed with that changed nothing, and until when it holds.
@@ -74,6 +79,7 @@ struct Settled {
     load: Load,
     in_force: InForce,
     environment: Option<String>,
+    fence: Arc<Fence>,
     wake_at: Option<Timestamp>,
 }
 
@@ -85,6 +91,7 @@ impl Settled {
             load: case.load.clone(),
             in_force: case.in_force.clone(),
             environment: case.environment.map(str::to_owned),
+            fence: case.fence.clone(),
             wake_at,
         }
     }
@@ -104,6 +111,7 @@ impl Settled {
             && self.load == case.load
             && self.in_force == case.in_force
             && self.environment.as_deref() == case.environment
+            && (Arc::ptr_eq(&self.fence, &case.fence) || self.fence == case.fence)
     }
 }
 
@@ -111,6 +119,7 @@ impl Deployments {
     pub fn new(shared: Shared) -> Self {
         Self {
             orders: Orders::new(shared.clone()),
+            fences: Fences::new(shared.sites.clone(), shared.settings.instance_types.clone()),
             shared,
             loads: HashMap::new(),
             settled: HashMap::new(),
@@ -131,6 +140,8 @@ impl Task for Deployments {
         let view = self.shared.mirror.look().await?;
         let holds = Holds::new(&view.promotions, &view.environments);
         let belonging = Belonging::new(&view.promotions, &view.environments);
+        self.fences.look(&view, self.shared.health());
+        let attached = Attached::new(&view);
         let loads = self.shared.parts.gateways.loads();
         // More are known than there are: some have been deleted.
         if self.loads.len().max(self.settled.len()) > view.entries.len() {
@@ -155,12 +166,13 @@ impl Task for Deployments {
                 load: loads.get(id).cloned().unwrap_or_default(),
                 in_force: holds.of(deployment),
                 environment: belonging.of(deployment),
+                fence: self.fences.of(deployment, &attached),
             };
             if let Some(settled) = self.settled.get(id).filter(|settled| settled.holds(now, &case)) {
                 next = next.by(settled.wake_at);
                 continue;
             }
-            let decided = self.decide(now, &case).await?;
+            let decided = self.decide(now, &case, &observation).await?;
             next = next.by(decided.wake_at);
             has_acted |= decided.has_acted;
             match decided.is_settled {
@@ -178,7 +190,7 @@ impl Task for Deployments {
         }
 
         let view = if has_acted { self.shared.mirror.look().await? } else { view };
-        self.orders.carry_out(now, &view, &observation).await?;
+        self.orders.carry_out(now, &view, &observation, &mut self.fences).await?;
         Ok(next)
     }
 }
@@ -205,12 +217,16 @@ struct Decided {
 
 impl Deployments {
     /// Decides about one deployment and saves what follows.
-    async fn decide(&mut self, now: Timestamp, case: &Case<'_>) -> Result<Decided, Error> {
-        let Case { entry, replicas, load, in_force, environment } = case;
+    async fn decide(&mut self, now: Timestamp, case: &Case<'_>, observation: &Observation) -> Result<Decided, Error> {
+        let Case { entry, replicas, load, in_force, environment, fence } = case;
         let replicas = replicas.map_or(&[][..], |replicas| replicas.as_slice());
         let deployment = &entry.deployment;
         let memory = self.loads.get(&deployment.id).cloned();
-        let for_planner = facts::for_planner(replicas);
+        let (sites, enforcement) = (&self.shared.sites, self.shared.settings.enforcement);
+        let stay = |replica: &Replica| {
+            sites.position_of(replica, observation).map_or(Stay::Stays, |at| fence.stay(at, enforcement))
+        };
+        let for_planner = facts::placed(replicas, stay);
         let lifecycle = deployment.lifecycle.clone();
         let lifecycle = match &memory {
             None if !replicas.iter().any(is_alive) => lifecycle.resumed_without_replicas(now),
@@ -280,8 +296,7 @@ impl Deployments {
         match action {
             Action::Start(count) => {
                 for _ in 0..count {
-                    let id = ReplicaId::from_entropy((self.shared.parts.entropy)());
-                    store.add_replica(&orders::ordered(id, deployment, environment, now)).await?;
+                    store.add_replica(&orders::ordered(&self.shared, deployment, environment, now)).await?;
                 }
             }
             Action::Stop(id) => store.mark_replica_stopping(&id, now).await?,

@@ -21,6 +21,9 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// The locations cannot be used together.
+    #[error("the locations cannot be used: {0}")]
+    Locations(String),
     /// The pass panicked: a bug. What it had saved is saved, and the next pass looks again.
     #[error("the pass panicked: {0}")]
     Panic(String),

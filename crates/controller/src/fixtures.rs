@@ -69,6 +69,7 @@ pub fn replica(n: u128, of: u128) -> Replica {
         instance_type: "1x2".into(),
         waits_for: None,
         tries_patch: false,
+        location: None,
     }
 }
 

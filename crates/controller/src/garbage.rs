@@ -78,7 +78,7 @@ impl Garbage {
             return Ok(false);
         }
         let keep = view.entries.values().flat_map(|entry| artifacts(&entry.deployment)).collect();
-        parts.backend.collect_garbage(&keep).await?;
+        parts.builder.collect_garbage(&keep).await?;
         Ok(true)
     }
 }

@@ -43,9 +43,10 @@ impl Task for Logs {
         };
         let parts = &self.shared.parts;
         let replicas = parts.store.replicas(None).await?;
-        let readable = replicas.into_iter().filter(|replica| observation.contains_key(&replica.id));
-        let reads = readable.map(|replica| async move {
-            let read = catch_up(&parts.store, parts.backend.as_ref(), &replica.id, replica.log_cursor).await;
+        let sites = &self.shared.sites;
+        let readable = replicas.into_iter().filter_map(|replica| Some((observation.get(&replica.id)?.at, replica)));
+        let reads = readable.map(|(at, replica)| async move {
+            let read = catch_up(&parts.store, sites.backend(at).as_ref(), &replica.id, replica.log_cursor).await;
             read.err().map(|error| (replica.id, chain(&error)))
         });
         let troubles: HashMap<ReplicaId, String> =

@@ -12,6 +12,7 @@ use api::{
     },
 };
 use backends::Usage;
+use futures::future::join_all;
 use planner::{Timestamp, lifecycle};
 use store::domain::{Deployment, DeploymentKind, Replica, Sample, Standing, Use, Used};
 
@@ -67,7 +68,11 @@ impl Task for Measure {
             at: now,
             measures: parts.gateways.measures(),
             loads: parts.gateways.loads(),
-            usage: parts.backend.usage().await,
+            usage: join_all(self.shared.sites.iter().map(|site| site.backend.usage()))
+                .await
+                .into_iter()
+                .flatten()
+                .collect(),
             busy: HashSet::new(),
         };
         let view = self.shared.mirror.look().await?;

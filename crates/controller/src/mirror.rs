@@ -28,6 +28,9 @@ pub(crate) type Replicas = HashMap<DeploymentId, Arc<Vec<Replica>>>;
 /// Every deployment by id.
 pub(crate) type Entries = BTreeMap<DeploymentId, Arc<Entry>>;
 
+/// Every policy by name.
+pub(crate) type Policies = BTreeMap<String, Policy>;
+
 /// One deployment, as last read.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
@@ -62,8 +65,7 @@ pub(crate) struct View {
     pub replicas: Arc<Replicas>,
     pub keys: Arc<Vec<ApiKey>>,
     pub users: Arc<Vec<User>>,
-    /// By name.
-    pub policies: Arc<BTreeMap<String, Policy>>,
+    pub policies: Arc<Policies>,
     /// The names of the policies of environments and deployments.
     pub attached: Arc<BTreeMap<Metered, Arc<[String]>>>,
     /// Whose each replica is.

@@ -1,13 +1,18 @@
 //! Looks at what the backend owns and stores what replicas say of themselves. Ends what belongs to nobody, and writes down how each
 //! replica ended before it is forgotten.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use api::{
     id::ReplicaId,
     internal::replica::{Exit, ExitCause, Level, Phase, Status},
 };
-use backends::Observed;
+use backends::{BackendError, Observed};
+use futures::future::join_all;
 use planner::Timestamp;
 use store::{
     LogQuery,
@@ -19,7 +24,7 @@ use crate::{
     Error,
     driver::{Next, Task, chain},
     logs::catch_up,
-    shared::{Observation, Shared, line, record},
+    shared::{Observation, Seen, Shared, line, record},
 };
 
 /// Lines that the platform may have written about one replica.
@@ -27,6 +32,8 @@ const LINES_OF_A_REPLICA: u32 = 100;
 
 /// How long the log of a replica that has ended is tried, before its end counts without its last lines.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// How long a location may take to say what it runs.
+const LIST_PATIENCE: Duration = Duration::from_secs(5);
 /// The time between two tries.
 const RETRY_MS: u64 = 200;
 
@@ -48,21 +55,27 @@ impl Task for Observe {
     const PAUSE: Duration = Duration::from_millis(5);
 
     async fn pass(&mut self, now: Timestamp) -> Result<Next, Error> {
-        let parts = self.shared.parts.clone();
         // In this order: a replica that is ordered and started in between is in the store, not an orphan.
-        let listed = parts.backend.list().await?;
+        let listed = self.list().await?;
         let view = self.shared.mirror.look().await?;
-        for observed in &listed {
-            match view.replica(&observed.replica_id) {
-                Some(row) => self.note(now, row, &observed.status).await?,
-                None => self.end_orphan(observed).await,
+        let mut observation = Observation::new();
+        for (at, replicas) in &listed {
+            for observed in replicas {
+                match view.replica(&observed.replica_id).filter(|row| self.is_sent_to(row, *at)) {
+                    Some(row) => {
+                        self.note(now, row, &observed.status, Some(*at)).await?;
+                        observation.insert(observed.replica_id.clone(), Seen::new(*at, observed));
+                    }
+                    None => self.end_orphan(*at, observed).await,
+                }
             }
         }
-        let observation: Observation =
-            listed.iter().map(|observed| (observed.replica_id.clone(), observed.into())).collect();
+        self.keep_silent(&listed, &mut observation);
         for row in view.all_replicas() {
-            if let (false, Some(status)) = (observation.contains_key(&row.id), &row.status) {
-                self.note(now, row, &vanished(status)).await?;
+            if let (false, Some(status)) = (observation.contains_key(&row.id), &row.status)
+                && self.would_be_listed(row, &listed)
+            {
+                self.note(now, row, &self.vanished(row, status), None).await?;
             }
         }
         self.unread.retain(|id, _| view.replica(id).is_some());
@@ -73,8 +86,75 @@ impl Task for Observe {
 }
 
 impl Observe {
+    /// What each location runs, by position. Those that do not answer are left out, unless none does.
+    async fn list(&self) -> Result<BTreeMap<usize, Vec<Observed>>, Error> {
+        let asked = self.shared.sites.iter().map(|site| async move {
+            let answer = tokio::time::timeout(LIST_PATIENCE, site.backend.list()).await;
+            answer.unwrap_or_else(|_| {
+                let source = std::io::ErrorKind::TimedOut.into();
+                Err(BackendError { what: format!("location {} does not say what it runs", site.name), source })
+            })
+        });
+        let (mut listed, mut failed) = (BTreeMap::new(), None);
+        for (at, answer) in join_all(asked).await.into_iter().enumerate() {
+            match answer {
+                Ok(replicas) => drop(listed.insert(at, replicas)),
+                Err(error) => failed = Some(error),
+            }
+        }
+        match failed {
+            Some(error) if listed.is_empty() => Err(error.into()),
+            // Its health tells people.
+            Some(error) => {
+                tracing::debug!(error = chain(&error), "a location does not answer");
+                Ok(listed)
+            }
+            None => Ok(listed),
+        }
+    }
+
+    /// Whether a replica that runs in a location belongs there: not where it was sent elsewhere since.
+    fn is_sent_to(&self, row: &Replica, at: usize) -> bool {
+        row.location.as_ref().is_none_or(|name| name == self.shared.sites.name(at))
+    }
+
+    /// A location that does not answer runs what it ran when it last did, as far as anybody knows.
+    fn keep_silent(&self, listed: &BTreeMap<usize, Vec<Observed>>, observation: &mut Observation) {
+        let Some(last) = self.shared.observed() else { return };
+        for (id, seen) in last.iter().filter(|(_, seen)| !listed.contains_key(&seen.at)) {
+            observation.entry(id.clone()).or_insert_with(|| seen.clone());
+        }
+    }
+
+    /// Whether a replica would be among what was listed, if it ran still.
+    fn would_be_listed(&self, row: &Replica, listed: &BTreeMap<usize, Vec<Observed>>) -> bool {
+        match row.location.as_deref().map(|name| self.shared.sites.position(name)) {
+            Some(Some(at)) => listed.contains_key(&at),
+            // Its location is not there any more.
+            Some(None) => true,
+            // It may be in any.
+            None => listed.len() == self.shared.sites.len(),
+        }
+    }
+
+    /// A replica that was seen once and that its location does not know any more has ended, whatever ended it.
+    fn vanished(&self, row: &Replica, last: &Status) -> Status {
+        let message = match row.location.as_deref().filter(|name| self.shared.sites.position(name).is_none()) {
+            Some(name) => format!("its location {name} is not configured any more"),
+            None => "its process and its folder are gone".to_owned(),
+        };
+        let exit = Exit { cause: ExitCause::Lost, message, detail: None };
+        Status { sequence: last.sequence + 1, phase: Phase::Exited(exit), in_flight: 0, ..last.clone() }
+    }
+
+    /// Where a replica is, in words; nothing where it could not be anywhere else.
+    fn whereabouts(&self, at: Option<usize>) -> String {
+        let sites = &self.shared.sites;
+        at.filter(|_| sites.len() > 1).map(|at| format!(" in {}", sites.name(at))).unwrap_or_default()
+    }
+
     /// Stores what is new about a replica.
-    async fn note(&mut self, now: Timestamp, row: &Replica, status: &Status) -> Result<(), Error> {
+    async fn note(&mut self, now: Timestamp, row: &Replica, status: &Status, at: Option<usize>) -> Result<(), Error> {
         if row.status.as_ref().is_some_and(|known| !is_news(known, status)) {
             return Ok(());
         }
@@ -82,7 +162,7 @@ impl Observe {
         match &status.phase {
             // In this order, so that ending this process in between repeats the steps: whoever sees the end has the whole story.
             Phase::Exited(exit) => {
-                if let Err(error) = self.tell_story(now, row, exit).await {
+                if let Err(error) = self.tell_story(now, row, exit, at).await {
                     let since = *self.unread.entry(row.id.clone()).or_insert_with(Instant::now);
                     if since.elapsed() < PATIENCE {
                         return Ok(());
@@ -95,7 +175,7 @@ impl Observe {
             phase => {
                 store.see_replica(&row.id, status, now).await?;
                 let is_known = row.status.as_ref().is_some_and(|known| known.phase == *phase);
-                if !is_known && let Some((level, text)) = sentence(&row.id, phase, status) {
+                if !is_known && let Some((level, text)) = sentence(&row.id, phase, status, &self.whereabouts(at)) {
                     store.append_logs(&[record(&row.deployment_id, Some(&row.id), line(now, level, text))]).await?;
                 }
             }
@@ -104,11 +184,11 @@ impl Observe {
     }
 
     /// Stores the last that a replica has written, and how it ended; the latter also when the former cannot be had.
-    async fn tell_story(&self, now: Timestamp, row: &Replica, exit: &Exit) -> Result<(), Error> {
-        let parts = &self.shared.parts;
-        let last_lines = match parts.store.log_cursor(&row.id).await? {
-            Some(cursor) => catch_up(&parts.store, parts.backend.as_ref(), &row.id, cursor).await,
-            None => Ok(()),
+    async fn tell_story(&self, now: Timestamp, row: &Replica, exit: &Exit, at: Option<usize>) -> Result<(), Error> {
+        let (store, sites) = (&self.shared.parts.store, &self.shared.sites);
+        let last_lines = match (at, store.log_cursor(&row.id).await?) {
+            (Some(at), Some(cursor)) => catch_up(store, sites.backend(at).as_ref(), &row.id, cursor).await,
+            (None, _) | (_, None) => Ok(()),
         };
         self.tell_end(now, row, exit).await?;
         last_lines
@@ -140,8 +220,8 @@ impl Observe {
     }
 
     /// A replica that is not in the store belongs to nobody: its deployment's story has been told, or it was never ours.
-    async fn end_orphan(&self, observed: &Observed) {
-        let backend = &self.shared.parts.backend;
+    async fn end_orphan(&self, at: usize, observed: &Observed) {
+        let backend = self.shared.sites.backend(at);
         match observed.status.phase {
             Phase::Exited(_) => backend.forget(&observed.replica_id).await,
             Phase::Starting | Phase::Loading | Phase::Ready | Phase::Unhealthy | Phase::Draining => {
@@ -178,17 +258,11 @@ fn is_news(known: &Status, status: &Status) -> bool {
     !has_ended && status.sequence >= known.sequence && (known.phase != status.phase || known.start != status.start)
 }
 
-/// A replica that was seen once and that the backend does not know any more has ended, whatever ended it.
-fn vanished(last: &Status) -> Status {
-    let exit = Exit { cause: ExitCause::Lost, message: "its process and its folder are gone".into(), detail: None };
-    Status { sequence: last.sequence + 1, phase: Phase::Exited(exit), in_flight: 0, ..last.clone() }
-}
-
-/// What a person wants to know of a new phase.
-fn sentence(id: &ReplicaId, phase: &Phase, status: &Status) -> Option<(Level, String)> {
+/// What a person wants to know of a new phase. `whereabouts` go after what tells of the beginning.
+fn sentence(id: &ReplicaId, phase: &Phase, status: &Status, whereabouts: &str) -> Option<(Level, String)> {
     match phase {
         Phase::Starting | Phase::Draining | Phase::Exited(_) => None,
-        Phase::Loading => Some((Level::Info, format!("replica {id} loads the model"))),
+        Phase::Loading => Some((Level::Info, format!("replica {id} loads the model{whereabouts}"))),
         Phase::Unhealthy => Some((Level::Warning, format!("replica {id} says that it is not healthy"))),
         Phase::Ready => {
             let part = |name: &str, ms: Option<u64>| ms.map(|ms| format!("{name} {ms} ms"));

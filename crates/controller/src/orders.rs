@@ -1,10 +1,7 @@
 //! Brings the backend and the stored replicas together: starts what is ordered, as far as there is room, tells replicas to stop that
 //! no request can reach any more, and clears away what is gone.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use api::{
     id::{DeploymentId, ReplicaId, TeamId},
@@ -15,18 +12,23 @@ use backends::{Artifact, StartError, StartReplica};
 use futures::StreamExt;
 use planner::{
     Timestamp,
-    capacity::{Claim, Usage, amount},
+    capacity::{Amount, Claim, Usage, amount},
     lifecycle::Build,
     promotion::Room,
 };
-use store::domain::{Deployment, Replica};
+use store::{
+    Placement,
+    domain::{Deployment, Replica},
+};
 
 use crate::{
     Error,
-    capacity::{Reserved, admit},
+    capacity::{Divided, Reserved, admit},
     driver::chain,
+    fences::{Attached, Fences},
     mirror::{Entry, View},
     publish::is_listed,
+    rooms::Rooms,
     settings::millis,
     shared::{Observation, Shared, line, record},
 };
@@ -43,8 +45,8 @@ pub(crate) struct Orders {
     shared: Shared,
     /// When a replica was last told to stop.
     told_to_stop: HashMap<ReplicaId, Timestamp>,
-    /// Replicas that the backend has started, whether or not they have been seen since.
-    started: HashSet<ReplicaId>,
+    /// Replicas that were started, whether or not they have been seen since, with the positions of their locations.
+    started: HashMap<ReplicaId, usize>,
 }
 
 /// A replica to start, and what it is a copy of.
@@ -55,6 +57,8 @@ struct Order {
     ordered_at: Timestamp,
     /// What it was last found to wait for.
     waits_for: Option<String>,
+    /// Where it was last sent.
+    location: Option<String>,
     /// Whether it tries a patch: then the entry is what that makes of the deployment.
     tries_patch: bool,
     entry: Arc<Entry>,
@@ -62,15 +66,21 @@ struct Order {
 
 impl Orders {
     pub fn new(shared: Shared) -> Self {
-        Self { shared, told_to_stop: HashMap::new(), started: HashSet::new() }
+        Self { shared, told_to_stop: HashMap::new(), started: HashMap::new() }
     }
 
     /// Makes what is stored of replicas true.
-    pub async fn carry_out(&mut self, now: Timestamp, view: &View, observation: &Observation) -> Result<(), Error> {
+    pub async fn carry_out(
+        &mut self,
+        now: Timestamp,
+        view: &View,
+        observation: &Observation,
+        fences: &mut Fences,
+    ) -> Result<(), Error> {
         self.told_to_stop.retain(|id, _| view.replica(id).is_some());
-        self.started.retain(|id| view.replica(id).is_some());
+        self.started.retain(|id, _| view.replica(id).is_some());
         let orders = self.settle(now, view, observation).await?;
-        let fitting = self.admit(now, orders, view, observation).await?;
+        let fitting = self.admit(now, orders, view, observation, fences).await?;
         self.start(now, fitting).await
     }
 
@@ -86,7 +96,9 @@ impl Orders {
             match (entry, is_unwanted) {
                 (_, true) if row.has_ended() || is_unseen => store.delete_replica(&row.id).await?,
                 (None, _) if row.stopping_since.is_none() => store.mark_replica_stopping(&row.id, now).await?,
-                (_, true) if !is_listed(published.as_deref(), &row.id) => self.tell_to_stop(now, &row.id).await,
+                (_, true) if !is_listed(published.as_deref(), &row.id) => {
+                    self.tell_to_stop(now, row, observation).await;
+                }
                 // Still in the table: publishing one without it wakes this task.
                 (_, true) => {}
                 (Some(entry), false) if is_unseen => orders.extend(order(row, entry)),
@@ -99,31 +111,37 @@ impl Orders {
     }
 
     /// Tells a replica to stop; again after a while, in case it was not heard.
-    async fn tell_to_stop(&mut self, now: Timestamp, id: &ReplicaId) {
-        let settings = &self.shared.settings;
+    async fn tell_to_stop(&mut self, now: Timestamp, row: &Replica, observation: &Observation) {
+        let (settings, id) = (&self.shared.settings, &row.id);
         let was_told = self.told_to_stop.get(id).is_some_and(|at| now.since(*at) < millis(settings.slow_round));
-        if !was_told {
+        if let (false, Some(backend)) = (was_told, self.shared.sites.backend_of(row, observation)) {
             self.told_to_stop.insert(id.clone(), now);
-            self.shared.parts.backend.stop(id, settings.request_timeout_ms()).await;
+            backend.stop(id, settings.request_timeout_ms()).await;
         }
     }
 
-    /// The orders for which there is room. The others wait: their rows say for what, and so do their deployments' logs, once.
+    /// The orders for which there is a place, each with its location's position. The others wait: their rows say for what, and so do
+    /// their deployments' logs, once.
     async fn admit(
         &self,
         now: Timestamp,
         orders: Vec<Order>,
         view: &View,
         observation: &Observation,
-    ) -> Result<Vec<Order>, Error> {
+        fences: &mut Fences,
+    ) -> Result<Vec<(Order, usize)>, Error> {
         let (begun, orders): (Vec<_>, Vec<_>) =
-            orders.into_iter().partition(|order| self.started.contains(&order.replica));
+            orders.into_iter().partition(|order| self.started.contains_key(&order.replica));
+        let begun = begun.into_iter().map(|order| {
+            let at = self.started[&order.replica];
+            (order, at)
+        });
         if orders.is_empty() {
-            return Ok(begun);
+            return Ok(begun.collect());
         }
-        let (mut fitting, waiting) = self.divide(orders, view, observation);
+        let Divided { mut fitting, waiting } = self.divide(orders, view, observation, fences);
         let mut news: HashMap<&DeploymentId, &str> = HashMap::new();
-        let mut waits: Vec<(ReplicaId, Option<String>)> = Vec::new();
+        let mut placements: Vec<(ReplicaId, Placement)> = Vec::new();
         for (order, text) in &waiting {
             let id = &order.entry.deployment.id;
             let is_said = |row: &Replica| row.waits_for.as_ref() == Some(text);
@@ -131,27 +149,36 @@ impl Orders {
                 news.insert(id, text);
             }
             if order.waits_for.as_ref() != Some(text) {
-                waits.push((order.replica.clone(), Some(text.clone())));
+                placements.push((order.replica.clone(), Placement::WaitsFor(text.clone())));
             }
         }
-        waits.extend(
-            fitting.iter().filter(|order| order.waits_for.is_some()).map(|order| (order.replica.clone(), None)),
-        );
+        for (order, at) in &fitting {
+            let name = self.shared.sites.name(*at);
+            if order.waits_for.is_some() || order.location.as_deref() != Some(name) {
+                placements.push((order.replica.clone(), Placement::In(name.to_owned())));
+            }
+        }
         let store = &self.shared.parts.store;
         let told: Vec<_> =
             news.into_iter().map(|(id, text)| record(id, None, line(now, Level::Warning, text))).collect();
         if !told.is_empty() {
             store.append_logs(&told).await?;
         }
-        store.record_waits(&waits).await?;
+        store.record_placements(&placements).await?;
         fitting.extend(begun);
         Ok(fitting)
     }
 
-    /// Divides orders into those that fit and those that wait, with what for. Replicas that drain hold their room.
-    fn divide(&self, orders: Vec<Order>, view: &View, observation: &Observation) -> (Vec<Order>, Vec<(Order, String)>) {
+    /// Divides orders into those that have a place, and those that wait, with what for. Replicas that drain hold their room.
+    fn divide(
+        &self,
+        orders: Vec<Order>,
+        view: &View,
+        observation: &Observation,
+        fences: &mut Fences,
+    ) -> Divided<Order, usize> {
         let catalogue = &self.shared.settings.instance_types;
-        let has_begun = |row: &Replica| self.started.contains(&row.id) || !is_unseen(row, observation);
+        let has_begun = |row: &Replica| self.started.contains_key(&row.id) || !is_unseen(row, observation);
         let claims = view.all_replicas().filter_map(|row| Some(Claim { waits: !has_begun(row), ..row.claim()? }));
         let usage = Usage::of(catalogue, claims);
         let each = |id: &DeploymentId| {
@@ -164,27 +191,39 @@ impl Orders {
             (deployment.id.clone(), amount(catalogue, &deployment.instance_type))
         };
         let used = usage.by_all().clone();
-        let (fitting, waiting) = admit(&self.shared.settings.capacity, used, reserved, orders, asked);
-        let for_what = |(order, lacks)| (order, format!("waiting for capacity: {lacks}"));
-        (fitting, waiting.into_iter().map(for_what).collect())
+        let health = self.shared.health();
+        let placed = orders.iter().map(|order| order.entry.deployment.id.clone());
+        let mut rooms = Rooms::new(&self.shared.sites, &health, placed);
+        for row in view.all_replicas().filter(|row| !row.has_ended() && has_begun(row)) {
+            let started = self.started.get(&row.id).copied();
+            if let Some(at) = started.or_else(|| self.shared.sites.position_of(row, observation)) {
+                rooms.take(at, row, &amount(catalogue, &row.instance_type));
+            }
+        }
+        let attached = Attached::new(view);
+        let place = |order: &Order, asked: &Amount| {
+            let deployment = &order.entry.deployment;
+            rooms.place(deployment, &fences.of(deployment, &attached), asked)
+        };
+        admit(&self.shared.settings.capacity, used, reserved, orders, asked, place)
     }
 
     /// Starts what is ordered; what keeps one from starting does not keep the others. Starting one again that runs already does
     /// nothing.
-    async fn start(&mut self, now: Timestamp, orders: Vec<Order>) -> Result<(), Error> {
+    async fn start(&mut self, now: Timestamp, orders: Vec<(Order, usize)>) -> Result<(), Error> {
         let this = &*self;
-        let starts = orders.into_iter().map(|order| async move {
+        let starts = orders.into_iter().map(|(order, at)| async move {
             let id = order.replica.clone();
-            this.start_one(now, order).await.map(|has_begun| has_begun.then_some(id))
+            this.start_one(now, order, at).await.map(|has_begun| has_begun.then_some((id, at)))
         });
-        let results: Vec<Result<Option<ReplicaId>, Error>> =
+        let results: Vec<Result<Option<(ReplicaId, usize)>, Error>> =
             futures::stream::iter(starts).buffer_unordered(STARTS_AT_ONCE).collect().await;
         self.started.extend(results.iter().filter_map(|result| result.as_ref().ok().cloned().flatten()));
         results.into_iter().try_for_each(|result| result.map(drop))
     }
 
-    /// Whether the backend has begun to run it.
-    async fn start_one(&self, now: Timestamp, order: Order) -> Result<bool, Error> {
+    /// Whether the location has begun to run it.
+    async fn start_one(&self, now: Timestamp, order: Order, at: usize) -> Result<bool, Error> {
         let Order { replica, environment, ordered_at, tries_patch, entry, .. } = order;
         let parts = &self.shared.parts;
         let deployment = &entry.deployment;
@@ -219,7 +258,7 @@ impl Orders {
             config: entry.config.clone(),
             secrets,
         };
-        match parts.backend.start(start).await {
+        match self.shared.sites.backend(at).start(start).await {
             Ok(()) => Ok(true),
             Err(error) => self.start_failed(now, &replica, &entry, tries_patch, error).await.map(|()| false),
         }
@@ -280,15 +319,16 @@ fn order(row: &Replica, entry: &Arc<Entry>) -> Option<Order> {
         replica: row.id.clone(),
         environment: row.environment.clone(),
         waits_for: row.waits_for.clone(),
+        location: row.location.clone(),
         tries_patch: row.tries_patch,
         entry: if row.tries_patch { Arc::new(entry.staged()?) } else { entry.clone() },
     })
 }
 
 /// A replica of a deployment, as it is ordered.
-pub(crate) fn ordered(id: ReplicaId, deployment: &Deployment, environment: Option<&str>, now: Timestamp) -> Replica {
+pub(crate) fn ordered(shared: &Shared, deployment: &Deployment, environment: Option<&str>, now: Timestamp) -> Replica {
     Replica {
-        id,
+        id: ReplicaId::from_entropy((shared.parts.entropy)()),
         deployment_id: deployment.id.clone(),
         created_at: now,
         stopping_since: None,
@@ -299,6 +339,7 @@ pub(crate) fn ordered(id: ReplicaId, deployment: &Deployment, environment: Optio
         instance_type: deployment.instance_type.clone(),
         waits_for: None,
         tries_patch: false,
+        location: shared.sites.only().map(str::to_owned),
     }
 }
 

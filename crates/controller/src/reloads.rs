@@ -79,8 +79,8 @@ impl Reloads {
         match action {
             Action::Start(count) => {
                 for _ in 0..count {
-                    let id = ReplicaId::from_entropy((self.shared.parts.entropy)());
-                    let ordered = orders::ordered(id, deployment, deployment.target_environment.as_deref(), now);
+                    let environment = deployment.target_environment.as_deref();
+                    let ordered = orders::ordered(&self.shared, deployment, environment, now);
                     store.add_replica(&Replica { tries_patch: true, ..ordered }).await?;
                 }
             }
@@ -121,7 +121,12 @@ impl Reloads {
         replica: &ReplicaId,
     ) -> Result<(), Error> {
         let parts = &self.shared.parts;
-        match parts.backend.swap_code(replica, &Artifact(artifact.clone())).await {
+        let at = self.shared.observed().and_then(|observation| Some(observation.get(replica)?.at));
+        let swapped = match at {
+            Some(at) => self.shared.sites.backend(at).swap_code(replica, &Artifact(artifact.clone())).await,
+            None => Err(SwapError::Impossible(format!("replica {replica} is gone"))),
+        };
+        match swapped {
             Ok(()) => self.take_over(now, deployment, pending, artifact, Some(replica)).await,
             Err(SwapError::Broken { message, detail }) => {
                 self.fail(now, deployment, Reason { message, hint: None, detail }).await

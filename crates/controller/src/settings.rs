@@ -3,10 +3,10 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use backends::Backend;
-use planner::{Clock, capacity::Capacity, placement::InstanceType};
+use planner::{Clock, capacity::Capacity, location::Enforcement, placement::InstanceType};
 use store::{Blobs, Store};
 
-use crate::{Gateways, LogExport};
+use crate::{Gateways, LogExport, Site};
 
 /// Where random bits come from; replica ids are made of them.
 pub type Entropy = Arc<dyn Fn() -> u128 + Send + Sync>;
@@ -18,8 +18,10 @@ pub struct Parts {
     pub store: Store,
     /// Archives.
     pub blobs: Blobs,
-    /// Where models are built and run.
-    pub backend: Arc<dyn Backend>,
+    /// Where models are built.
+    pub builder: Arc<dyn Backend>,
+    /// Where they run, in the order of preference; each can start what the builder has built.
+    pub sites: Vec<Site>,
     /// Who is told the routes, and tells the load.
     pub gateways: Arc<dyn Gateways>,
     /// The time.
@@ -57,6 +59,10 @@ pub struct Settings {
     pub instance_types: Vec<InstanceType>,
     /// What all replicas may use together; a replica that does not fit waits.
     pub capacity: Capacity,
+    /// When running replicas obey policies that have changed.
+    pub enforcement: Enforcement,
+    /// How often locations are asked whether they can run replicas.
+    pub heartbeat: Duration,
     /// How long a candidate must have been ready before it gets its first traffic.
     pub min_ready: Duration,
     /// Where archives stand in the blob store; below it, what no deployment refers to is removed after a day.
@@ -89,6 +95,8 @@ impl Settings {
             open_files: 65_536,
             instance_types: Vec::new(),
             capacity: Capacity::default(),
+            enforcement: Enforcement::default(),
+            heartbeat: Duration::from_secs(5),
             min_ready: Duration::ZERO,
             archive_prefix: "archives".into(),
             log_retention: Duration::from_secs(7 * 24 * 3600),

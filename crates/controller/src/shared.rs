@@ -14,28 +14,32 @@ use api::{
     },
 };
 use backends::Observed;
-use planner::Timestamp;
+use planner::{Timestamp, heartbeat::Health};
 use store::domain::{Component, LogRecord};
 use tokio::sync::{RwLock, watch};
 
-use crate::{Parts, Settings, driver::Bell, mirror::Mirror};
+use crate::{Error, Parts, Settings, driver::Bell, mirror::Mirror, sites::Sites};
 
-/// Everything the backend owns, as it was when it was last asked.
+/// Everything that the locations run, as it was when each last answered.
 pub(crate) type Observation = HashMap<ReplicaId, Seen>;
 
 /// What is needed of a replica beyond what is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Seen {
+    /// The position of its location.
+    pub at: usize,
     pub phase: Phase,
     pub address: Address,
     /// How long the parts of its start took, once that is over.
     pub start: Option<StartTimes>,
 }
 
-impl From<&Observed> for Seen {
-    fn from(observed: &Observed) -> Self {
+impl Seen {
+    /// What a location has told of one of its replicas.
+    pub fn new(at: usize, observed: &Observed) -> Self {
         let status = &observed.status;
         Self {
+            at,
             start: (status.phase == Phase::Ready).then_some(status.start),
             phase: status.phase.clone(),
             address: observed.address.clone(),
@@ -58,7 +62,10 @@ pub(crate) struct Shared {
     pub settings: Arc<Settings>,
     pub mirror: Arc<Mirror>,
     pub bells: Bells,
-    /// None until the backend has answered once and everything it owns has been stored.
+    pub sites: Arc<Sites>,
+    /// The health of each location.
+    pub health: watch::Sender<Arc<Vec<Health>>>,
+    /// None until a location has answered once and everything it owns has been stored.
     pub observation: watch::Sender<Option<Arc<Observation>>>,
     /// None until the first publication.
     pub published: watch::Sender<Option<Arc<Published>>>,
@@ -80,11 +87,15 @@ pub(crate) struct Bells {
     pub routes: Bell,
     pub reloads: Bell,
     pub standby: Bell,
+    pub heartbeat: Bell,
 }
 
 impl Shared {
-    pub fn new(parts: Parts, settings: Settings) -> Self {
-        Self {
+    pub fn new(mut parts: Parts, settings: Settings) -> Result<Self, Error> {
+        let sites = Arc::new(Sites::new(std::mem::take(&mut parts.sites))?);
+        Ok(Self {
+            health: watch::Sender::new(Arc::new(vec![Health::default(); sites.len()])),
+            sites,
             mirror: Arc::new(Mirror::new(parts.store.clone())),
             parts,
             settings: Arc::new(settings),
@@ -92,7 +103,12 @@ impl Shared {
             observation: watch::Sender::new(None),
             published: watch::Sender::new(None),
             building: Arc::default(),
-        }
+        })
+    }
+
+    /// The health of each location, by position.
+    pub fn health(&self) -> Arc<Vec<Health>> {
+        self.health.borrow().clone()
     }
 
     /// What was last observed; none before the first time.

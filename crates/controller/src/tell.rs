@@ -12,7 +12,8 @@ use crate::{
     Error,
     belonging::Belonging,
     driver::{Next, Task, chain},
-    shared::Shared,
+    mirror::View,
+    shared::{Observation, Shared},
     tell_secrets::{Due, Given},
     template,
 };
@@ -50,17 +51,19 @@ impl Task for Tell {
             let seen = observation.get(&replica.id).map(|seen| &seen.phase);
             replica.stopping_since.is_none() && seen.is_some_and(|phase| !matches!(phase, Phase::Exited(_)))
         };
-        let mut due: Vec<(ReplicaId, Option<String>)> = Vec::new();
+        let mut due: Vec<(usize, ReplicaId, Option<String>)> = Vec::new();
         for replica in view.all_replicas().filter(|replica| listens(replica)) {
             let Some(entry) = view.entries.get(&replica.deployment_id) else { continue };
             let environment = belonging.of(&entry.deployment);
-            if environment != replica.environment.as_deref() {
-                due.push((replica.id.clone(), environment.map(str::to_owned)));
+            if environment != replica.environment.as_deref()
+                && let Some(at) = self.shared.sites.position_of(replica, &observation)
+            {
+                due.push((at, replica.id.clone(), environment.map(str::to_owned)));
             }
         }
         let shared = &self.shared;
-        let tells = due.into_iter().map(|(replica, environment)| async move {
-            let told = tell(shared, &replica, environment.as_deref()).await;
+        let tells = due.into_iter().map(|(at, replica, environment)| async move {
+            let told = tell(shared, at, &replica, environment.as_deref()).await;
             told.err().map(|error| (replica, chain(&error)))
         });
         let mut troubles: HashMap<ReplicaId, String> =
@@ -72,7 +75,7 @@ impl Task for Tell {
         };
         let running: Vec<&Replica> = view.all_replicas().filter(runs).collect();
         let due = self.given.due(&self.shared, &view, &running).await?;
-        troubles.extend(self.give(due).await);
+        troubles.extend(self.give(due, &view, &observation).await);
         for (replica, error) in &troubles {
             if self.troubles.get(replica) != Some(error) {
                 tracing::warn!(replica.id = %replica, error, "a replica does not know its environment or its secrets; it will be told again");
@@ -86,10 +89,12 @@ impl Task for Tell {
 
 impl Tell {
     /// Gives replicas their secrets. Those that could not be given, with why.
-    async fn give(&mut self, due: Vec<Due>) -> Vec<(ReplicaId, String)> {
-        let backend = &self.shared.parts.backend;
-        let gives = due.into_iter().map(|due| async move {
-            let given = backend.set_secrets(&due.replica, due.secrets.clone()).await;
+    async fn give(&mut self, due: Vec<Due>, view: &View, observation: &Observation) -> Vec<(ReplicaId, String)> {
+        let sites = &self.shared.sites;
+        let placed = |due: Due| Some((sites.position_of(view.replica(&due.replica)?, observation)?, due));
+        let due: Vec<(usize, Due)> = due.into_iter().filter_map(placed).collect();
+        let gives = due.into_iter().map(|(at, due)| async move {
+            let given = sites.backend(at).set_secrets(&due.replica, due.secrets.clone()).await;
             (due, given)
         });
         let results: Vec<_> = futures::stream::iter(gives).buffer_unordered(TOLD_AT_ONCE).collect().await;
@@ -105,8 +110,7 @@ impl Tell {
 }
 
 /// Tells it, then records it: telling it twice does nothing.
-async fn tell(shared: &Shared, replica: &ReplicaId, environment: Option<&str>) -> Result<(), Error> {
-    let parts = &shared.parts;
-    parts.backend.set_environment(replica, environment.map(template::environment)).await?;
-    Ok(parts.store.record_environment_told(replica, environment).await?)
+async fn tell(shared: &Shared, at: usize, replica: &ReplicaId, environment: Option<&str>) -> Result<(), Error> {
+    shared.sites.backend(at).set_environment(replica, environment.map(template::environment)).await?;
+    Ok(shared.parts.store.record_environment_told(replica, environment).await?)
 }

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, fmt};
 
 use api::id::DeploymentId;
 
-use crate::placement::InstanceType;
+use crate::{
+    placement::InstanceType,
+    policy::{Kind, Location, Stock, gpu_flavor},
+};
 
 /// What replicas may use together. What is not said is unbounded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,6 +18,51 @@ pub struct Capacity {
     pub memory_mib: Option<u64>,
     /// GPUs by kind; there is none of a kind that is not named.
     pub gpus: Option<BTreeMap<String, u32>>,
+}
+
+impl Capacity {
+    /// What a location has by its flavors: processors, and the memory that they share, where it says so. GPUs count by the catalogue's
+    /// kinds; of one that it does not name it has none.
+    pub fn of(location: &Location, catalogue: &[InstanceType]) -> Self {
+        let stocks = |kind: Kind| location.flavors.iter().filter(move |stock| stock.flavor.kind == kind);
+        let has_cpus = stocks(Kind::Cpu).next().is_some();
+        let millicpu = stocks(Kind::Cpu).map(|stock| u64::from(stock.count) * 1_000).sum();
+        let memory_mib = stocks(Kind::Cpu).map(|stock| stock.memory_mib).sum::<Option<u64>>();
+        let gpus = catalogue.iter().filter_map(|kind| kind.gpu_type.as_ref()).map(|kind| {
+            let named = |stock: &&Stock| Some(&stock.flavor.name) == gpu_flavor(kind).as_ref();
+            (kind.clone(), stocks(Kind::Gpu).find(named).map_or(0, |stock| stock.count))
+        });
+        Self {
+            millicpu: has_cpus.then_some(millicpu),
+            memory_mib: memory_mib.filter(|_| has_cpus),
+            gpus: Some(gpus.collect()),
+        }
+    }
+
+    /// Both together; unbounded where one of them is.
+    #[must_use]
+    pub fn plus(self, other: &Capacity) -> Self {
+        let gpus = self.gpus.zip(other.gpus.as_ref()).map(|(mut sum, other)| {
+            for (kind, count) in other {
+                let sum = sum.entry(kind.clone()).or_default();
+                *sum = sum.saturating_add(*count);
+            }
+            sum
+        });
+        let sum = |one: Option<u64>, other: Option<u64>| Some(one?.saturating_add(other?));
+        Self { millicpu: sum(self.millicpu, other.millicpu), memory_mib: sum(self.memory_mib, other.memory_mib), gpus }
+    }
+
+    /// What keeps both bounds. GPUs keep their own where they have some.
+    #[must_use]
+    pub fn within(self, other: Capacity) -> Self {
+        let least = |one: Option<u64>, other: Option<u64>| one.into_iter().chain(other).min();
+        Self {
+            millicpu: least(self.millicpu, other.millicpu),
+            memory_mib: least(self.memory_mib, other.memory_mib),
+            gpus: self.gpus.or(other.gpus),
+        }
+    }
 }
 
 /// What replicas use.
@@ -228,6 +276,28 @@ mod tests {
 
     fn eight_gpus() -> Capacity {
         Capacity { gpus: Some(BTreeMap::from([("H100".to_owned(), 8)])), ..Capacity::default() }
+    }
+
+    #[test]
+    fn a_location_has_what_its_flavors_say_and_several_have_it_together() {
+        let location =
+            |json: serde_json::Value| -> Location { serde_json::from_value(json).expect("a possible location") };
+        let paris = location(serde_json::json!({ "name": "paris", "country": "fr", "continent": "eu", "flavors": [
+            { "type": "cpu", "name": "x86", "count": 8, "memory_mib": 32_768 },
+            { "type": "gpu", "name": "h100", "count": 2, "memory_mib": 81_920 },
+        ] }));
+        let oslo = location(serde_json::json!({ "name": "oslo", "country": "no", "continent": "eu", "flavors": [
+            { "type": "gpu", "name": "t4", "count": 8 },
+        ] }));
+        let catalogue = [kind(1)];
+        let gpus = |count| Some(BTreeMap::from([("H100".to_owned(), count)]));
+        let of = |location| Capacity::of(location, &catalogue);
+        let in_paris = Capacity { millicpu: Some(8_000), memory_mib: Some(32_768), gpus: gpus(2) };
+        assert_eq!(of(&paris), in_paris);
+        assert_eq!(of(&oslo), Capacity { gpus: gpus(0), ..Capacity::default() }, "its processors are nobody's count");
+        assert_eq!(of(&paris).plus(&of(&oslo)), Capacity { gpus: gpus(2), ..Capacity::default() });
+        let operator = Capacity { millicpu: Some(4_000), ..Capacity::default() };
+        assert_eq!(operator.within(in_paris.clone()), Capacity { millicpu: Some(4_000), ..in_paris });
     }
 
     #[test]

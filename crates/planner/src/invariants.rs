@@ -4,7 +4,7 @@ use crate::{
     Decision, Timestamp,
     deployment::{self, Output, Seen, State, Why},
     lifecycle::{Build, Observed, Run, Status, Wanted, status},
-    replica_set::{Action, Phase},
+    replica_set::{Action, Phase, Replica, Stay},
 };
 
 /// The first rule that a decision breaks, in words; none when it keeps them all.
@@ -29,6 +29,10 @@ pub fn broken_rule(
         (
             stops_unready_first(seen, &decision.output.actions),
             "a ready replica is not stopped while an unready one is kept",
+        ),
+        (
+            moves_in_order(after, seen, &decision.output.actions),
+            "a replica that has to move is not stopped before another is ready in its place",
         ),
         (decision.wake_at.is_none_or(|at| at >= now), "a wake-up does not lie in the past"),
     ];
@@ -90,7 +94,7 @@ fn was_ready_before_zero(after: &State, seen: &Seen<'_>) -> bool {
 }
 
 fn starts_no_more_than_missing(after: &State, seen: &Seen<'_>, actions: &[Action]) -> bool {
-    let live = seen.replicas.iter().filter(|replica| replica.is_live()).count() as u64;
+    let live = seen.replicas.iter().filter(|replica| may_stay(replica)).count() as u64;
     let started: u64 =
         actions.iter().map(|action| if let Action::Start(count) = action { u64::from(*count) } else { 0 }).sum();
     started == 0 || live + started <= u64::from(after.target)
@@ -103,8 +107,20 @@ fn honours_back_off(now: Timestamp, after: &State, actions: &[Action]) -> bool {
 
 fn stops_unready_first(seen: &Seen<'_>, actions: &[Action]) -> bool {
     let is_stopped = |id| actions.contains(&Action::Stop(id));
-    let mut live = seen.replicas.iter().filter(|replica| replica.is_live());
+    let mut live = seen.replicas.iter().filter(|replica| may_stay(replica));
     let stops_ready = live.clone().any(|replica| replica.phase == Phase::Ready && is_stopped(replica.id.clone()));
     let keeps_unready = live.any(|replica| replica.phase != Phase::Ready && !is_stopped(replica.id.clone()));
     !(stops_ready && keeps_unready)
+}
+
+fn may_stay(replica: &Replica) -> bool {
+    replica.is_live() && replica.stay == Stay::Stays
+}
+
+fn moves_in_order(after: &State, seen: &Seen<'_>, actions: &[Action]) -> bool {
+    let moving = || seen.replicas.iter().filter(|replica| replica.is_live() && replica.stay == Stay::UntilReplaced);
+    let ready = seen.replicas.iter().filter(|replica| may_stay(replica) && replica.phase == Phase::Ready).count();
+    let kept = moving().filter(|replica| !actions.contains(&Action::Stop(replica.id.clone()))).count();
+    let enough = (ready + moving().count()).min(after.target as usize);
+    ready + kept >= enough
 }

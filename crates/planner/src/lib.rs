@@ -5,8 +5,10 @@
 pub mod autoscale;
 pub mod capacity;
 pub mod deployment;
+pub mod heartbeat;
 pub mod invariants;
 pub mod lifecycle;
+pub mod location;
 pub mod placement;
 pub mod policy;
 pub mod promotion;

@@ -161,7 +161,7 @@ pub fn taken_over(lifecycle: Lifecycle, now: Timestamp, artifact: String) -> (Li
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::replica_set::{Cause, End};
+    use crate::replica_set::{Cause, End, Stay};
 
     const NOW: Timestamp = Timestamp(1_000_000);
 
@@ -178,7 +178,8 @@ mod tests {
     }
 
     fn candidate(number: u128, ordered_at: Timestamp, phase: Phase) -> Candidate {
-        let replica = Replica { id: ReplicaId::from_entropy(number), ordered_at, stopping: false, phase };
+        let replica =
+            Replica { id: ReplicaId::from_entropy(number), ordered_at, stopping: false, phase, stay: Stay::Stays };
         Candidate { replica, lacks_room: false }
     }
 

@@ -3,6 +3,7 @@
 
 use planner::{
     lifecycle::{Refusal, Status},
+    replica_set::Stay,
     sim::{Builder, Model, World, dice::Dice},
 };
 
@@ -17,7 +18,7 @@ fn one_of<T: Copy>(dice: &mut Dice, choices: &[T]) -> T {
 fn try_to(_outcome: Result<(), Refusal>) {}
 
 fn shake(world: &mut World, dice: &mut Dice) -> Result<(), String> {
-    match dice.roll(18) {
+    match dice.roll(20) {
         0 => try_to(world.activate()),
         1 => try_to(world.deactivate()),
         2 => try_to(world.retry()),
@@ -46,6 +47,8 @@ fn shake(world: &mut World, dice: &mut Dice) -> Result<(), String> {
                 ],
             );
         }
+        18 => world.move_replicas(Stay::UntilReplaced),
+        19 => world.move_replicas(one_of(dice, &[Stay::Leaves, Stay::Stays])),
         15 => world.settings.min_replica = dice.roll(1 + u64::from(world.settings.max_replica)) as u32,
         16 => {
             world.settings.max_replica = 1 + dice.roll(6) as u32;

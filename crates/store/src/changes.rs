@@ -23,10 +23,12 @@ pub enum Topic {
     Measures,
     /// The audit log.
     Audit,
+    /// The health of locations.
+    Locations,
 }
 
 impl Topic {
-    pub(crate) const ALL: [Topic; 9] = [
+    pub(crate) const ALL: [Topic; 10] = [
         Topic::Deployments,
         Topic::Environments,
         Topic::Promotions,
@@ -36,13 +38,14 @@ impl Topic {
         Topic::Logs,
         Topic::Measures,
         Topic::Audit,
+        Topic::Locations,
     ];
 
     /// Whether rows of this kind are in the journal of changes.
     pub(crate) fn is_journaled(self) -> bool {
         match self {
             Topic::Deployments | Topic::Environments | Topic::Promotions | Topic::Replicas | Topic::Keys => true,
-            Topic::Secrets | Topic::Logs | Topic::Measures | Topic::Audit => false,
+            Topic::Secrets | Topic::Logs | Topic::Measures | Topic::Audit | Topic::Locations => false,
         }
     }
 
@@ -63,6 +66,7 @@ impl Topic {
             Topic::Logs => "logs",
             Topic::Measures => "measures",
             Topic::Audit => "audit",
+            Topic::Locations => "locations",
         }
     }
 

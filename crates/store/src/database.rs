@@ -235,7 +235,7 @@ fn lock_beside(path: &str) -> Result<std::fs::File, Error> {
 }
 
 /// Every version of the tables, oldest first. Released ones never change.
-const MIGRATIONS: [(i64, &str, Sql); 20] = [
+const MIGRATIONS: [(i64, &str, Sql); 21] = [
     (1, "start", Sql::Common(include_str!("../migrations/0001_start.sql"))),
     (2, "promotions", Sql::Common(include_str!("../migrations/0002_promotions.sql"))),
     (3, "environment_groups", Sql::Common(include_str!("../migrations/0003_environment_groups.sql"))),
@@ -286,6 +286,14 @@ const MIGRATIONS: [(i64, &str, Sql); 20] = [
         Sql::Each {
             sqlite: include_str!("../migrations/0017_tokens.sqlite.sql"),
             postgres: include_str!("../migrations/0017_tokens.postgres.sql"),
+        },
+    ),
+    (
+        18,
+        "locations",
+        Sql::Each {
+            sqlite: include_str!("../migrations/0018_locations.sqlite.sql"),
+            postgres: include_str!("../migrations/0018_locations.postgres.sql"),
         },
     ),
     (19, "workspace_settings", Sql::Common(include_str!("../migrations/0019_workspace_settings.sql"))),

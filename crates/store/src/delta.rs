@@ -160,7 +160,7 @@ async fn read(snapshot: &mut AnyConnection, delta: &mut Delta, kind: &str, id: &
             delta.deployments.insert(id.parse().map_err(|error| damaged(&error))?, row);
         }
         "environment" => {
-            let (model, name) = id.split_once('/').ok_or_else(|| damaged(&"an environment without a model"))?;
+            let (model, name) = of_model(id)?;
             let row = sqlx::query("SELECT * FROM environments WHERE model_id = $1 AND name = $2")
                 .bind(model)
                 .bind(name)
@@ -203,6 +203,11 @@ async fn read(snapshot: &mut AnyConnection, delta: &mut Delta, kind: &str, id: &
         unknown => return Err(damaged(&format!("a change of kind {unknown:?}"))),
     }
     Ok(())
+}
+
+/// The model and the name that an environment goes by in the journal.
+fn of_model(id: &str) -> Result<(&str, &str), Error> {
+    id.split_once('/').ok_or_else(|| Error::damaged("changes", "an environment without a model".to_owned()))
 }
 
 async fn one(snapshot: &mut AnyConnection, sql: &'static str, id: &str) -> Result<Option<AnyRow>, Error> {

@@ -241,6 +241,8 @@ pub struct Replica {
     pub waits_for: Option<String>,
     /// Whether it runs what is staged, to try it. It answers nothing and counts for nothing until that takes over.
     pub tries_patch: bool,
+    /// The location it was sent to; none until there is a place for it, and of those from before there were locations.
+    pub location: Option<String>,
 }
 
 impl Replica {

@@ -18,14 +18,23 @@ use crate::{
 
 const TOPICS: &[Topic] = &[Topic::Replicas];
 
+/// What has become of an order before it is started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Placement {
+    /// It starts in this location.
+    In(String),
+    /// It waits for this, in a sentence.
+    WaitsFor(String),
+}
+
 impl Store {
     /// Records that a replica is ordered, before it is started. `Conflict` when the id is in use: draw another.
     pub async fn add_replica(&self, replica: &Replica) -> Result<(), Error> {
         let mut write = self.write(TOPICS).await?;
         let added = sqlx::query(
             "INSERT INTO replicas (id, deployment_id, created_at, stopping_since, status, seen_at, log_cursor, environment,
-                 instance_type, waits_for, tries_patch)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING",
+                 instance_type, waits_for, tries_patch, location)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING",
         )
         .bind(replica.id.as_str())
         .bind(replica.deployment_id.as_str())
@@ -38,6 +47,7 @@ impl Store {
         .bind(&replica.instance_type)
         .bind(&replica.waits_for)
         .bind(i64::from(replica.tries_patch))
+        .bind(&replica.location)
         .execute(write.on())
         .await?;
         if added.rows_affected() == 0 {
@@ -93,14 +103,19 @@ impl Store {
         write.commit().await
     }
 
-    /// Records what orders wait for before they can be started, or that they wait no more. Unknown replicas change nothing.
-    pub async fn record_waits(&self, waits: &[(ReplicaId, Option<String>)]) -> Result<(), Error> {
-        if waits.is_empty() {
+    /// Records where ordered replicas are sent, or what they wait for. Unknown replicas change nothing.
+    pub async fn record_placements(&self, placements: &[(ReplicaId, Placement)]) -> Result<(), Error> {
+        if placements.is_empty() {
             return Ok(());
         }
         let mut write = self.write(TOPICS).await?;
-        for (id, waits_for) in waits {
-            sqlx::query("UPDATE replicas SET waits_for = $1 WHERE id = $2")
+        for (id, placement) in placements {
+            let (location, waits_for) = match placement {
+                Placement::In(location) => (Some(location), None),
+                Placement::WaitsFor(what) => (None, Some(what)),
+            };
+            sqlx::query("UPDATE replicas SET location = $1, waits_for = $2 WHERE id = $3")
+                .bind(location)
                 .bind(waits_for)
                 .bind(id.as_str())
                 .execute(write.on())
@@ -149,5 +164,6 @@ pub(crate) fn replica(row: &AnyRow) -> Result<Replica, Error> {
         instance_type: row.text("instance_type")?,
         waits_for: row.maybe_text("waits_for")?,
         tries_patch: row.flag("tries_patch")?,
+        location: row.maybe_text("location")?,
     })
 }

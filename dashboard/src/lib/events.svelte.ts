@@ -4,7 +4,7 @@ import { stream } from './stream';
 
 /** What an event may be about. */
 export type Topic =
-  'deployments' | 'environments' | 'promotions' | 'replicas' | 'keys' | 'secrets' | 'measures' | 'audit';
+  'deployments' | 'environments' | 'promotions' | 'replicas' | 'keys' | 'secrets' | 'measures' | 'audit' | 'locations';
 
 const TOPICS: Topic[] = [
   'deployments',
@@ -15,6 +15,7 @@ const TOPICS: Topic[] = [
   'secrets',
   'measures',
   'audit',
+  'locations',
 ];
 
 /** How often each topic has changed since the page was opened. */
@@ -27,6 +28,7 @@ export const changes = $state<Record<Topic, number>>({
   secrets: 0,
   measures: 0,
   audit: 0,
+  locations: 0,
 });
 
 /** Whether the server is being listened to. */

@@ -30,4 +30,6 @@ pub enum Topic {
     Measures,
     /// The audit log.
     Audit,
+    /// The health of locations.
+    Locations,
 }

@@ -35,6 +35,8 @@ pub struct Replica {
     pub instance_type: String,
     /// Whether it tries a patch of a development deployment: it answers nothing until that has worked.
     pub tries_patch: bool,
+    /// The location it was sent to, by its slug; null until there is a place for it.
+    pub location: Option<String>,
 }
 
 /// The replicas that there are.

@@ -3,6 +3,7 @@
 //! finds what it left: finished builds, running replicas, logs.
 //!
 //! The folder: `environments/<hash>/`, `artifacts/<hash>/`, `replicas/<id>/`, `replicas/standby-<id>/`, `cache/`, `tools/`, `locks/`, `tmp/`.
+//! Several can share one folder, and all that is built there, and have replicas of their own in `locations/<name>/`.
 
 mod app;
 mod asking;
@@ -15,6 +16,7 @@ mod environment;
 mod fence;
 mod handover;
 mod log;
+mod machine;
 mod place;
 mod process;
 mod python;
@@ -38,9 +40,17 @@ use std::{
 
 use api::{id::ReplicaId, internal::replica::Secrets};
 use async_trait::async_trait;
+use nix::{
+    errno::Errno,
+    unistd::{AccessFlags, access},
+};
+use planner::policy::Name;
 use tokio::sync::{OnceCell, watch as tokio_watch};
 
-pub use self::settings::{PythonChoice, Settings};
+pub use self::{
+    machine::discover,
+    settings::{PythonChoice, Settings},
+};
 use self::{python::Interpreter, standby::Standbys};
 use crate::{
     Artifact, Backend, BackendError, BuildError, BuildOutput, BuildRequest, Likely, LogChunk, Observed, StartError,
@@ -52,12 +62,14 @@ pub struct Local {
     /// For tasks that may not keep the backend alive.
     me: Weak<Local>,
     settings: Settings,
+    /// The replicas' folder.
+    replicas: PathBuf,
     /// Where replicas are reached: their folder, or a short link to it, because socket addresses are short.
     run_folder: PathBuf,
     /// `uv`, once it was found or installed.
-    uv: OnceCell<PathBuf>,
+    uv: Arc<OnceCell<PathBuf>>,
     /// Interpreters found so far, by the name they were found under.
-    interpreters: tokio::sync::Mutex<BTreeMap<PathBuf, Interpreter>>,
+    interpreters: Arc<tokio::sync::Mutex<BTreeMap<PathBuf, Interpreter>>>,
     /// Replicas whose process is being started right now: not there yet, and not lost.
     starting: Mutex<BTreeSet<ReplicaId>>,
     /// What is ready for starts that may come.
@@ -67,8 +79,11 @@ pub struct Local {
     /// Counts changes; see [`Backend::changed`].
     changes: tokio_watch::Sender<u64>,
     /// Held for as long as this server lives: two on one folder would end each other's replicas.
-    _lock: File,
+    lock: Arc<File>,
 }
+
+/// The folder that has a folder of replicas for each location that is not alone.
+const LOCATIONS: &str = "locations";
 
 impl Local {
     /// Opens the folder, making it where it is missing, and begins to watch the replicas in it. Needs a tokio runtime.
@@ -85,27 +100,61 @@ impl Local {
         {
             *path = std::path::absolute(&path).map_err(failed)?;
         }
-        for folder in ["environments", "artifacts", "replicas", "locks"] {
+        for folder in ["environments", "artifacts", "locks"] {
             make_private_folder(&settings.root.join(folder)).map_err(failed)?;
         }
         let lock = lock_root(&settings).map_err(failed)?;
-        standby::clear(&settings.root.join("replicas")).map_err(failed)?;
         let temporary = settings.root.join("tmp");
         if temporary.exists() {
             remove_folder(&temporary).map_err(failed)?;
         }
         make_private_folder(&temporary).map_err(failed)?;
-        let run_folder = runfolder::prepare(&settings).map_err(failed)?;
+        let replicas = settings.root.join("replicas");
+        Self::begin_watching(settings, replicas, Arc::default(), Arc::default(), Arc::new(lock)).map_err(failed)
+    }
+
+    /// Another location on this machine: it shares what is built, and has replicas of its own.
+    pub fn beside(&self, location: &Name) -> Result<Arc<Self>, BackendError> {
+        let replicas = self.settings.root.join(LOCATIONS).join(location.as_str());
+        let what = format!("cannot use {replicas:?}");
+        let (uv, interpreters) = (self.uv.clone(), self.interpreters.clone());
+        Self::begin_watching(self.settings.clone(), replicas, uv, interpreters, self.lock.clone())
+            .map_err(|source| BackendError { what, source })
+    }
+
+    /// Locations that have had replicas here.
+    pub fn known_locations(&self) -> Vec<Name> {
+        let entries = fs::read_dir(self.settings.root.join(LOCATIONS)).into_iter().flatten().flatten();
+        entries.filter_map(|entry| Name::parse("location", entry.file_name().to_str()?).ok()).collect()
+    }
+
+    /// Whether there are replicas here, or what is left of some.
+    pub fn has_replicas(&self) -> bool {
+        // A folder that cannot be read is no reason to forget what may be in it.
+        self.replica_ids().map_or(true, |ids| !ids.is_empty())
+    }
+
+    fn begin_watching(
+        settings: Settings,
+        replicas: PathBuf,
+        uv: Arc<OnceCell<PathBuf>>,
+        interpreters: Arc<tokio::sync::Mutex<BTreeMap<PathBuf, Interpreter>>>,
+        lock: Arc<File>,
+    ) -> io::Result<Arc<Self>> {
+        make_private_folder(&replicas)?;
+        standby::clear(&replicas)?;
+        let run_folder = runfolder::prepare(&replicas, &settings)?;
         let local = Arc::new_cyclic(|me| Self {
             me: me.clone(),
+            replicas,
             run_folder,
-            uv: OnceCell::new(),
-            interpreters: tokio::sync::Mutex::default(),
+            uv,
+            interpreters,
             starting: Mutex::default(),
             standbys: Standbys::default(),
             stopping: Mutex::default(),
             changes: tokio_watch::Sender::new(1),
-            _lock: lock,
+            lock,
             settings,
         });
         tokio::spawn(watch::run(local.me.clone()));
@@ -115,12 +164,20 @@ impl Local {
         Ok(local)
     }
 
+    /// Whether replicas can be started: their folder is there and can be written, and so is the program they run.
+    fn check_machine(&self) -> io::Result<()> {
+        let failed = |path: &Path, error: Errno| io::Error::other(format!("{}: {}", path.display(), error.desc()));
+        access(&self.replicas, AccessFlags::W_OK).map_err(|error| failed(&self.replicas, error))?;
+        let program = &self.settings.replica_program;
+        access(program, AccessFlags::X_OK).map_err(|error| failed(program, error))
+    }
+
     fn bump(&self) {
         self.changes.send_modify(|count| *count += 1);
     }
 
     fn replica_folder(&self, replica: &ReplicaId) -> PathBuf {
-        self.settings.root.join("replicas").join(replica.as_str())
+        self.replicas.join(replica.as_str())
     }
 }
 
@@ -170,6 +227,10 @@ impl Backend for Local {
 
     async fn usage(&self) -> HashMap<ReplicaId, Usage> {
         self.replica_usage().await
+    }
+
+    async fn check(&self) -> Result<(), BackendError> {
+        self.check_machine().map_err(|source| BackendError { what: "cannot run replicas".into(), source })
     }
 
     async fn forget(&self, replica: &ReplicaId) {

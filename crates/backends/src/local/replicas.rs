@@ -24,7 +24,7 @@ use tokio::{
     process::{ChildStdin, Command},
 };
 
-use super::{Local, app, process, remove_folder, standby::Standby};
+use super::{LOCATIONS, Local, app, process, remove_folder, standby::Standby};
 use crate::{Artifact, BackendError, Observed, ReplicaTemplate, StartError, StartReplica, Usage};
 
 /// What this backend notes down about a replica, beside what the replica writes itself.
@@ -215,14 +215,7 @@ impl Local {
 
     /// Every replica that has a folder.
     pub(super) fn replica_ids(&self) -> io::Result<Vec<ReplicaId>> {
-        let entries = fs::read_dir(self.settings.root.join("replicas"))?;
-        let mut ids = Vec::new();
-        for entry in entries {
-            // A name of another shape is not ours.
-            ids.extend(entry?.file_name().to_str().and_then(|name| name.parse().ok()));
-        }
-        ids.sort();
-        Ok(ids)
+        ids_in(&self.replicas)
     }
 
     /// None when the folder went meanwhile, or is not of our making.
@@ -268,12 +261,17 @@ impl Local {
         }
     }
 
-    /// Artifacts that replicas on disk were started from.
+    /// Artifacts that replicas on disk were started from, whichever location they are in.
     pub(super) fn artifacts_of_replicas(&self) -> impl Iterator<Item = String> {
-        let ids = self.replica_ids().unwrap_or_default();
-        ids.into_iter().filter_map(|id| {
-            let owner: Owner = read_json(&self.replica_folder(&id).join(OWNER_FILE))?;
-            Some(owner.artifact.0)
+        let root = &self.settings.root;
+        let locations = self.known_locations().into_iter().map(|name| root.join(LOCATIONS).join(name.as_str()));
+        let folders = locations.chain([root.join("replicas")]);
+        folders.flat_map(|folder| {
+            let ids = ids_in(&folder).unwrap_or_default();
+            ids.into_iter().filter_map(move |id| {
+                let owner: Owner = read_json(&folder.join(id.as_str()).join(OWNER_FILE))?;
+                Some(owner.artifact.0)
+            })
         })
     }
 
@@ -298,6 +296,17 @@ impl Local {
         let told = || Some((read_json::<Status>(&folder.join(file::STATUS))?.pid, id.to_string()));
         noted.or_else(told).or_else(|| Some((process::find(&folder)?, id.to_string())))
     }
+}
+
+/// Every replica that has a folder in this one.
+fn ids_in(replicas: &Path) -> io::Result<Vec<ReplicaId>> {
+    let mut ids = Vec::new();
+    for entry in fs::read_dir(replicas)? {
+        // A name of another shape is not ours.
+        ids.extend(entry?.file_name().to_str().and_then(|name| name.parse().ok()));
+    }
+    ids.sort();
+    Ok(ids)
 }
 
 /// Gives a process its order.

@@ -18,8 +18,8 @@ const ADDRESS_BYTES: usize = 107;
 const REST_BYTES: usize = "/abcde/replica.sock".len();
 
 /// The path of the replicas' folder by which sockets in it can be reached.
-pub(super) fn prepare(settings: &Settings) -> io::Result<PathBuf> {
-    let replicas = settings.root.join("replicas").canonicalize()?;
+pub(super) fn prepare(replicas: &Path, settings: &Settings) -> io::Result<PathBuf> {
+    let replicas = replicas.canonicalize()?;
     if fits(&replicas) {
         return Ok(replicas);
     }
@@ -35,8 +35,8 @@ pub(super) fn prepare(settings: &Settings) -> io::Result<PathBuf> {
 }
 
 /// Makes the link again where something removed it: `/tmp` is cleaned now and then.
-pub(super) fn restore(run_folder: &Path, settings: &Settings) -> io::Result<()> {
-    let replicas = settings.root.join("replicas").canonicalize()?;
+pub(super) fn restore(run_folder: &Path, replicas: &Path) -> io::Result<()> {
+    let replicas = replicas.canonicalize()?;
     if run_folder == replicas { Ok(()) } else { make_link(run_folder, &replicas) }
 }
 

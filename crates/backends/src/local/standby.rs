@@ -129,7 +129,7 @@ impl Local {
             state.resting.insert(id, Some(Instant::now() + RETRY));
         }
         drop(state);
-        let folder = self.settings.root.join("replicas").join(name);
+        let folder = self.replicas.join(name);
         if let Err(error) = remove_folder(&folder)
             && error.kind() != io::ErrorKind::NotFound
         {
@@ -162,7 +162,7 @@ impl Local {
         let Likely { spec, artifact, config } = likely;
         let spec = self.specify(spec, &artifact, &config).map_err(io::Error::other)?;
         let owner = Owner { deployment_id: spec.deployment_id.clone(), artifact };
-        let folder = self.settings.root.join("replicas").join(format!("{PREFIX}{}", spec.replica_id));
+        let folder = self.replicas.join(format!("{PREFIX}{}", spec.replica_id));
         self.make_replica_folder(&folder, &spec, &owner)?;
         let input = self.spawn(&folder, Some(WORD)).await?;
         Ok(Standby { folder, input, spec, since: Instant::now(), unexpected_since: None })

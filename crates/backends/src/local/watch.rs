@@ -81,7 +81,7 @@ enum Heard {
 type Seen = BTreeMap<String, (bool, Option<SystemTime>, u64)>;
 
 fn look(local: &Local, kernel: Option<&mut Kernel>) -> Seen {
-    if let Err(error) = super::runfolder::restore(&local.run_folder, &local.settings) {
+    if let Err(error) = super::runfolder::restore(&local.run_folder, &local.replicas) {
         tracing::warn!(%error, "replicas cannot be reached");
     }
     let ids = local.replica_ids().unwrap_or_default();

@@ -18,6 +18,7 @@ pub fn subject() -> Subject {
     let (ready, crash) = (Arc::clone(&fake), Arc::clone(&fake));
     Subject {
         bench: Bench::new(),
+        beside: fake.beside(),
         backend: fake,
         make_ready: Box::new(move |id| ready.ready(id)),
         crash: Box::new(move |id| crash.crash(id, ExitCause::Code { code: 3 })),

@@ -10,6 +10,7 @@ use api::{
     },
 };
 use backends::{Artifact, Backend, Likely, StartReplica, local::Local};
+use planner::policy::Name;
 
 use crate::{
     suite::Subject,
@@ -20,7 +21,9 @@ pub fn subject() -> Subject {
     let bench = Bench::new();
     let mut settings = bench.settings();
     settings.garbage_age_ms = 0;
-    Subject { backend: Local::open(settings).unwrap(), bench, make_ready: Box::new(|_| {}), crash: Box::new(|_| {}) }
+    let backend = Local::open(settings).unwrap();
+    let beside = backend.beside(&Name::parse("name", "paris").unwrap()).unwrap();
+    Subject { backend, beside, bench, make_ready: Box::new(|_| {}), crash: Box::new(|_| {}) }
 }
 
 async fn build(bench: &Bench, local: &Local, script: &str) -> (Artifact, StartReplica) {

@@ -15,6 +15,8 @@ use crate::support::{Bench, Lines, PLAIN_SERVER, find, log_of, scripted, start_o
 pub struct Subject {
     pub bench: Bench,
     pub backend: Arc<dyn Backend>,
+    /// A second location on the same machine.
+    pub beside: Arc<dyn Backend>,
     /// Called for each replica that was started and is to become ready.
     pub make_ready: Box<dyn Fn(&ReplicaId) + Send + Sync>,
     /// Called for each replica that was started and is to end with code 3.
@@ -182,6 +184,25 @@ pub async fn garbage_is_what_nobody_keeps(subject: Subject) {
     subject.backend.start(keep).await.unwrap();
 }
 
+pub async fn what_is_built_runs_in_a_location_beside_that_has_replicas_of_its_own(subject: Subject) {
+    let (artifact, start) = subject.built().await;
+    let id = start.spec.replica_id.clone();
+    for backend in [&subject.backend, &subject.beside] {
+        backend.check().await.unwrap();
+    }
+    subject.beside.start(start.clone()).await.unwrap();
+    assert!(find(&*subject.beside, &id).await.is_some());
+    assert!(find(&*subject.backend, &id).await.is_none());
+    subject.beside.stop(&id, 0).await;
+    until(&*subject.beside, "its end", || async {
+        find(&*subject.beside, &id).await.filter(|seen| is_exited(&seen.status.phase))
+    })
+    .await;
+    subject.backend.collect_garbage(&BTreeSet::from([artifact])).await.unwrap();
+    subject.backend.start(start).await.unwrap();
+    assert!(find(&*subject.backend, &id).await.is_some());
+}
+
 /// Each case as a test on each backend.
 macro_rules! on_each_backend {
     ($($case:ident),* $(,)?) => {
@@ -212,4 +233,5 @@ on_each_backend!(
     a_replica_is_given_secrets_and_one_that_is_gone_is_an_error,
     an_unknown_replica_is_no_trouble,
     garbage_is_what_nobody_keeps,
+    what_is_built_runs_in_a_location_beside_that_has_replicas_of_its_own,
 );

@@ -57,6 +57,7 @@ fn wire(topic: store::Topic) -> Option<Topic> {
         store::Topic::Secrets => Topic::Secrets,
         store::Topic::Measures => Topic::Measures,
         store::Topic::Audit => Topic::Audit,
+        store::Topic::Locations => Topic::Locations,
         store::Topic::Logs => return None,
     })
 }

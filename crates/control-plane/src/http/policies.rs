@@ -66,7 +66,7 @@ async fn get_policy(
     Ok(Json(wire(ops::policies::get(&control_plane, &path.policy_name).await?)))
 }
 
-/// Gives a policy another rule. It counts from the next push or promotion on; a limit of tokens counts at once.
+/// Gives a policy another rule. What runs out of its bounds is replaced, or ended where nothing is allowed any more; a limit of tokens counts at once.
 #[utoipa::path(
     put, path = "/v1/policies/{policy_name}", tag = "Policies", params(OfPolicy),
     request_body = PolicyRequest, responses((status = 200, body = Policy))

@@ -1,10 +1,14 @@
-//! Routes of regions: the locations that this server is configured with.
+//! Routes of regions: the locations of this server.
 
-use api::v1::regions::{Region, Regions};
+use api::v1::regions::{Region, RegionWithHealth, Regions};
 use axum::{Json, extract::State};
+use planner::{
+    heartbeat::Health,
+    policy::{Location, Stock},
+};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{auth::Manager, error::Error, extract::InPath, paths::OfTeam};
+use super::{auth::Manager, convert, error::Error, extract::InPath, paths::OfTeam};
 use crate::{ControlPlane, ops};
 
 /// The routes.
@@ -14,8 +18,8 @@ pub fn routes() -> OpenApiRouter<ControlPlane> {
 
 /// Lists the locations that policies choose among.
 #[utoipa::path(get, path = "/v1/regions", tag = "Regions", responses((status = 200, body = Regions)))]
-async fn list_regions(State(control_plane): State<ControlPlane>, _: Manager) -> Json<Regions> {
-    Json(regions(&control_plane))
+async fn list_regions(State(control_plane): State<ControlPlane>, _: Manager) -> Result<Json<Regions>, Error> {
+    Ok(Json(regions(&control_plane).await?))
 }
 
 /// Lists the same for a team.
@@ -26,19 +30,35 @@ async fn list_team_regions(
     InPath(path): InPath<OfTeam>,
 ) -> Result<Json<Regions>, Error> {
     ops::teams::get(&control_plane, &caller, &path.team_id).await?;
-    Ok(Json(regions(&control_plane)))
+    Ok(Json(regions(&control_plane).await?))
 }
 
-fn regions(control_plane: &ControlPlane) -> Regions {
-    let locations = control_plane.settings().inventory.locations().iter();
-    let region = |location: &planner::policy::Location| {
-        let flavors: Vec<String> =
-            location.flavors.iter().map(|stock| format!("{} x {}", stock.count, stock.flavor)).collect();
-        let (name, country, continent) = (&location.name, location.country, location.continent);
-        Region {
-            slug: name.to_string(),
-            display_name: format!("{name} ({country}, {continent}): {}", flavors.join(", ")),
-        }
+async fn regions(control_plane: &ControlPlane) -> Result<Regions, Error> {
+    let locations = ops::locations::list(control_plane).await?;
+    Ok(Regions { regions: locations.into_iter().map(|(location, health)| region(&location, health)).collect() })
+}
+
+fn region(location: &Location, health: Health) -> RegionWithHealth {
+    let flavors: Vec<String> = location.flavors.iter().map(flavor).collect();
+    let country = location.country.map(|code| code.to_string());
+    let continent = location.continent.map(|code| code.to_string());
+    let place: Vec<String> = country.into_iter().chain(continent).collect();
+    let place = if place.is_empty() { String::new() } else { format!(" ({})", place.join(", ")) };
+    let is_healthy = health.is_healthy();
+    let (since, reason) = match health {
+        Health::Healthy { .. } => (None, None),
+        Health::Unhealthy { since, reason } => (Some(convert::time(since)), Some(reason)),
     };
-    Regions { regions: locations.map(region).collect() }
+    let display_name = format!("{}{place}: {}", location.name, flavors.join(", "));
+    RegionWithHealth {
+        region: Region { slug: location.name.to_string(), display_name },
+        is_healthy,
+        unhealthy_reason: reason,
+        unhealthy_since: since,
+    }
+}
+
+fn flavor(stock: &Stock) -> String {
+    let memory = stock.memory_mib.map(|mib| format!(" ({} GiB)", mib.div_ceil(1_024))).unwrap_or_default();
+    format!("{} x {}{memory}", stock.count, stock.flavor)
 }

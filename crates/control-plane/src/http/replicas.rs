@@ -47,5 +47,6 @@ fn wire(replica: store::domain::Replica) -> Option<Replica> {
         waits_for: replica.waits_for,
         instance_type: replica.instance_type,
         tries_patch: replica.tries_patch,
+        location: replica.location,
     })
 }

@@ -18,7 +18,7 @@ const SEATS_OF_ONE: usize = 100;
 /// The shortest time between two pieces of news for one listener.
 const PACE: Duration = Duration::from_millis(250);
 /// What listeners to everything hear of. Logs are followed one by one.
-const TOPICS: [Topic; 8] = [
+const TOPICS: [Topic; 9] = [
     Topic::Deployments,
     Topic::Environments,
     Topic::Promotions,
@@ -27,6 +27,7 @@ const TOPICS: [Topic; 8] = [
     Topic::Secrets,
     Topic::Measures,
     Topic::Audit,
+    Topic::Locations,
 ];
 
 /// Which kinds of things have changed, whenever some have; nothing at first.

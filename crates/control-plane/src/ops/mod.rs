@@ -15,6 +15,7 @@ pub mod environments;
 mod error;
 mod key_text;
 pub mod listening;
+pub mod locations;
 pub mod logs;
 pub mod metrics;
 pub mod models;

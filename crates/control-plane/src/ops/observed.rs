@@ -3,7 +3,7 @@
 use api::internal::replica::Phase as Seen;
 use planner::{
     lifecycle::{self, Lifecycle, Observed, Status},
-    replica_set::{self, Phase},
+    replica_set::{self, Phase, Stay},
 };
 use store::domain::{Deployment, Replica};
 
@@ -34,6 +34,7 @@ pub fn observe(replicas: &[Replica]) -> Observed {
             ordered_at: replica.created_at,
             stopping: replica.stopping_since.is_some(),
             phase: phase(replica)?,
+            stay: Stay::Stays,
         })
     });
     Observed::of(&alive.collect::<Vec<_>>())

@@ -1,7 +1,11 @@
 //! Policies: who writes them, what they come to, and that a push or a promotion against them is refused before anything changes.
 
 use axum::http::Method;
-use planner::policy::{Inventory, Location, written};
+use planner::{
+    Timestamp,
+    heartbeat::Health,
+    policy::{Inventory, Location, written},
+};
 use serde_json::{Value, json};
 
 use crate::support::{TestApp, model_archive, production, stage};
@@ -260,4 +264,26 @@ async fn a_deployment_narrows_its_environment_and_takes_its_policies_along() {
     let unknown = put(&app, &production(&first, "/policies"), json!({ "policies": ["nonesuch"] })).await;
     unknown.refuses(422, "UNPROCESSABLE", "nonesuch");
     assert_eq!(app.get("/v1/regions").await.ok()["regions"][1]["slug"], "virginia");
+}
+
+#[tokio::test]
+async fn a_location_that_does_not_answer_is_shown_with_the_reason_and_is_no_candidate() {
+    let app = app().await;
+    let unhealthy = Health::Unhealthy { since: Timestamp(1_700_000_000_000), reason: "no answer within 5 s".into() };
+    app.store.record_location_health("virginia", &unhealthy).await.unwrap();
+    let regions = app.get("/v1/regions").await.ok();
+    let healthy = json!({
+        "slug": "paris", "display_name": "paris (fr, eu): 4 x cpu x86", "is_healthy": true, "unhealthy_reason": null,
+        "unhealthy_since": null,
+    });
+    assert_eq!(regions["regions"][0], healthy);
+    let virginia = &regions["regions"][1];
+    assert_eq!(
+        (&virginia["is_healthy"], &virginia["unhealthy_reason"]),
+        (&json!(false), &json!("no answer within 5 s"))
+    );
+    assert_eq!(virginia["unhealthy_since"], "2023-11-14T22:13:20.000+00:00");
+    let explained = app.post("/v1/policies:explain", json!({})).await.ok();
+    assert_eq!(explained["steps"][1]["step"], "health");
+    assert_eq!(explained["steps"][1]["removed"].as_array().unwrap().len(), 2);
 }

@@ -6,6 +6,7 @@ use planner::{
     promotion::{Cleanup, Ending, Mode, Room},
 };
 use serde_json::{Value, json};
+use store::Placement;
 
 use crate::support::{Pushed, TestApp, another, production, pushed, stage};
 
@@ -340,7 +341,10 @@ async fn what_waits_for_room_says_so_and_leaves_it_to_others() {
     for _ in 0..3 {
         let waiting = app.add_replica(&third, Phase::Starting).await;
         app.store
-            .record_waits(&[(waiting, Some("waiting for capacity: 1000 millicpu needed, 0 free".into()))])
+            .record_placements(&[(
+                waiting,
+                Placement::WaitsFor("waiting for capacity: 1000 millicpu needed, 0 free".into()),
+            )])
             .await
             .unwrap();
     }

@@ -8,6 +8,7 @@ mod gateway;
 mod journeys;
 mod kills;
 mod limits;
+mod locations;
 mod promoting;
 mod promotions;
 mod reloads;

@@ -221,6 +221,10 @@ impl Backend for Spy {
         self.inner.list().await
     }
 
+    async fn check(&self) -> Result<(), BackendError> {
+        self.inner.check().await
+    }
+
     async fn usage(&self) -> HashMap<ReplicaId, Usage> {
         self.inner.usage().await
     }

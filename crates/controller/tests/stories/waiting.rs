@@ -17,7 +17,7 @@ use crate::world::World;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Steps of the clock that a condition may take to come true.
 const MOST_STEPS: usize = 500;
-const EVERYTHING: [Topic; 7] = [
+const EVERYTHING: [Topic; 8] = [
     Topic::Deployments,
     Topic::Environments,
     Topic::Promotions,
@@ -25,6 +25,7 @@ const EVERYTHING: [Topic; 7] = [
     Topic::Keys,
     Topic::Secrets,
     Topic::Logs,
+    Topic::Locations,
 ];
 
 impl World {

@@ -14,12 +14,14 @@ use api::{
     id::{DeploymentId, ModelId, ReplicaId, TeamId, UserId},
     internal::replica::LogLine,
 };
-use backends::fake::Fake;
+use backends::{Backend, fake::Fake};
 use bytes::Bytes;
-use controller::{Controller, Handle, Parts, Settings};
+use controller::{Controller, Handle, Offer, Parts, Settings, Site};
 use planner::{
     Timestamp, autoscale,
+    capacity::Capacity,
     lifecycle::{self, Lifecycle, Status},
+    policy::{Country, Flavor, Kind, Location as Place, Name, Stock},
     replica_set,
 };
 use secrecy::SecretString;
@@ -42,6 +44,9 @@ pub struct World {
     pub settings: Settings,
     pub log_export: Option<Arc<dyn controller::LogExport>>,
     pub team: TeamId,
+    /// The location of `backend`, as [`site`] reads it.
+    pub first_location: &'static str,
+    pub beside: Vec<(&'static str, Arc<Fake>)>,
     now: Arc<AtomicU64>,
     drawn: Arc<AtomicU64>,
     _folder: tempfile::TempDir,
@@ -90,6 +95,8 @@ impl World {
             settings,
             log_export: None,
             team,
+            first_location: "local",
+            beside: Vec::new(),
             now: Arc::new(AtomicU64::new(1_700_000_000_000)),
             drawn: Arc::default(),
             _folder: folder,
@@ -102,13 +109,30 @@ impl World {
         let parts = Parts {
             store: self.store.clone(),
             blobs: self.blobs.clone(),
-            backend: self.spy.clone(),
+            builder: self.spy.clone(),
+            sites: self.sites(),
             gateways: self.gateway.clone(),
             clock: Arc::new(move || Timestamp(now.load(Ordering::SeqCst))),
             entropy: Arc::new(move || entropy(drawn.fetch_add(1, Ordering::SeqCst))),
             log_export: self.log_export.clone(),
         };
         Controller::start(self.settings.clone(), parts).unwrap()
+    }
+
+    /// Its locations: the one that the spy watches, and what a test has added.
+    fn sites(&self) -> Vec<Site> {
+        let backend: Arc<dyn Backend> = self.spy.clone();
+        let first = (self.first_location, backend);
+        let added = self.beside.iter().map(|(name, fake)| (*name, fake.clone() as Arc<dyn Backend>));
+        [first].into_iter().chain(added).map(|(name, backend)| site(name, backend)).collect()
+    }
+
+    /// Another location, whose replicas are ready at once, as [`site`] reads it.
+    pub fn add_location(&mut self, name: &'static str) -> Arc<Fake> {
+        let fake = self.backend.beside();
+        fake.make_ready_at_once();
+        self.beside.push((name, fake.clone()));
+        fake
     }
 
     /// The end of its process: nothing that it was doing happens any more when this returns.
@@ -309,8 +333,26 @@ pub fn counted(replicas: &[Replica]) -> Vec<replica_set::Replica> {
         ordered_at: replica.created_at,
         stopping: replica.stopping_since.is_some(),
         phase: phase(replica),
+        stay: replica_set::Stay::Stays,
     };
     replicas.iter().map(counted).collect()
+}
+
+/// A location as `name` or `name:country` or, when it is not configured any more, `-name`.
+fn site(written: &str, backend: Arc<dyn Backend>) -> Site {
+    let (name, country) = written.split_once(':').unzip();
+    let name = name.unwrap_or(written).trim_start_matches('-').to_owned();
+    let flavor = Flavor { kind: Kind::Cpu, name: Name::parse("flavor", "x86").unwrap() };
+    let location = Place {
+        name: Name::parse("name", &name).unwrap(),
+        country: country.map(|code| Country::parse("country", code).unwrap()),
+        continent: None,
+        coordinates: None,
+        flavors: vec![Stock { flavor, count: 8, memory_mib: None }],
+        is_healthy: true,
+    };
+    let offer = Offer { location, capacity: Capacity::default() };
+    Site { name, backend, offer: (!written.starts_with('-')).then_some(offer) }
 }
 
 /// Bits that differ in every letter that an id is made of.

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, num::NonZeroU32};
 
-use super::{Candidate, Explained, Flavor, Inventory, Kind, Level, Name, StepName, Stock, explained::Removed};
+use super::{
+    Candidate, Explained, Flavor, Inventory, Kind, Level, Location, Name, StepName, Stock, explained::Removed,
+};
+use crate::placement::InstanceType;
 
 /// What a deployment needs of a place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,10 +51,42 @@ impl Asked {
 }
 
 impl Request {
+    /// What a replica on this instance type needs. One with GPUs needs those, of their kind. One without needs processors, of
+    /// whatever kind there is; where no location says which it has, every one is taken to have some.
+    pub fn of(kind: &InstanceType, inventory: &Inventory) -> Self {
+        let count = NonZeroU32::new(kind.gpu_count).unwrap_or(NonZeroU32::MIN);
+        if let Some(name) = kind.gpu_type.as_deref().and_then(gpu_flavor) {
+            let asked = Asked::OneOf { kind: Kind::Gpu, names: BTreeSet::from([name]) };
+            return Self { asked, count, memory_mib: kind.gpu_memory_mib.unwrap_or(0) };
+        }
+        let stocks = inventory.locations().iter().flat_map(|location| &location.flavors);
+        let names: BTreeSet<Name> =
+            stocks.filter(|stock| stock.flavor.kind == Kind::Cpu).map(|stock| stock.flavor.name.clone()).collect();
+        if names.is_empty() {
+            return Self::default();
+        }
+        Self { asked: Asked::OneOf { kind: Kind::Cpu, names }, count, memory_mib: kind.memory_mib }
+    }
+
     /// Whether a location that has this much of a flavor has enough.
     fn fits(&self, stock: &Stock) -> bool {
         stock.count >= self.count.get() && stock.memory_mib.is_none_or(|memory_mib| memory_mib >= self.memory_mib)
     }
+}
+
+/// The flavor that a catalogue's kind of GPU is.
+pub fn gpu_flavor(kind: &str) -> Option<Name> {
+    Name::parse("gpu_type", &kind.to_lowercase().replace('_', "-")).ok()
+}
+
+/// Whether a location has a flavor that all of these levels allow and that has what is needed: the question of [`candidates`] about
+/// one location, for a deployment that is in several environments, without the reasons. Health is left to the one who asks.
+pub fn allows(levels: &[&Level<'_>], location: &Location, request: &Request) -> bool {
+    let may_use = |stock: &Stock| {
+        let is_allowed = levels.iter().all(|level| level.allows_flavor(&stock.flavor));
+        is_allowed && request.asked.includes(&stock.flavor) && request.fits(stock)
+    };
+    levels.iter().all(|level| level.allows_location(location)) && location.flavors.iter().any(may_use)
 }
 
 /// Where a deployment may run: all pairs in the inventory that the policies of its environment and its own allow, and that have what

@@ -12,10 +12,10 @@ use super::{Continent, Country, Invalid, Name, written};
 pub struct Location {
     /// Unique in an inventory.
     pub name: Name,
-    /// The country it is in.
-    pub country: Country,
-    /// The continent it is on. Said, and not derived: some countries are on two.
-    pub continent: Continent,
+    /// The country it is in; none where nobody has said: then no policy by country allows it.
+    pub country: Option<Country>,
+    /// The continent it is on, likewise. Said, and not derived: some countries are on two.
+    pub continent: Option<Continent>,
     /// Where it is on the globe, to find the nearest.
     pub coordinates: Option<Coordinates>,
     /// The hardware in it, each flavor once; at least one.
@@ -36,9 +36,9 @@ pub struct Coordinates {
 pub struct Stock {
     /// Which.
     pub flavor: Flavor,
-    /// How many there are; 0 while there is none.
+    /// How many there are: processors, or GPUs; 0 while there is none.
     pub count: u32,
-    /// The memory of one, in MiB: a GPU's own, or all of a machine's. None where nobody has said; then it is enough for anything.
+    /// Memory, in MiB: a GPU's own, or all that those processors share. None where nobody has said; then it is enough for anything.
     pub memory_mib: Option<u64>,
 }
 

@@ -56,8 +56,8 @@ impl<'a> Level<'a> {
     /// Whether something may run in this location.
     pub fn allows_location(&self, location: &Location) -> bool {
         self.locations.as_ref().is_none_or(|places| {
-            places.continents.contains(&location.continent)
-                || places.countries.contains(&location.country)
+            location.continent.is_some_and(|continent| places.continents.contains(&continent))
+                || location.country.is_some_and(|country| places.countries.contains(&country))
                 || places.locations.contains(&location.name)
         })
     }

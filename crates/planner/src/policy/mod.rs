@@ -20,7 +20,7 @@ use api::internal::tokens::MostTokens;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    candidates::{Asked, Request, candidates},
+    candidates::{Asked, Request, allows, candidates, gpu_flavor},
     explained::{Candidate, Explained, Refusal, Step, StepName},
     inventory::{Coordinates, Flavor, Inventory, Kind, Location, Stock},
     level::Level,

@@ -163,8 +163,8 @@ impl TryFrom<written::Location> for Location {
         check_flavors(&flavors)?;
         Ok(Self {
             name: Name::parse("name", &location.name)?,
-            country: Country::parse("country", &location.country)?,
-            continent: Continent::parse("continent", &location.continent)?,
+            country: Some(Country::parse("country", &location.country)?),
+            continent: Some(Continent::parse("continent", &location.continent)?),
             coordinates: coordinates.transpose().map_err(|invalid| invalid.within("coordinates"))?,
             flavors,
             is_healthy: true,
@@ -222,8 +222,8 @@ impl From<Location> for written::Location {
         };
         Self {
             name: location.name.to_string(),
-            country: location.country.to_string(),
-            continent: location.continent.to_string(),
+            country: location.country.as_ref().map(ToString::to_string).unwrap_or_default(),
+            continent: location.continent.as_ref().map(ToString::to_string).unwrap_or_default(),
             coordinates: location.coordinates.map(point),
             flavors: location.flavors.into_iter().map(stock).collect(),
         }

@@ -96,9 +96,9 @@ pub struct Stock {
     pub kind: String,
     /// Which one.
     pub name: String,
-    /// How many there are.
+    /// How many there are: processors, or GPUs.
     pub count: u32,
-    /// The memory of one, in MiB.
+    /// Memory, in MiB: a GPU's own, or all that those processors share.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_mib: Option<u64>,
 }

@@ -124,12 +124,13 @@ fn back_off_ms(failures: u32) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::replica_set::Stay;
 
     const NOW: Timestamp = Timestamp(1_000_000);
 
     fn replica(number: u32, ordered_at: u64, phase: Phase) -> Replica {
         let id = ReplicaId::from_entropy(u128::from(number));
-        Replica { id, ordered_at: Timestamp(ordered_at), stopping: false, phase }
+        Replica { id, ordered_at: Timestamp(ordered_at), stopping: false, phase, stay: Stay::Stays }
     }
 
     fn crashed() -> Phase {

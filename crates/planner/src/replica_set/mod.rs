@@ -20,6 +20,20 @@ pub struct Replica {
     pub stopping: bool,
     /// Where it stands.
     pub phase: Phase,
+    /// Whether it may go on where it runs.
+    pub stay: Stay,
+}
+
+/// Whether a replica may go on where it runs. Says nothing of one that has ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Stay {
+    /// It may.
+    #[default]
+    Stays,
+    /// Until others are ready in its place.
+    UntilReplaced,
+    /// It may not, and there is no place for another.
+    Leaves,
 }
 
 impl Replica {
@@ -123,7 +137,9 @@ impl fmt::Display for Why {
     }
 }
 
-/// Says what to start and stop so that `wanted` replicas run. The memory is what [`learn`] has just given; it is not changed.
+/// Says what to start and stop so that `wanted` replicas run where they may. Those that may stay count as wanted; one that may stay
+/// until it is replaced goes when as many others are ready, so that a move never costs a caller anything. The memory is what [`learn`]
+/// has just given; it is not changed.
 pub fn decide(
     now: Timestamp,
     wanted: u32,
@@ -135,18 +151,24 @@ pub fn decide(
         .filter(|replica| matches!(replica.phase, Phase::Ended(_)))
         .map(|replica| Action::Forget(replica.id.clone()))
         .collect();
-    let mut live: Vec<&Replica> = replicas.iter().filter(|replica| replica.is_live()).collect();
-    let count = live.len().try_into().unwrap_or(u32::MAX);
+    let live = |stay: Stay| replicas.iter().filter(move |replica| replica.is_live() && replica.stay == stay);
+    actions.extend(live(Stay::Leaves).map(|replica| Action::Stop(replica.id.clone())));
+    let mut staying: Vec<&Replica> = live(Stay::Stays).collect();
+    let ready = number(staying.iter().filter(|replica| replica.phase == Phase::Ready).count());
+    let mut moving: Vec<&Replica> = live(Stay::UntilReplaced).collect();
+    let replaced = number(moving.len()).saturating_sub(wanted.saturating_sub(ready));
+    actions.extend(newest_unready_first(&mut moving, replaced).map(Action::Stop));
+    let count = number(staying.len());
     let missing = wanted.saturating_sub(count);
     let surplus = count.saturating_sub(wanted);
 
     let not_before = memory.not_before.filter(|moment| *moment > now);
     let (wake_at, why) = match (missing, not_before) {
         (0, _) if surplus > 0 => {
-            live.sort_by_key(|replica| (replica.phase == Phase::Ready, std::cmp::Reverse(replica.ordered_at)));
-            actions.extend(live.iter().take(surplus as usize).map(|replica| Action::Stop(replica.id.clone())));
+            actions.extend(newest_unready_first(&mut staying, surplus).map(Action::Stop));
             (None, Why::Stopping(surplus))
         }
+        (0, _) if replaced > 0 => (None, Why::Stopping(replaced)),
         (0, _) => (None, Why::Enough),
         (_, Some(moment)) => {
             let last_failure = memory.last_failure.clone();
@@ -161,6 +183,16 @@ pub fn decide(
     Decision { next: memory.clone(), output: actions, wake_at, why }
 }
 
+fn number(count: usize) -> u32 {
+    count.try_into().unwrap_or(u32::MAX)
+}
+
+/// So many of these to stop: those that serve nobody before those that do, the youngest before the older.
+fn newest_unready_first(replicas: &mut [&Replica], count: u32) -> impl Iterator<Item = ReplicaId> {
+    replicas.sort_by_key(|replica| (replica.phase == Phase::Ready, std::cmp::Reverse(replica.ordered_at)));
+    replicas.iter().take(count as usize).map(|replica| replica.id.clone())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,7 +201,7 @@ mod tests {
 
     fn replica(number: u32, ordered_at: u64, phase: Phase) -> Replica {
         let id = ReplicaId::from_entropy(u128::from(number));
-        Replica { id, ordered_at: Timestamp(ordered_at), stopping: false, phase }
+        Replica { id, ordered_at: Timestamp(ordered_at), stopping: false, phase, stay: Stay::Stays }
     }
 
     fn crashed() -> Phase {
@@ -199,6 +231,35 @@ mod tests {
         let leaving = Replica { stopping: true, ..replica(1, 500, Phase::Ready) };
         assert_eq!(decide(NOW, 1, std::slice::from_ref(&leaving), &Memory::default()).output, [Action::Start(1)]);
         assert_eq!(decide(NOW, 0, &[leaving], &Memory::default()).output, []);
+    }
+
+    fn moving(number: u32, phase: Phase) -> Replica {
+        Replica { stay: Stay::UntilReplaced, ..replica(number, 500, phase) }
+    }
+
+    #[test]
+    fn what_has_to_move_goes_one_by_one_as_others_are_ready_in_its_place() {
+        let old = [moving(1, Phase::Ready), moving(2, Phase::Ready)];
+        assert_eq!(decide(NOW, 2, &old, &Memory::default()).output, [Action::Start(2)]);
+        let with = |first: Phase, second: Phase| {
+            let new = [replica(3, 600, first), replica(4, 600, second)];
+            decide(NOW, 2, &[old.clone(), new].concat(), &Memory::default()).output
+        };
+        assert_eq!(with(Phase::Loading, Phase::Loading), []);
+        assert_eq!(with(Phase::Ready, Phase::Loading), [Action::Stop(id(1))]);
+        assert_eq!(with(Phase::Ready, Phase::Ready), [Action::Stop(id(1)), Action::Stop(id(2))]);
+    }
+
+    #[test]
+    fn what_has_to_move_is_the_first_to_go_when_fewer_are_wanted() {
+        let replicas = [moving(1, Phase::Ready), moving(2, Phase::Loading), replica(3, 600, Phase::Loading)];
+        assert_eq!(decide(NOW, 1, &replicas, &Memory::default()).output, [Action::Stop(id(2))]);
+    }
+
+    #[test]
+    fn what_may_not_stay_leaves_although_nothing_takes_its_place() {
+        let replicas = [Replica { stay: Stay::Leaves, ..replica(1, 500, Phase::Ready) }];
+        assert_eq!(decide(NOW, 1, &replicas, &Memory::default()).output, [Action::Stop(id(1)), Action::Start(1)]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::{
     invariants,
     lifecycle::{Build, Lifecycle, Observed, Reason, Run, Wanted},
     promotion::{Hold, Side},
-    replica_set::{self, Action, Cause, End, Phase, Replica},
+    replica_set::{self, Action, Cause, End, Phase, Replica, Stay},
 };
 
 /// How long a process takes to appear.
@@ -229,7 +229,7 @@ impl Fleet {
     fn add(&mut self, now: Timestamp, phase: Phase, next: Next) {
         self.made += 1;
         let id = ReplicaId::from_entropy(u128::from(self.made));
-        self.replicas.push(Replica { id, ordered_at: now, stopping: false, phase });
+        self.replicas.push(Replica { id, ordered_at: now, stopping: false, phase, stay: Stay::Stays });
         self.next.push(next);
     }
 

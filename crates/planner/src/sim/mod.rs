@@ -16,7 +16,7 @@ use crate::{
     deployment::{self, Seen, State, Why},
     invariants::{broken_rule, settles},
     lifecycle::{Build, Lifecycle, Observed, Reason, Refusal, Status, status},
-    replica_set::{self, Action, Cause, End, Phase, Replica},
+    replica_set::{self, Action, Cause, End, Phase, Replica, Stay},
 };
 
 /// How long a process takes to appear.
@@ -191,6 +191,13 @@ impl World {
         }
     }
 
+    /// Policies change, or a place fails: what runs now may stay like this, and what starts from now on may stay.
+    pub fn move_replicas(&mut self, stay: Stay) {
+        for body in &mut self.replicas {
+            body.seen.stay = stay;
+        }
+    }
+
     /// Starts the shell anew: what only it knew is lost.
     pub fn restart_shell(&mut self) {
         self.state.scaling = autoscale::Memory::default();
@@ -349,6 +356,7 @@ impl World {
             ordered_at: self.now(),
             stopping: false,
             phase: Phase::Starting,
+            stay: Stay::Stays,
         };
         self.replicas.push(Body { seen, next: Some((self.elapsed_ms + SPAWN_MS, Phase::Loading)) });
     }

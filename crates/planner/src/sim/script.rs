@@ -3,12 +3,16 @@
 //! A line that begins with `>` is a command; everything else is what follows from it. Commands: `model loads in 5s`,
 //! `model fails to load after 2s`, `model crashes after 1s`, `model crashes loading after 1s`, `model hangs`,
 //! `build takes 20s`, `build fails after 3s`, `settings min=0 max=1 delay=900s timeout=60m`, `wait 30s`, `requests 3`,
-//! `request`, `wake`, `kill`, `activate`, `deactivate`, `retry`, `stop build`, `restart`, `clock back 1h`.
+//! `request`, `wake`, `kill`, `move`, `leave`, `activate`, `deactivate`, `retry`, `stop build`, `restart`, `clock back 1h`.
 
 use std::fmt::Write;
 
 use super::{Builder, Model, World};
-use crate::{deployment::Why, lifecycle::Refusal, replica_set};
+use crate::{
+    deployment::Why,
+    lifecycle::Refusal,
+    replica_set::{self, Stay},
+};
 
 /// Runs the commands of a story and tells it again, with what happens now.
 pub fn tell(story: &str) -> Result<String, String> {
@@ -61,6 +65,8 @@ impl Teller {
             ["requests", count] => self.world.steady_requests = number(count)?,
             ["request"] => self.world.request(),
             ["wake"] => self.world.wake(),
+            ["move"] => self.world.move_replicas(Stay::UntilReplaced),
+            ["leave"] => self.world.move_replicas(Stay::Leaves),
             ["kill"] => self.world.kill_replicas(),
             ["restart"] => self.world.restart_shell(),
             ["clock", "back", time] => self.world.step_clock_back(millis(time)?),

@@ -6,7 +6,7 @@ use api::internal::{
 };
 use store::{Candidate, Delta, PoliciesOf, Rows, Store, domain::PRODUCTION};
 
-use crate::{fixtures::*, policies::policy, support::Database};
+use crate::{fixtures::*, support::Database};
 
 /// A copy that follows the store by what has changed.
 struct Copy(Delta);
@@ -84,6 +84,36 @@ pub async fn a_copy_that_follows_has_everything_there_is(database: Database) {
     with_model(&store).await;
     copy.follow(&store).await;
     assert_eq!(copy.0.models.len(), 1, "what comes after the forgotten is seen");
+}
+
+pub async fn policies_and_what_they_are_attached_to_are_followed(database: Database) {
+    let store = database.open().await;
+    let mut copy = Copy(store.everything().await.unwrap());
+    let (model, deployment) = with_model(&store).await;
+    let check = async |copy: &mut Copy, policies: usize, environments: usize, deployments: usize| {
+        copy.follow(&store).await;
+        assert_eq!(copy.0, store.everything().await.unwrap());
+        let delta = &copy.0;
+        let of_environments = delta.attached.keys().filter(|of| matches!(of, Metered::Environment(..))).count();
+        let counts = (delta.policies.len(), of_environments, delta.attached.len() - of_environments);
+        assert_eq!(counts, (policies, environments, deployments));
+    };
+    for name in ["us", "fr"] {
+        store.add_policy(&policy(name, name), NOW, None).await.unwrap();
+    }
+    let production = PoliciesOf::Environment(&model.id, PRODUCTION);
+    store.attach_policies(production, &["us".into(), "fr".into()], None).await.unwrap();
+    store.attach_policies(PoliciesOf::Deployment(&deployment.id), &["fr".into()], None).await.unwrap();
+    check(&mut copy, 2, 1, 1).await;
+    store.attach_policies(production, &["fr".into()], None).await.unwrap();
+    store.replace_policy(&policy("us", "de"), NOW, None).await.unwrap();
+    check(&mut copy, 2, 1, 1).await;
+    store.delete_policy("fr", true, None).await.unwrap();
+    check(&mut copy, 1, 0, 0).await;
+    store.attach_policies(PoliciesOf::Deployment(&deployment.id), &["us".into()], None).await.unwrap();
+    check(&mut copy, 1, 0, 1).await;
+    store.delete_model(&model.id, None).await.unwrap();
+    check(&mut copy, 1, 0, 0).await;
 }
 
 pub async fn nothing_is_missed_while_many_write(database: Database) {

@@ -7,6 +7,7 @@ mod deployments;
 mod environment_groups;
 mod environments;
 mod keys;
+mod locations;
 mod logs;
 mod measures;
 mod models;
@@ -53,6 +54,7 @@ on_every_store! {
     audit: entries_come_in_pages, an_entry_is_written_with_the_change_or_not_at_all;
     delta:
         a_copy_that_follows_has_everything_there_is,
+        policies_and_what_they_are_attached_to_are_followed,
         nothing_is_missed_while_many_write,
         how_far_a_log_is_read_is_no_change;
     deployments:
@@ -76,6 +78,7 @@ on_every_store! {
         names_are_unique_within_a_model,
         a_save_of_an_older_generation_is_refused;
     keys: a_key_reads_back_until_it_is_revoked, names_are_unique_within_their_owner;
+    locations: a_location_that_does_not_answer_is_known_until_it_does;
     logs:
         a_log_is_followed_line_by_line_from_any_moment,
         lines_come_in_order_within_their_window,

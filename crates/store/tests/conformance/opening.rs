@@ -43,6 +43,8 @@ pub async fn an_older_database_is_brought_up_to_date(database: Database) {
         "ALTER TABLE environments DROP COLUMN backpressure",
         "ALTER TABLE deployments DROP COLUMN patches",
         "ALTER TABLE replicas DROP COLUMN tries_patch",
+        "ALTER TABLE replicas DROP COLUMN location",
+        "DROP TABLE locations",
         "DROP TABLE environment_groups",
         "DROP TABLE scaling_decisions",
         "DROP TABLE startups",
@@ -85,7 +87,7 @@ async fn undo_the_journal(pool: &sqlx::AnyPool) -> Vec<String> {
     let triggers = "SELECT 'DROP TRIGGER ' || name FROM sqlite_master WHERE type = 'trigger'";
     match sqlx::query_scalar(triggers).fetch_all(pool).await {
         Ok(of_sqlite) => of_sqlite,
-        Err(_) => vec!["DROP FUNCTION note_change CASCADE".into()],
+        Err(_) => ["note_change", "note_policy_change"].map(|name| format!("DROP FUNCTION {name} CASCADE")).into(),
     }
 }
 

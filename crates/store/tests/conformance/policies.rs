@@ -1,19 +1,11 @@
 //! Policies and what they are attached to.
 
-use planner::policy::{Policy, written};
 use store::{
     Error, PoliciesOf,
     domain::{PRODUCTION, PolicyUse},
 };
 
 use crate::{fixtures::*, support::Database};
-
-pub fn policy(name: &str, country: &str) -> Policy {
-    let entry = written::Entry { kind: Some("country".into()), name: country.into() };
-    let written =
-        written::Policy { name: name.into(), kind: "location".into(), locations: vec![entry], ..Default::default() };
-    written.try_into().unwrap()
-}
 
 pub async fn what_is_attached_reads_back_in_order_and_goes_with_what_it_is_attached_to(database: Database) {
     let store = database.open().await;

@@ -4,7 +4,7 @@ use api::{
     id::ReplicaId,
     internal::replica::{Phase, StartTimes, Status},
 };
-use store::Error;
+use store::{Error, Placement, domain::Replica};
 
 use crate::{fixtures::*, support::Database};
 
@@ -57,11 +57,16 @@ pub async fn what_an_order_waits_for_is_known_until_it_waits_no_more(database: D
     store.add_replica(&waits).await.unwrap();
     store.add_replica(&other).await.unwrap();
     let moment = store.everything().await.unwrap().moment;
-    store.record_waits(&[(waits.id.clone(), Some("waiting for capacity".into()))]).await.unwrap();
+    let full = Placement::WaitsFor("waiting for capacity".into());
+    store.record_placements(&[(waits.id.clone(), full)]).await.unwrap();
     let changed = store.changed_since(moment).await.unwrap().replicas;
     let known = changed[&waits.id].as_ref().unwrap();
     assert_eq!((known.waits_for.as_deref(), changed.len()), (Some("waiting for capacity"), 1));
     assert!(known.claim().is_some_and(|claim| claim.waits));
-    store.record_waits(&[(waits.id.clone(), None)]).await.unwrap();
-    assert_eq!(store.replicas(None).await.unwrap(), [waits, other]);
+    let moment = store.everything().await.unwrap().moment;
+    store.record_placements(&[(waits.id.clone(), Placement::In("paris".into()))]).await.unwrap();
+    let placed = Replica { location: Some("paris".into()), ..waits };
+    let changed = store.changed_since(moment).await.unwrap().replicas;
+    assert_eq!(changed[&placed.id].as_ref(), Some(&placed), "it waits no more, and is somewhere");
+    assert_eq!(store.replicas(None).await.unwrap(), [placed, other]);
 }

@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use api::id::{DeploymentId, ModelId, ReplicaId, TeamId, UserId};
 use planner::{
     Timestamp, autoscale,
+    policy::{Policy, written},
     promotion::{Cleanup, Hold, Mode, Room, Seen, Settings, Side, State, Targets},
 };
 use serde_json::json;
@@ -154,6 +155,7 @@ pub fn replica(number: u128, deployment: &Deployment) -> Replica {
         instance_type: deployment.instance_type.clone(),
         waits_for: None,
         tries_patch: false,
+        location: None,
     }
 }
 
@@ -184,4 +186,12 @@ pub async fn serve(store: &Store, model: &Model, environment: &str, id: &Deploym
     let mut environment = store.environment(&model.id, environment).await.unwrap();
     environment.current = Some(id.clone());
     store.save_environment(&mut environment, None).await.unwrap();
+}
+
+/// A policy that allows one country.
+pub fn policy(name: &str, country: &str) -> Policy {
+    let entry = written::Entry { kind: Some("country".into()), name: country.into() };
+    let written =
+        written::Policy { name: name.into(), kind: "location".into(), locations: vec![entry], ..Default::default() };
+    written.try_into().unwrap()
 }

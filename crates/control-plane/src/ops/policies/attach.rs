@@ -27,7 +27,7 @@ pub async fn of_environment(
     Ok(control_plane.store().policies_of(PoliciesOf::Environment(&model.id, &environment.name)).await?)
 }
 
-/// Attaches these to an environment, in place of what was attached. What it serves goes on as it is; what comes next has to fit.
+/// Attaches these to an environment, in place of what was attached. Tasks bring what it serves within their bounds.
 pub async fn attach_to_environment(
     control_plane: &ControlPlane,
     caller: &Caller,

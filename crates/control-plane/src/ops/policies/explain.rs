@@ -1,19 +1,13 @@
 //! Where something may run, and why it may not, by the policies of an environment and of a deployment.
 
-use std::{
-    collections::BTreeSet,
-    sync::atomic::{AtomicU64, Ordering},
-};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use api::id::{DeploymentId, ModelId};
-use planner::{
-    placement::InstanceType,
-    policy::{Asked, Explained, Inventory, Kind, Level, Name, Request, ResourceType, candidates, written},
-};
+use planner::policy::{Asked, Explained, Level, Request, ResourceType, candidates, written};
 use store::{PoliciesOf, domain::Environment};
 
 use super::{
-    super::{Caller, ControlPlane, Error, environments},
+    super::{Caller, ControlPlane, Error, environments, locations},
     find_all,
 };
 
@@ -162,7 +156,8 @@ impl Attached {
         let environment = find_all(control_plane, "environment_policies", &self.environment).await?;
         let deployment = find_all(control_plane, "deployment_policies", &self.deployment).await?;
         let [environment, deployment] = [&environment, &deployment].map(|level| Level::new(level, resource_type));
-        Ok(answer(&candidates(&environment, &deployment, &control_plane.settings().inventory, request)))
+        let inventory = locations::inventory(control_plane).await?;
+        Ok(answer(&candidates(&environment, &deployment, &inventory, request)))
     }
 }
 
@@ -170,30 +165,5 @@ impl Attached {
 fn request(control_plane: &ControlPlane, instance_type: &str) -> Request {
     let settings = control_plane.settings();
     let kind = settings.instance_types.iter().find(|kind| kind.id == instance_type);
-    kind.map(|kind| needs(kind, &settings.inventory)).unwrap_or_default()
-}
-
-/// A type with GPUs needs those, of their kind. One without needs a machine, whatever its processors.
-fn needs(kind: &InstanceType, inventory: &Inventory) -> Request {
-    let gpu = kind.gpu_type.as_ref().and_then(|name| {
-        let name = name.to_lowercase().replace('_', "-");
-        Name::parse("gpu_type", &name).ok()
-    });
-    let count = std::num::NonZeroU32::new(kind.gpu_count).unwrap_or(std::num::NonZeroU32::MIN);
-    match gpu {
-        Some(name) => Request {
-            asked: Asked::OneOf { kind: Kind::Gpu, names: BTreeSet::from([name]) },
-            count,
-            memory_mib: kind.gpu_memory_mib.unwrap_or(0),
-        },
-        None => {
-            let stocks = inventory.locations().iter().flat_map(|location| &location.flavors);
-            let names = stocks.filter(|stock| stock.flavor.kind == Kind::Cpu).map(|stock| stock.flavor.name.clone());
-            Request {
-                asked: Asked::OneOf { kind: Kind::Cpu, names: names.collect() },
-                count,
-                memory_mib: kind.memory_mib,
-            }
-        }
-    }
+    kind.map(|kind| Request::of(kind, &settings.inventory)).unwrap_or_default()
 }

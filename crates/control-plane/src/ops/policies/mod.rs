@@ -1,6 +1,6 @@
 //! Policies: where work may run, and how many tokens it may take. Administrators write them and attach them to environments; whoever may
 //! change a deployment attaches them to it, and can only narrow what its environment allows. Places count when something is pushed or
-//! promoted, tokens with each request.
+//! promoted, and tasks keep what runs within them; tokens count with each request.
 
 mod attach;
 mod explain;
@@ -47,7 +47,7 @@ pub async fn create(
     get(control_plane, policy.name().as_str()).await
 }
 
-/// Gives a policy another rule. It counts from the next push or promotion on; a limit of tokens counts at once.
+/// Gives a policy another rule. Tasks bring what runs within its bounds; a limit of tokens counts at once.
 pub async fn replace(
     control_plane: &ControlPlane,
     caller: &Caller,

@@ -121,6 +121,7 @@ impl TestApp {
             instance_type: self.store.deployment(&pushed.deployment_id()).await.unwrap().instance_type,
             waits_for: None,
             tries_patch: false,
+            location: None,
         };
         self.store.add_replica(&replica).await.unwrap();
         self.store.see_replica(&id, &status, self.now()).await.unwrap();

@@ -1,0 +1,118 @@
+//! What this machine has: processors, memory, and GPUs by what their vendor's library says. A library that is not there means that
+//! there are none.
+
+use std::{collections::BTreeMap, fs, thread};
+
+use nvml_wrapper::{Nvml, error::NvmlError};
+use planner::policy::{Flavor, Kind, Location, Name, Stock};
+
+/// Words of a GPU's name that do not tell which it is.
+const VENDOR: &[&str] = &["nvidia", "tesla", "geforce", "quadro"];
+/// How words begin that tell of its memory or its socket, and end the name.
+const BUILT_AS: &[&str] = &["sxm", "pcie", "nvl", "hbm", "mig"];
+const MIB: u64 = 1 << 20;
+
+/// This machine as a location of this name. Where on the globe it is, nobody has said.
+pub fn discover(name: Name) -> Location {
+    let gpus = gpus().unwrap_or_else(|error| {
+        tracing::debug!(%error, "no GPUs were found");
+        Vec::new()
+    });
+    let flavors = processors().into_iter().chain(counted(&gpus)).collect();
+    Location { name, country: None, continent: None, coordinates: None, flavors, is_healthy: true }
+}
+
+fn processors() -> Option<Stock> {
+    let name = match std::env::consts::ARCH {
+        "x86_64" | "x86" => "x86".to_owned(),
+        "aarch64" | "arm" => "arm".to_owned(),
+        other => other.replace('_', "-"),
+    };
+    let name = Name::parse("cpu", &name).ok()?;
+    let count = thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(u32::MAX));
+    let memory_mib = total_memory_mib(&fs::read_to_string("/proc/meminfo").unwrap_or_default());
+    Some(Stock { flavor: Flavor { kind: Kind::Cpu, name }, count, memory_mib })
+}
+
+/// All memory, as the kernel's table of it says.
+fn total_memory_mib(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kib / 1_024)
+}
+
+/// The name and the memory, in MiB, of each GPU.
+fn gpus() -> Result<Vec<(String, u64)>, NvmlError> {
+    let library = Nvml::init()?;
+    let gpu = |index: u32| {
+        let device = library.device_by_index(index)?;
+        Ok((device.name()?, device.memory_info()?.total / MIB))
+    };
+    (0..library.device_count()?).map(gpu).collect()
+}
+
+/// The same, as kinds with counts; a kind has the memory of the smallest of its GPUs.
+fn counted(gpus: &[(String, u64)]) -> impl Iterator<Item = Stock> {
+    let mut kinds: BTreeMap<Name, (u32, u64)> = BTreeMap::new();
+    for (name, memory_mib) in gpus.iter().filter_map(|(name, memory_mib)| Some((flavor_name(name)?, *memory_mib))) {
+        let (count, least) = kinds.entry(name).or_insert((0, memory_mib));
+        *count += 1;
+        *least = memory_mib.min(*least);
+    }
+    kinds.into_iter().map(|(name, (count, memory_mib))| Stock {
+        flavor: Flavor { kind: Kind::Gpu, name },
+        count,
+        memory_mib: Some(memory_mib),
+    })
+}
+
+/// A GPU's name as policies write it: `NVIDIA A100-SXM4-80GB` is an `a100`.
+fn flavor_name(product: &str) -> Option<Name> {
+    let lower = product.to_lowercase();
+    let words = lower.split(|letter: char| !letter.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let tells_size = |word: &str| word.ends_with("gb") && word.starts_with(|letter: char| letter.is_ascii_digit());
+    let telling: Vec<&str> = words
+        .skip_while(|word| VENDOR.contains(word))
+        .take_while(|word| !BUILT_AS.iter().any(|built| word.starts_with(built)) && !tells_size(word))
+        .collect();
+    Name::parse("gpu", &telling.join("-")).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(product: &str, expected: &str) {
+        assert_eq!(flavor_name(product).map(|name| name.to_string()).as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn gpus_go_by_the_names_that_people_give_them() {
+        check("NVIDIA H200", "h200");
+        check("Tesla T4", "t4");
+        check("NVIDIA A100-SXM4-80GB", "a100");
+        check("NVIDIA H100 80GB HBM3", "h100");
+        check("NVIDIA L40S", "l40s");
+        check("NVIDIA GeForce RTX 4090", "rtx-4090");
+        check("NVIDIA RTX 6000 Ada Generation", "rtx-6000-ada-generation");
+    }
+
+    #[test]
+    fn equal_gpus_are_one_flavor_with_a_count() {
+        let found = [("NVIDIA A10G", 23_028), ("Tesla T4", 15_360), ("NVIDIA A10G", 22_000)];
+        let found = found.map(|(name, memory_mib)| (name.to_owned(), memory_mib));
+        let told: Vec<_> =
+            counted(&found).map(|stock| (stock.flavor.to_string(), stock.count, stock.memory_mib)).collect();
+        assert_eq!(told, [("gpu a10g".into(), 2, Some(22_000)), ("gpu t4".into(), 1, Some(15_360))]);
+    }
+
+    #[test]
+    fn this_machine_has_processors_and_memory_and_is_nowhere_in_particular() {
+        let here = discover(Name::parse("name", "local").expect("a name"));
+        let cpu = here.flavors.first().expect("a machine has processors");
+        assert_eq!((cpu.flavor.kind, here.country), (Kind::Cpu, None));
+        assert!(cpu.count > 0 && cpu.memory_mib.is_some_and(|mib| mib > 0));
+        assert_eq!(total_memory_mib("MemTotal:       16384 kB\nMemFree: 1 kB\n"), Some(16));
+    }
+}

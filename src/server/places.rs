@@ -1,0 +1,86 @@
+//! The server's locations with their backends: those of the configuration or, without any, this machine as it is found.
+
+use std::sync::Arc;
+
+use backends::local::{self, Local};
+use controller::{Offer, Site};
+use planner::{
+    capacity::Capacity,
+    placement,
+    policy::{Inventory, Location, Name},
+};
+
+use crate::config;
+
+/// The location that is there when none is configured.
+const THIS_MACHINE: &str = "local";
+
+/// Where things are built, and where they run.
+pub struct Places {
+    /// Makes what all of them can start.
+    pub builder: Arc<Local>,
+    /// In the order of preference; then those that are configured no more.
+    pub sites: Vec<Site>,
+    /// What all replicas may use together.
+    pub capacity: Capacity,
+}
+
+impl Places {
+    /// Opens the folder of the local backend, with a folder of replicas for each location.
+    pub fn open(settings: &config::Server, local: local::Settings) -> Result<Self, backends::BackendError> {
+        let builder = Local::open(local)?;
+        let this_machine = Name::parse("name", THIS_MACHINE).expect("it is a name");
+        let mut sites = Vec::new();
+        let capacity = match settings.locations.as_slice() {
+            [] => {
+                let location = local::discover(this_machine.clone());
+                let offer = Offer { location, capacity: Capacity::default() };
+                sites.push(Site { name: THIS_MACHINE.into(), backend: builder.clone(), offer: Some(offer) });
+                settings.capacity.clone()
+            }
+            [first, others @ ..] => {
+                let catalogue = placement::cpu_catalogue();
+                let of = |location: &Location| Capacity::of(location, &catalogue);
+                for location in &settings.locations {
+                    let offer = Offer { location: location.clone(), capacity: of(location) };
+                    let backend = open_one(&builder, &location.name)?;
+                    sites.push(Site { name: location.name.to_string(), backend, offer: Some(offer) });
+                }
+                let sum = others.iter().fold(of(first), |sum, other| sum.plus(&of(other)));
+                settings.capacity.clone().within(sum)
+            }
+        };
+        for name in builder.known_locations().into_iter().chain([this_machine]) {
+            if sites.iter().all(|site| site.name != name.as_str()) {
+                sites.extend(left_behind(&builder, &name)?);
+            }
+        }
+        Ok(Self { builder, sites, capacity })
+    }
+
+    /// The locations that policies choose among.
+    pub fn inventory(&self) -> Inventory {
+        let offers = self.sites.iter().filter_map(|site| site.offer.as_ref());
+        let locations = offers.map(|offer| offer.location.clone()).collect();
+        Inventory::new(locations).expect("the configuration has been read as one")
+    }
+}
+
+/// The backend of a location. The one that every data folder begins with goes by the name of this machine.
+fn open_one(builder: &Arc<Local>, name: &Name) -> Result<Arc<Local>, backends::BackendError> {
+    if name.as_str() == THIS_MACHINE { Ok(builder.clone()) } else { builder.beside(name) }
+}
+
+/// A location that is not configured any more, where it still has replicas.
+fn left_behind(builder: &Arc<Local>, name: &Name) -> Result<Option<Site>, backends::BackendError> {
+    let backend = open_one(builder, name)?;
+    if !backend.has_replicas() {
+        return Ok(None);
+    }
+    tracing::warn!(
+        location = %name,
+        "the location is not configured any more and has replicas: they are replaced in other locations and end, or end at once \
+         where they may run nowhere else; to keep them there, put it back into the configuration and start again"
+    );
+    Ok(Some(Site { name: name.to_string(), backend, offer: None }))
+}
