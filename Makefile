@@ -9,7 +9,7 @@ SHELL := /bin/bash
 # A uv that we install lands here; one in PATH wins.
 export PATH := $(PATH):$(CURDIR)/.cache/tools/bin
 
-.PHONY: help build dashboard release check deny fmt lint test test-rust test-python demo bench bench-gateway bench-cold bench-reload bench-soak bench-unload bench-control-plane bench-rollout openapi clean tools-demo tools-test
+.PHONY: help build dashboard release check deny fmt lint test test-rust test-python demo bench bench-gateway bench-access bench-cold bench-reload bench-soak bench-unload bench-control-plane bench-rollout openapi clean tools-demo tools-test
 
 # The dashboard, built by npm; Cargo puts it inside the program.
 PAGES := dashboard/dist/index.html
@@ -69,6 +69,10 @@ bench-gateway: tools-demo ## Measure the gateway alone beside nginx and haproxy,
 	@scripts/install-tools.sh proxies
 	cargo build --locked --workspace --bins --release
 	python3 bench/gateway.py
+
+bench-access: tools-demo ## Measure what keys, their limits and policies add to a request, and what placement costs
+	cargo build --locked --workspace --bins --release
+	python3 bench/access.py
 
 bench-cold: tools-demo ## Measure the start of a model that was scaled to zero, with and without a standby, beside `python3 -c pass`
 	cargo build --locked --workspace --bins --release

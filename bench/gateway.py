@@ -136,19 +136,19 @@ def proxies(case: Case, binaries: Path, upstream: Upstream, scratch: Path) -> li
     return made
 
 
-def measure(proxy: Proxy, case: Case, binaries: Path, seconds: float, scratch: Path) -> dict:
+def measure(proxy: Proxy, case: Case, binaries: Path, seconds: float, scratch: Path, connections: int = 64) -> dict:
     body = scratch / "body.json"
     body.write_text(case.body)
     before = proxy.cpu_s()
-    seen = h2load(proxy, case, body, seconds) if case.http2 else loadgen(proxy, case, body, binaries, seconds)
+    seen = h2load(proxy, case, body, seconds) if case.http2 else loadgen(proxy, case, body, binaries, seconds, connections)
     if seen["not_ok"]:
         sys.exit(f"{proxy.name}, {case.name}: {seen['not_ok']} answers were not 200")
     return seen | {"cpu_us": (proxy.cpu_s() - before) * 1e6 / seen["all"]}
 
 
-def loadgen(proxy: Proxy, case: Case, body: Path, binaries: Path, seconds: float) -> dict:
+def loadgen(proxy: Proxy, case: Case, body: Path, binaries: Path, seconds: float, connections: int) -> dict:
     command = [str(binaries / "loadgen"), proxy.target, "--path", proxy.path, "--method", case.method, "--body", str(body)]
-    command += ["--connections", "64", "--seconds", str(seconds), "--warm-up-seconds", "0"]
+    command += ["--connections", str(connections), "--seconds", str(seconds), "--warm-up-seconds", "0"]
     command += ["--header", f"authorization: Api-Key {KEY}"]
     seen = json.loads(subprocess.run(CORE_1 + command, check=True, capture_output=True, text=True).stdout)
     return seen | {"all": seen["requests"]}

@@ -15,11 +15,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("store", &["api", "planner"]),
     ("uploads", &["api", "planner", "store"]),
     ("backends", &["api", "archive", "planner"]),
-    ("control-plane", &["api", "archive", "planner", "store", "uploads"]),
+    ("control-plane", &["api", "archive", "oidc", "planner", "store", "uploads"]),
     ("controller", &["api", "backends", "planner", "store"]),
     ("gateway", &["api", "planner", "tls"]),
     ("tls", &[]),
     ("dashboard", &[]),
+    ("oidc", &[]),
     ("otlp", &["api"]),
     ("replica", &["api"]),
 ];
@@ -29,6 +30,7 @@ const ONE_ROOM: &[(&str, &str, &str)] = &[
     ("sqlx", "store", "SQL appears only in store"),
     ("axum", "control-plane", "the management API is the only axum server"),
     ("s3s", "uploads", "the upload endpoint is the only S3 server"),
+    ("openidconnect", "oidc", "signing in by a provider is one room's affair"),
     ("tokio-tungstenite", "replica", "only a replica speaks websocket frames; a gateway passes bytes"),
 ];
 

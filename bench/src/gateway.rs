@@ -2,7 +2,13 @@
 //! be measured beside other proxies: what it does for a request besides passing it on (keys, routes, slots, queues, limits, counts)
 //! is what it does in the product.
 
-use std::{collections::HashMap, convert::Infallible, path::PathBuf, sync::Arc};
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    num::{NonZeroU32, NonZeroU64},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use anyhow::Context as _;
 use api::{
@@ -12,6 +18,7 @@ use api::{
         routes::{
             Address, Availability, DeploymentRoute, Endpoint, KeyGrant, ModelRoutes, RequestLimits, Split, Table,
         },
+        tokens::{Allowance, Granularity, Measure, Metered, MostTokens, Period, TokenLimit},
     },
 };
 use clap::Parser;
@@ -39,7 +46,15 @@ struct Options {
     /// Requests that the upstream takes at once.
     #[arg(long, default_value_t = 256)]
     slots: u32,
+    /// With all that access and policies can ask of a request: ten thousand keys, one that is for an environment and may call so often,
+    /// and limits of tokens on the environment and on both deployments.
+    #[arg(long)]
+    guarded: bool,
 }
+
+/// Keys and policies of a guarded gateway.
+const KEYS: u64 = 10_000;
+const LIMITS: u64 = 10;
 
 /// As many threads as there are cores to run on, as in the product.
 #[tokio::main]
@@ -72,20 +87,47 @@ fn table(options: &Options) -> Table {
     let [stable, candidate] = [1, 2].map(DeploymentId::from_entropy);
     let split = Split { stable: stable.clone(), candidate: Some((candidate.clone(), 50)) };
     let routes = ModelRoutes { environments: [("production".to_owned(), Some(split))].into(), ..Default::default() };
-    let grant = KeyGrant {
+    let plain = KeyGrant {
         prefix: "bench".into(),
         models: Some([model()].into()),
         environments: None,
         requests_per_minute: None,
         may_invoke: true,
     };
+    let mut keys = HashMap::from([(Sha256::digest(&options.key).into(), plain.clone())]);
+    let mut allowances = HashMap::new();
+    if options.guarded {
+        let others = (0..KEYS).map(|number| (Sha256::digest(number.to_le_bytes()).into(), plain.clone()));
+        keys.extend(others.collect::<Vec<_>>());
+        let guarded = KeyGrant {
+            environments: Some(["production".to_owned()].into()),
+            requests_per_minute: Some(NonZeroU32::MAX),
+            ..plain
+        };
+        keys.insert(Sha256::digest(&options.key).into(), guarded);
+        let production = Metered::Environment(model(), "production".to_owned());
+        let limited = [stable.clone(), candidate.clone()].map(Metered::Deployment).into_iter().chain([production]);
+        allowances.extend(limited.map(|of| (of, allowance())));
+    }
     Table {
         version: 1,
         models: HashMap::from([(model(), routes)]),
         deployments: [stable, candidate].into_iter().map(|id| (id.clone(), Arc::new(route(id, options)))).collect(),
-        keys: HashMap::from([(Sha256::digest(&options.key).into(), grant)]),
-        allowances: HashMap::new(),
+        keys,
+        allowances,
     }
+}
+
+/// Limits that nothing reaches.
+fn allowance() -> Allowance {
+    let limit = |number| TokenLimit {
+        policy: format!("policy-{number}").into(),
+        most: MostTokens {
+            period: Period { granularity: Granularity::Month, step: NonZeroU32::MIN },
+            bounds: [(Measure::Total, NonZeroU64::MAX)].into(),
+        },
+    };
+    Allowance { limits: (0..LIMITS).map(limit).collect(), counted: Vec::new() }
 }
 
 fn route(id: DeploymentId, options: &Options) -> DeploymentRoute {

@@ -64,8 +64,9 @@ fn the_door_opens_to_who_the_identity_provider_knows() {
         .spawn()
         .expect("node runs");
     let mut address = String::new();
-    let said = issuer.stdout.take().expect("it is piped");
-    BufReader::new(said).read_line(&mut address).expect("it says where it listens");
+    // Kept open to the end: it goes on saying things.
+    let mut said = BufReader::new(issuer.stdout.take().expect("it is piped"));
+    said.read_line(&mut address).expect("it says where it listens");
     tell_with(
         "provider",
         &format!(

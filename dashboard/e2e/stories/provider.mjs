@@ -3,7 +3,7 @@
 import { begin, lookAt, request, until, withPage } from '../lib.mjs';
 
 async function signIn(page, who) {
-  await page.getByRole('button', { name: 'Sign in by Acme' }).click();
+  await page.getByRole('button', { name: 'Sign in with Acme' }).click();
   await page.locator('input[name=login]').fill(who);
   await page.locator('input[name=password]').fill('any');
   await page.getByRole('button', { name: 'Sign-in' }).click();
@@ -20,7 +20,7 @@ export default () =>
   withPage(async (page) => {
     await request('POST', '/v1/users', { email: 'ann@example.com' });
     await page.goto('/ui/secrets');
-    await page.getByRole('button', { name: 'Sign in by Acme' }).waitFor();
+    await page.getByRole('button', { name: 'Sign in with Acme' }).waitFor();
     await lookAt(page, 'door');
     await signIn(page, 'ann');
     // Where one was going, with nothing of the sign-in in the address.
@@ -59,6 +59,7 @@ export default () =>
     await page.getByText('vouches for no address of yours').waitFor();
     await lookAt(page, 'refused');
     // Nor does a code that was begun in another tab.
+    await page.goto('/ui/');
     await page.goto('/ui/signed-in#code=stolen');
     await page.getByText('not begun in this tab').waitFor();
   });

@@ -90,7 +90,10 @@ impl Caller {
     pub(super) fn require_admin(&self, what: &str) -> Result<(), Error> {
         match self.is_admin() {
             true => Ok(()),
-            false => Err(Error::Forbidden(format!("only an administrator of the organization can {what}"))),
+            false => {
+                let remedy = "use a personal key of one, or ask one";
+                Err(Error::Forbidden(format!("only an administrator of the organization can {what}: {remedy}")))
+            }
         }
     }
 

@@ -81,9 +81,11 @@ pub async fn update(
         Some(ids) => ids.iter().map(known).collect::<Result<Vec<_>, _>>()?,
         None => before.group.user_ids.clone(),
     };
-    let group = EnvironmentGroup { is_restricted: update.is_restricted, user_ids, ..before.group };
+    let group = EnvironmentGroup { is_restricted: update.is_restricted, user_ids, ..before.group.clone() };
     let data = json!({
-        "environment_name": group.name, "team_id": group.team_id, "is_restricted": group.is_restricted, "user_ids": group.user_ids
+        "environment_name": group.name, "team_id": group.team_id,
+        "is_restricted": group.is_restricted, "user_ids": group.user_ids,
+        "previous_settings": { "is_restricted": before.group.is_restricted, "user_ids": before.group.user_ids },
     });
     let event = audit::event(caller, control_plane.now(), "ENVIRONMENT_GROUP_UPDATED", data);
     store.set_environment_group(&group, Some(&event)).await?;

@@ -85,7 +85,8 @@ pub async fn set_member(
 ) -> Result<User, Error> {
     let team = get(control_plane, caller, id).await?;
     caller.require_administers(&team, "say who is in it")?;
-    let data = json!({ "team_id": id, "team_name": team.name, "user_id": user, "role": role });
+    let before = control_plane.store().user(user).await?.teams.get(id).copied();
+    let data = json!({ "team_id": id, "team_name": team.name, "user_id": user, "role": role, "previous_role": before });
     let event = audit::event(caller, control_plane.now(), "TEAM_MEMBER_SET", data);
     let change = |user: &mut User| {
         user.teams.insert(team.id.clone(), role);

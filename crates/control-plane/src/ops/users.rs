@@ -101,7 +101,11 @@ pub async fn update(
     if let Some(name) = &name {
         names::person(name)?;
     }
-    let data = json!({ "user_id": id, "name": name, "is_admin": is_admin });
+    let before = get(control_plane, id).await?;
+    let data = json!({
+        "user_id": id, "user_name": before.email, "name": name, "is_admin": is_admin,
+        "previous_settings": { "name": before.name, "is_admin": before.is_admin },
+    });
     let event = audit::event(caller, control_plane.now(), "USER_UPDATED", data);
     let change = |user: &mut User| {
         user.name = name.or(user.name.take());

@@ -29,10 +29,7 @@ pub async fn update(
     update: Update,
     effect: Effect,
 ) -> Result<WorkspaceSettings, Error> {
-    if !caller.is_admin() {
-        let message = "only an administrator can change the workspace's settings: use a personal key of one";
-        return Err(Error::Forbidden(message.into()));
-    }
+    caller.require_admin("change the workspace's settings")?;
     persistently(|| try_update(control_plane, caller, update.clone(), effect)).await
 }
 

@@ -92,7 +92,7 @@ enum About {
 }
 
 /// Routes for administrators of the organization.
-const OF_ORGANIZATION: [(&str, &str); 13] = [
+const OF_ORGANIZATION: [(&str, &str); 14] = [
     ("GET", "/v1/audit_logs"),
     ("POST", "/v1/policies"),
     ("PUT", "/v1/policies/{policy_name}"),
@@ -101,6 +101,7 @@ const OF_ORGANIZATION: [(&str, &str); 13] = [
     ("PATCH", "/v1/users/{user_id}"),
     ("DELETE", "/v1/users/{user_id}"),
     ("POST", "/v1/teams"),
+    ("PATCH", "/v1/workspace_settings"),
     ("GET", "/v1/service_accounts"),
     ("POST", "/v1/service_accounts"),
     ("DELETE", "/v1/service_accounts/{service_account_id}"),
@@ -108,7 +109,7 @@ const OF_ORGANIZATION: [(&str, &str); 13] = [
     ("PATCH", "/v1/environment_groups/{env_name}"),
 ];
 /// Routes about what is the caller's own team's, their own, or everybody's.
-const OWN: [(&str, &str); 30] = [
+const OWN: [(&str, &str); 31] = [
     ("GET", "/metrics"),
     ("POST", "/graphql"),
     ("POST", "/graphql/"),
@@ -139,6 +140,7 @@ const OWN: [(&str, &str); 30] = [
     ("GET", "/v1/users"),
     ("GET", "/v1/users/me"),
     ("GET", "/v1/users/{user_id}"),
+    ("GET", "/v1/workspace_settings"),
 ];
 
 fn about(method: &Method, path: &str) -> About {
@@ -176,6 +178,8 @@ fn body(method: &Method, path: &str) -> Value {
             "next_patch_point": { "config": "", "content_hashes": {} },
             "patch_ops": [{ "type": "model_code", "action": "UPDATE", "path": "model.py", "content": "" }],
         }),
+        ("POST", "release" | "release_plan") => json!({ "from": "staging", "to": "production" }),
+        ("PATCH", "workspace_settings") => json!({ "default_environment": null }),
         ("PATCH", "{env_name}") if path.contains("groups") => json!({ "manage_access": { "is_restricted": true } }),
         ("PATCH", "autoscaling_settings") => json!({ "max_replica": 2 }),
         _ => json!({}),
@@ -197,6 +201,7 @@ impl Matrix {
     async fn new() -> Self {
         let app = TestApp::start().await;
         let (first, second) = stage(&app).await;
+        app.post(&first.model_path("/environments"), json!({ "name": "staging" })).await.ok();
         let team = app.team().await.to_string();
         let user: Value = app.get("/v1/users/me").await.ok()["user_id"].clone();
         let account = app.post("/v1/service_accounts", json!({ "name": "somebody" })).await.ok();

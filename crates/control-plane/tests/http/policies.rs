@@ -85,7 +85,7 @@ async fn a_policy_lives_from_its_making_to_its_deletion_and_administrators_say_s
         (Method::DELETE, "/v1/policies/eu-only", json!({})),
     ] {
         let answer = app.call_as(Some(&member), method, path, Some(body)).await;
-        answer.refuses(403, "PERMISSION_DENIED", "only an administrator can");
+        answer.refuses(403, "PERMISSION_DENIED", "only an administrator of the organization can");
     }
     app.call_as(Some(&member), Method::GET, "/v1/policies/eu-only", None).await.ok();
     assert_eq!(app.delete("/v1/policies/eu-only").await.ok(), json!({ "name": "eu-only", "deleted": true }));

@@ -31,7 +31,11 @@ async fn everybody_reads_them_and_administrators_change_them() {
     assert_eq!(app.call_as(Some(&member), Method::GET, PATH, None).await.ok(), first);
     let change = json!({ "default_environment": "development", "initial_environments": ["development", "production"] });
     let by_member = app.call_as(Some(&member), Method::PATCH, PATH, Some(change.clone())).await;
-    by_member.refuses(403, "PERMISSION_DENIED", "only an administrator can change the workspace's settings");
+    by_member.refuses(
+        403,
+        "PERMISSION_DENIED",
+        "only an administrator of the organization can change the workspace's settings",
+    );
     assert_eq!(app.patch(PATH, change.clone()).await.ok(), change);
     assert_eq!(app.get(PATH).await.ok(), change);
     let entry = &app.get("/v1/audit_logs?limit=1").await.ok()["items"][0];

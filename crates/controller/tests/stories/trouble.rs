@@ -237,7 +237,7 @@ async fn secrets_of_another_key_fail_those_that_declare_some_and_nobody_else() {
     world.until_active(&unaffected.id).await;
     world.until_status(&affected.id, Status::DeployFailed).await;
     let reason = world.deployment(&affected.id).await.lifecycle.failure().unwrap().clone();
-    assert!(reason.message.contains("secret key does not fit"), "{}", reason.message);
+    assert!(reason.message.contains("secret does not fit"), "{}", reason.message);
     assert!(reason.message.contains("restore the file server-secret"), "{}", reason.message);
 
     world.set_secret("hf_access_token", "set anew").await;

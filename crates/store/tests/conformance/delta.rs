@@ -29,6 +29,7 @@ impl Copy {
         merge(&mut self.0.promotions, delta.promotions);
         merge(&mut self.0.replicas, delta.replicas);
         merge(&mut self.0.keys, delta.keys);
+        merge(&mut self.0.users, delta.users);
         merge(&mut self.0.policies, delta.policies);
         merge(&mut self.0.attached, delta.attached);
     }

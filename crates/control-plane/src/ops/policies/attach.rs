@@ -13,7 +13,7 @@ use super::{
         deployments::{self, Target},
         environments,
     },
-    find_all, require_admin,
+    find_all,
 };
 
 /// The names of the policies of an environment.
@@ -35,7 +35,7 @@ pub async fn attach_to_environment(
     name: &str,
     names: Vec<String>,
 ) -> Result<Vec<String>, Error> {
-    require_admin(caller, "attach policies to environments")?;
+    caller.require_admin("attach policies to environments")?;
     let (model, environment) = environments::find_to_change(control_plane, caller, model, name).await?;
     attach(control_plane, PoliciesOf::Environment(&model.id, &environment.name), names, |mut data| {
         data["environment_name"] = json!(environment.name);

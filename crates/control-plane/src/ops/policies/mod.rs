@@ -39,7 +39,7 @@ pub async fn create(
     caller: &Caller,
     policy: written::Policy,
 ) -> Result<StoredPolicy, Error> {
-    require_admin(caller, "make policies")?;
+    caller.require_admin("make policies")?;
     let policy = parse(policy)?;
     let now = control_plane.now();
     let event = audit::event(caller, now, "POLICY_CREATED", event_data(&policy));
@@ -54,7 +54,7 @@ pub async fn replace(
     name: &str,
     policy: written::Policy,
 ) -> Result<StoredPolicy, Error> {
-    require_admin(caller, "change policies")?;
+    caller.require_admin("change policies")?;
     let before = get(control_plane, name).await?;
     let policy = parse(written::Policy { name: name.to_owned(), ..policy })?;
     let now = control_plane.now();
@@ -67,7 +67,7 @@ pub async fn replace(
 
 /// Deletes a policy. One that is attached to something only by force.
 pub async fn delete(control_plane: &ControlPlane, caller: &Caller, name: &str, by_force: bool) -> Result<(), Error> {
-    require_admin(caller, "delete policies")?;
+    caller.require_admin("delete policies")?;
     let before = get(control_plane, name).await?;
     let event = audit::event(caller, control_plane.now(), "POLICY_DELETED", event_data(&before.policy));
     match control_plane.store().delete_policy(name, by_force, Some(&event)).await {
@@ -107,13 +107,6 @@ async fn find_all(control_plane: &ControlPlane, field: &str, names: &[String]) -
 
 fn parse(policy: written::Policy) -> Result<Policy, Error> {
     Policy::try_from(policy).map_err(|invalid| Error::Invalid(invalid.to_string()))
-}
-
-fn require_admin(caller: &Caller, what: &str) -> Result<(), Error> {
-    match caller.is_admin() {
-        true => Ok(()),
-        false => Err(Error::Forbidden(format!("only an administrator can {what}: use a personal key of one"))),
-    }
 }
 
 fn event_data(policy: &Policy) -> Value {

@@ -64,6 +64,8 @@ async fn request(
     if from == to {
         return Err(Error::Invalid(format!("to: environment {to} is where it comes from: name another one")));
     }
+    // Whoever may not change the target learns nothing more.
+    environments::find_to_change(control_plane, caller, model, &to).await?;
     let (_, origin) = environments::find(control_plane, caller, model, &from).await?;
     let served = origin
         .current
