@@ -1,7 +1,8 @@
-// Running a server: a secret whose value nobody sees again, a key that can do one thing until it is taken back, an environment that is
-// shut to keys of the team, the log that has seen all of it, and what was used.
+// Running a server: a secret whose value nobody sees again, a key that can do one thing until it is taken back, somebody who is let in,
+// leads a team and is let out again, a program with a secret of its own, an environment that is shut to keys of the team, the log that
+// has seen all of it, and what was used.
 import { readFile } from 'node:fs/promises';
-import { example, expect, greenroom, lookAt, request, signIn, until, url, withPage } from '../lib.mjs';
+import { example, expect, greenroom, key as adminKey, lookAt, request, signIn, until, url, withPage } from '../lib.mjs';
 
 const SECRET = 'first-value-7f3a\nsecond-line';
 
@@ -15,6 +16,8 @@ export default () =>
     const idOf = (name) => models.find((model) => model.name === name).id;
     await keys(page, idOf('hello'), idOf('stream'));
     await access(page, idOf('hello'));
+    await people(page);
+    await serviceAccounts(page);
     await audit(page, idOf('hello'));
     await usage(page);
   });
@@ -70,6 +73,12 @@ async function keys(page, hello, stream) {
   await page.getByRole('textbox', { name: 'Name' }).fill('shop-frontend');
   await page.getByRole('radio', { name: 'Only these' }).check();
   await page.getByRole('checkbox', { name: 'hello' }).check();
+  await page.getByRole('radio', { name: 'Only in environments' }).check();
+  await page.getByRole('checkbox', { name: 'production' }).check();
+  await page.getByRole('textbox', { name: 'Other names' }).fill('staging,');
+  await page.getByRole('textbox', { name: 'Requests a minute' }).fill('often');
+  await page.getByText('A whole number').waitFor();
+  await page.getByRole('textbox', { name: 'Requests a minute' }).fill('600');
   await lookAt(page, 'keys-make');
   await page.getByRole('button', { name: 'Make it' }).click();
   await page.getByRole('heading', { name: 'Key shop-frontend is made' }).waitFor();
@@ -77,6 +86,8 @@ async function keys(page, hello, stream) {
   const key = await page.evaluate(() => navigator.clipboard.readText());
   const row = page.getByRole('row', { name: 'shop-frontend' });
   await row.getByText('hello').waitFor();
+  await row.getByText('only in production and staging').waitFor();
+  await row.getByText('at most 600 requests a minute').waitFor();
   await lookAt(page, 'keys-made');
 
   const send = async (method, path) => {
@@ -135,12 +146,136 @@ async function access(page, hello) {
   expect((await change()) === 200, 'and may again');
 }
 
+/** What the server answers to a key. */
+const asked = (key, path, init = {}) =>
+  fetch(`${url}${path}`, { ...init, headers: { ...init.headers, Authorization: `Bearer ${key}` } });
+
+async function people(page) {
+  await page.getByRole('button', { name: 'Let somebody in' }).click();
+  await page.getByRole('textbox', { name: 'Address' }).fill('ann');
+  await page.getByText('This is no address').waitFor();
+  await page.getByRole('textbox', { name: 'Address' }).fill('ann@example.com');
+  await page.getByRole('textbox', { name: 'Name' }).fill('Ann');
+  await page.getByRole('checkbox', { name: 'Make a key for them' }).check();
+  await lookAt(page, 'access-let-in');
+  await page.getByRole('button', { name: 'Let in', exact: true }).click();
+  await page.getByRole('heading', { name: 'Ann has a key' }).waitFor();
+  await page.getByRole('button', { name: 'Copy key' }).click();
+  const annsKey = await page.evaluate(() => navigator.clipboard.readText());
+  expect((await (await asked(annsKey, '/v1/users/me')).json()).role === 'MEMBER', 'Ann is a member');
+  await lookAt(page, 'access-let-in-key');
+  await page.getByRole('button', { name: 'I have kept it' }).click();
+  expect(!(await page.content()).includes(annsKey), 'her key is shown once');
+
+  const ann = page.getByRole('region', { name: 'People' }).getByRole('row', { name: /^Ann/ });
+  const setRole = async (role) => {
+    await ann.getByRole('button', { name: 'Change the role of Ann' }).click();
+    await page.getByRole('dialog').getByRole('radio', { name: role }).check();
+    await page.getByRole('button', { name: 'Save' }).click();
+    await ann.getByRole('cell', { name: role }).waitFor();
+  };
+  await setRole('Administrator');
+  await setRole('Member');
+
+  await page.getByRole('button', { name: 'Make a team' }).click();
+  await page.getByRole('textbox', { name: 'Name' }).fill('search');
+  await page.getByRole('button', { name: 'Make it' }).click();
+  await page.getByRole('button', { name: 'Take somebody in: search' }).click();
+  await page.getByLabel('Who', { exact: true }).selectOption({ label: 'Ann (ann@example.com)' });
+  await page.getByRole('radio', { name: 'Administrator' }).check();
+  await lookAt(page, 'access-take-in');
+  await page.getByRole('button', { name: 'Take in', exact: true }).click();
+  await page
+    .getByRole('table', { name: 'Members of search' })
+    .getByRole('row', { name: /Ann.*Administrator/ })
+    .waitFor();
+  await page.getByRole('button', { name: 'Rename search' }).click();
+  await page.getByRole('textbox', { name: 'Name' }).fill('ranking');
+  await page.getByRole('button', { name: 'Rename', exact: true }).click();
+  await page.getByRole('table', { name: 'Members of ranking' }).waitFor();
+  await ann.getByText('Default, ranking (administrator)').waitFor();
+  await lookAt(page, 'access-people');
+
+  // What Ann sees: her teams, of which she leads one.
+  const become = async (key) => {
+    await page.evaluate((key) => sessionStorage.setItem('greenroom.key', key), key);
+    await page.reload();
+    await page.getByRole('heading', { name: 'Teams' }).waitFor();
+  };
+  await become(annsKey);
+  await page.getByRole('button', { name: 'Take somebody in: ranking' }).waitFor();
+  for (const name of ['Let somebody in', 'Make a team', 'Make a service account', 'Take somebody in: Default']) {
+    expect((await page.getByRole('button', { name }).count()) === 0, `Ann has no button ${name}`);
+  }
+  await lookAt(page, 'access-member');
+  await become(adminKey);
+
+  // A team goes when nobody is in it any more, and Ann goes with her key.
+  const remove = async () => {
+    await page.getByRole('button', { name: 'Delete team ranking' }).click();
+    await page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
+  };
+  await remove();
+  await page.getByRole('dialog').getByText('Team ranking still has').waitFor();
+  await page.getByRole('button', { name: 'Cancel' }).click();
+  await page.getByRole('button', { name: 'Take out Ann of ranking' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Take out' }).click();
+  await page.getByRole('table', { name: 'Members of ranking' }).waitFor({ state: 'detached' });
+  await remove();
+  await page.getByRole('button', { name: 'Delete team ranking' }).waitFor({ state: 'detached' });
+  await ann.getByRole('button', { name: 'Let out Ann' }).click();
+  await lookAt(page, 'access-let-out');
+  await page.getByRole('dialog').getByRole('button', { name: 'Let out' }).click();
+  await ann.waitFor({ state: 'detached' });
+  expect((await asked(annsKey, '/v1/users/me')).status === 401, 'her key has ended');
+}
+
+async function serviceAccounts(page) {
+  const idAndSecret = async () => {
+    await page.getByRole('button', { name: 'Copy client id' }).click();
+    const id = await page.evaluate(() => navigator.clipboard.readText());
+    await page.getByRole('button', { name: 'Copy client secret' }).click();
+    return `${id}:${await page.evaluate(() => navigator.clipboard.readText())}`;
+  };
+  const token = (pair) =>
+    fetch(`${url}/v1/oauth/token`, {
+      method: 'POST',
+      headers: { Authorization: `Basic ${btoa(pair)}`, 'Content-Type': 'application/x-www-form-urlencoded' },
+      body: 'grant_type=client_credentials',
+    });
+
+  await page.getByRole('button', { name: 'Make a service account' }).click();
+  await page.getByRole('textbox', { name: 'Name' }).fill('deployer');
+  await lookAt(page, 'access-account-make');
+  await page.getByRole('button', { name: 'Make it' }).click();
+  await page.getByRole('heading', { name: 'Service account deployer has a secret' }).waitFor();
+  const first = await idAndSecret();
+  expect((await token(first)).status === 200, 'id and secret get a token');
+  await lookAt(page, 'access-account-made');
+
+  await page.getByRole('button', { name: 'New secret for deployer' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Make it' }).click();
+  await page.getByRole('dialog').waitFor({ state: 'detached' });
+  const second = await idAndSecret();
+  expect(first !== second && (await token(first)).status === 401, 'the first secret has ended');
+  expect((await token(second)).status === 200, 'the second one gets a token');
+  await page.getByRole('button', { name: 'I have kept it' }).click();
+  expect(!(await page.content()).includes(second.split(':')[1]), 'the secret is shown once');
+
+  await page.getByRole('button', { name: 'Delete service account deployer' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
+  await page.getByRole('button', { name: 'Delete service account deployer' }).waitFor({ state: 'detached' });
+}
+
 async function audit(page, hello) {
   await page.getByRole('link', { name: 'Audit log' }).click();
   const entry = (name) => page.getByRole('listitem').filter({ hasText: name });
   for (const name of ['API key deleted', 'API key made', 'Environments restricted', 'Deployment promoted']) {
     await entry(name).first().waitFor();
   }
+  await entry('Person let in').filter({ hasText: 'ann@example.com' }).first().waitFor();
+  await entry('Service account given another secret').filter({ hasText: 'deployer' }).first().waitFor();
+  await entry('Team renamed').filter({ hasText: 'ranking' }).first().waitFor();
   await entry('Secret set').filter({ hasText: 'hf_token' }).first().waitFor();
   await entry('Deployment pushed').first().getByRole('link', { name: 'deployment-1' }).waitFor();
 

@@ -1,6 +1,6 @@
 // An environment: its settings are changed in forms that explain themselves, and what they say is what the server then does; its
-// promotions are seen and rolled back; it rests and wakes; it is deleted, and production is not.
-import { example, greenroom, lookAt, request, signIn, until, withPage } from '../lib.mjs';
+// promotions are seen and rolled back; it rests and wakes; it is deleted, and production is not; what another serves is released to it.
+import { example, folderWith, greenroom, lookAt, request, signIn, until, withPage } from '../lib.mjs';
 
 const HELLO = example('hello');
 
@@ -154,6 +154,33 @@ export default async () => {
     await page.waitForURL(`**/ui/models/${model.id}`);
     const { environments } = await request('GET', `/v1/models/${model.id}/environments`);
     if (environments.some(({ name }) => name === 'staging')) throw new Error('staging is still there');
+
+    // What production serves is released to another, and what that changes there is said before and after.
+    await request('POST', `/v1/models/${model.id}/environments`, { name: 'qa' });
+    await page.goto(`/ui/models/${model.id}/environments/qa?tab=promotions`);
+    const release = async (plan) => {
+      await button('Release…').click();
+      const dialog = page.getByRole('dialog', { name: 'Release to qa' });
+      await dialog.getByText(plan).waitFor();
+      await lookAt(page, `release-${plan.slice(0, 6).trim()}`);
+      await dialog.getByRole('button', { name: 'Release' }).click();
+      await dialog.waitFor({ state: 'detached' });
+      await until('the release has succeeded', async () => {
+        const { promotions } = await request('GET', `/v1/models/${model.id}/environments/qa/promotions`);
+        return promotions[0]?.status === 'SUCCEEDED';
+      });
+    };
+    await release('qa serves nothing yet');
+    const other = await folderWith({
+      'config.yaml': 'model_name: hello\nenvironment_variables: {GREETING: Hi}\n',
+      'model/model.py': 'class Model:\n    def predict(self, request):\n        return "hi"\n',
+    });
+    await greenroom('push', other, '--environment', 'production');
+    await release('config environment_variables.GREETING');
+    const newest = page.getByRole('listitem').filter({ hasText: 'succeeded' }).first();
+    await newest.getByText(/^[0-9]+ changes$/).click();
+    await newest.getByText('config environment_variables.GREETING').waitFor();
+    await lookAt(page, 'promotions-changes');
 
     /** What the preview shows, against what the server plans by the same settings. */
     async function compare(mode) {

@@ -121,7 +121,7 @@ async function fence(page, model) {
   await lookAt(page, 'attach');
   await dialog.getByRole('button', { name: 'Save' }).click();
   await card.getByRole('link', { name: 't4-only' }).waitFor();
-  await card.getByText('would be refused if it came now').waitFor();
+  await card.getByText('What comes here now is refused').waitFor();
   await lookAt(page, 'environment');
 
   await card.getByRole('link', { name: 'Step by step' }).click();

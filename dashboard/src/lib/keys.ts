@@ -1,6 +1,7 @@
 // What kinds of API keys there are, in words, and what follows when one goes.
 import type { Schemas } from './api/client';
-import { endpointOf, PRODUCTION } from './endpoints';
+import { endpointOf, environmentPath, PRODUCTION } from './endpoints';
+import { counted } from './format';
 import { nameOf } from './people';
 import { toCurl } from './snippets';
 
@@ -17,6 +18,8 @@ interface Kind {
   /** The models it reaches, where it is not limited to some. */
   reach: string;
   canBeLimited: boolean;
+  /** Whether it can be limited to environments, and to so many requests a minute. */
+  calls?: boolean;
 }
 
 /** Least powerful first: the first that will do is the right one. */
@@ -28,6 +31,7 @@ export const KINDS: Kind[] = [
     loss: 'Every application that calls models with it is refused (401) from that moment on.',
     reach: 'all, also future ones',
     canBeLimited: true,
+    calls: true,
   },
   {
     type: 'WORKSPACE_EXPORT_METRICS',
@@ -84,6 +88,22 @@ export function ownerOf(key: Key): string {
   return key.team_name ? `Team ${key.team_name}` : '';
 }
 
+/** What a key is called: somebody who signs in, by a provider or on a command line, gives theirs no name. */
+export const calledOf = (key: Key): string => key.name ?? (key.expires_at ? 'Sign-in' : 'Unnamed');
+
+/** How a key that calls models is limited beyond the models: `only in staging and production`, `at most 600 requests a minute`. */
+export function limitsOf({ environment_names: environments, requests_per_minute: most }: Key): string[] {
+  const limits = [];
+  if (environments)
+    limits.push(environments.length > 0 ? `only in ${environments.join(' and ')}` : 'in no environment');
+  if (most != null) limits.push(`at most ${counted(most, 'request')} a minute`);
+  return limits;
+}
+
+/** What is wrong with a number of requests a minute; nothing when it can be taken, or is left out. */
+export const rateTrouble = (text: string): string | undefined =>
+  text === '' || (/^[0-9]{1,9}$/.test(text) && Number(text) > 0) ? undefined : 'A whole number from 1 on, or nothing.';
+
 /** The names of the models a key is limited to, by id where there is no such model any more; nothing when it may call all. */
 export function modelNames(key: Key, models: Schemas['Model'][]): string[] | undefined {
   return key.model_ids?.map((id) => models.find((model) => model.id === id)?.name ?? id);
@@ -91,15 +111,16 @@ export function modelNames(key: Key, models: Schemas['Model'][]): string[] | und
 
 /** Whether nobody could manage anything, this dashboard included, without `key`. */
 export function isLastManager(key: Key, keys: Key[]): boolean {
-  const manages = (one: Key) => one.type === 'PERSONAL' || one.type === 'WORKSPACE_MANAGE_ALL';
+  // A sign-in ends by itself.
+  const manages = (one: Key) => !one.expires_at && (one.type === 'PERSONAL' || one.type === 'WORKSPACE_MANAGE_ALL');
   return manages(key) && keys.filter(manages).length === 1;
 }
 
 /** A command that shows that a new key works. */
-export function trial(type: KeyType, modelId: string | undefined): string {
+export function trial(type: KeyType, modelId: string | undefined, environment = PRODUCTION): string {
   const { origin } = location;
   if (type === 'WORKSPACE_EXPORT_METRICS') return toCurl({ method: 'GET', url: `${origin}/metrics` });
   if (type === 'WORKSPACE_MANAGE_API_KEYS') return toCurl({ method: 'GET', url: `${origin}/v1/api_keys` });
   if (type !== 'WORKSPACE_INVOKE') return `GREENROOM_URL=${origin} greenroom models`;
-  return toCurl({ method: 'POST', url: endpointOf(modelId ?? 'MODEL_ID', PRODUCTION), body: '{}' });
+  return toCurl({ method: 'POST', url: endpointOf(modelId ?? 'MODEL_ID', environmentPath(environment)), body: '{}' });
 }

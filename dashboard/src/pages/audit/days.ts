@@ -8,6 +8,8 @@ const full = new Intl.DateTimeFormat(undefined, { weekday: 'long', day: 'numeric
 export interface Existing {
   models: Set<string>;
   deployments: Set<string>;
+  /** What people are called, by id. */
+  people: Map<string, string>;
 }
 
 /** The entries, which are newest first, in runs of one day each. */

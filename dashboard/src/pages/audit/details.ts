@@ -15,6 +15,9 @@ const SHOWN = [
   'deployment_name',
   'environment_name',
   'secret_name',
+  'user_name',
+  'team_name',
+  'service_account_name',
   'prefix',
   'api_key_id',
 ];

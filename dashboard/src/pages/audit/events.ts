@@ -50,6 +50,33 @@ export const GROUPS: { id: string; name: string; types: Record<string, string> }
       DEPLOYMENT_POLICIES_CHANGED: 'Policies of deployment changed',
     },
   },
+  {
+    id: 'people',
+    name: 'People and teams',
+    types: {
+      USER_CREATED: 'Person let in',
+      USER_UPDATED: 'Person changed',
+      USER_CONFIRMED: 'Person confirmed by the identity provider',
+      USER_DELETED: 'Person let out',
+      TEAM_CREATED: 'Team made',
+      TEAM_RENAMED: 'Team renamed',
+      TEAM_DELETED: 'Team deleted',
+      TEAM_MEMBER_SET: 'Taken into a team',
+      TEAM_MEMBER_REMOVED: 'Taken out of a team',
+      SERVICE_ACCOUNT_CREATED: 'Service account made',
+      SERVICE_ACCOUNT_ROTATED: 'Service account given another secret',
+      SERVICE_ACCOUNT_DELETED: 'Service account deleted',
+    },
+  },
+  {
+    id: 'sign-ins',
+    name: 'Sign-ins',
+    types: {
+      TOKEN_ISSUED: 'Signed in',
+      DEVICE_ALLOWED: 'Command line allowed',
+      DEVICE_DENIED: 'Command line denied',
+    },
+  },
   { id: 'keys', name: 'API keys', types: { API_KEY_CREATED: 'API key made', API_KEY_DELETED: 'API key deleted' } },
   { id: 'secrets', name: 'Secrets', types: { SECRET_UPDATED: 'Secret set', SECRET_DELETED: 'Secret deleted' } },
 ];
@@ -83,8 +110,10 @@ export interface Subject {
   model?: { id: string; name: string };
   deployment?: { id: string; name: string };
   environment?: string;
-  /** A secret, a key or a policy. */
+  /** A secret, a key, a policy, a person, a program or a team. */
   other?: string;
+  /** The id of a person or a program that an entry knows by nothing else. */
+  somebody?: string;
 }
 
 export function subjectOf(entry: Entry): Subject {
@@ -98,15 +127,25 @@ export function subjectOf(entry: Entry): Subject {
     model: named('model'),
     deployment: named('deployment'),
     environment: text('environment_name'),
-    other: text('secret_name') ?? text('prefix') ?? text('policy_name'),
+    other: text('secret_name') ?? text('prefix') ?? text('policy_name') ?? peopleIn(entry, text),
+    somebody: /^(USER|TEAM)_/.test(entry.event_type) && !text('user_name') ? text('user_id') : undefined,
   };
 }
+
+/** The name of a person, a program or a team, in an entry that is about one. */
+const peopleIn = ({ event_type }: Entry, text: (field: string) => string | undefined): string | undefined =>
+  /^(USER|SERVICE_ACCOUNT|TEAM)_/.test(event_type)
+    ? (text('user_name') ?? text('service_account_name') ?? text('team_name'))
+    : undefined;
+
+/** What a service account has in place of a person's domain. */
+const SERVICE = /@service-accounts\.invalid$/;
 
 /** Who did it. */
 export function actorOf({ actor }: Entry): { name: string; key?: string } {
   switch (actor.type) {
     case 'USER':
-      return { name: actor.email ?? 'A person' };
+      return { name: actor.email?.replace(SERVICE, '') ?? 'A person' };
     case 'API_KEY':
       return { name: actor.api_key_name ?? 'A key', key: actor.api_key_prefix ?? undefined };
     case 'BASETEN_SYSTEM':

@@ -3,7 +3,7 @@ import type { Schemas } from '$lib/api/client';
 
 /** What the server says of a location after its name: where it is and what is in it. */
 export function restOf({ slug, display_name }: Schemas['Region']): string {
-  return display_name.startsWith(slug) ? display_name.slice(slug.length).trim() : display_name;
+  return display_name.startsWith(slug) ? display_name.slice(slug.length).replace(/^[:\s]+/, '') : display_name;
 }
 
 type Place = Schemas['PlacementCandidate'];

@@ -22,6 +22,10 @@ export function counts(replicas: Replica[]): { word: string; count: number }[] {
   return all.filter(({ count }, index) => index === 0 || count > 0);
 }
 
+/** On what it runs, and at which location once there is a place for it. */
+export const whereOf = ({ instance_type, location }: Replica): string =>
+  location ? `${instance_type} in ${location}` : instance_type;
+
 /** Whether no other one is ready. */
 export const isOnlyReady = ({ id, state }: Replica, replicas: Replica[]): boolean =>
   state === 'READY' && !replicas.some((one) => one.id !== id && one.state === 'READY');
