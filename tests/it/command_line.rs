@@ -22,6 +22,7 @@ fn check(name: &str, text: &str) {
         (r"\(pack [^)]*\)", "(PHASES)"),
         (r"(deployment-[0-9]+) +[0-9a-z]{7}\b", "$1  DEPLOY"),
         (r"(deployment-[0-9]+) \([0-9a-z]{7}\)", "$1 (DEPLOY)"),
+        (r"(?m)^[0-9a-z]{5}( +deployment-)", "REPLICA$1"),
         (r"([0-9]) +[0-9a-z]{7}( +[0-9]+[smhd])", "$1  DEPLOY$2"),
         (r"127\.0\.0\.1:[0-9]+", "HOST:PORT"),
         (r"\b[0-9]+[smhd]\b", "AGE"),

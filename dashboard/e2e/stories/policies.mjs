@@ -82,7 +82,7 @@ async function refuse(page) {
   await page.getByRole('button', { name: 'Delete us-only' }).click();
   const dialog = page.getByRole('dialog', { name: 'Delete us-only?' });
   await dialog.getByRole('button', { name: 'Delete for good' }).click();
-  await dialog.getByText('Only an administrator can delete policies').waitFor();
+  await dialog.getByText('Only an administrator of the organization can delete policies').waitFor();
   await dialog.getByRole('button', { name: 'Cancel' }).click();
   await page.getByRole('button', { name: 'Sign out' }).click();
   await signIn(page, '/policies');

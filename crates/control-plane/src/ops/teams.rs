@@ -85,8 +85,11 @@ pub async fn set_member(
 ) -> Result<User, Error> {
     let team = get(control_plane, caller, id).await?;
     caller.require_administers(&team, "say who is in it")?;
-    let before = control_plane.store().user(user).await?.teams.get(id).copied();
-    let data = json!({ "team_id": id, "team_name": team.name, "user_id": user, "role": role, "previous_role": before });
+    let before = control_plane.store().user(user).await?;
+    let data = json!({
+        "team_id": id, "team_name": team.name, "user_id": user, "user_name": before.email,
+        "role": role, "previous_role": before.teams.get(id),
+    });
     let event = audit::event(caller, control_plane.now(), "TEAM_MEMBER_SET", data);
     let change = |user: &mut User| {
         user.teams.insert(team.id.clone(), role);
@@ -107,7 +110,8 @@ pub async fn remove_member(
     if !is_self {
         caller.require_administers(&team, "say who is in it")?;
     }
-    let data = json!({ "team_id": id, "team_name": team.name, "user_id": user });
+    let before = control_plane.store().user(user).await?;
+    let data = json!({ "team_id": id, "team_name": team.name, "user_id": user, "user_name": before.email });
     let event = audit::event(caller, control_plane.now(), "TEAM_MEMBER_REMOVED", data);
     let change = |member: &mut User| match member.teams.remove(&team.id) {
         Some(_) => Ok(()),
