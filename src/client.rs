@@ -32,6 +32,9 @@ pub enum TokenAnswer {
     Token(TokenResponse),
     /// Why it is not.
     Refused(TokenError),
+    /// The server has no time for an answer.
+    #[serde(skip)]
+    Later,
 }
 
 /// A connection to one server.
@@ -192,8 +195,12 @@ impl Client {
     /// Asks for a token, which may not be there yet.
     pub async fn token(&self, request: &TokenRequest) -> Result<TokenAnswer> {
         let url = self.at(&["v1", "oauth", "token"], &[]);
-        let send = self.http.post(url).timeout(CALL_TIMEOUT).json(request).send();
-        let body = async { send.await?.bytes().await }.await.map_err(|error| self.unreachable(&error))?;
+        let answer = self.http.post(url).timeout(CALL_TIMEOUT).json(request).send().await;
+        let answer = answer.map_err(|error| self.unreachable(&error))?;
+        if answer.status() == StatusCode::TOO_MANY_REQUESTS || answer.status().is_server_error() {
+            return Ok(TokenAnswer::Later);
+        }
+        let body = answer.bytes().await.map_err(|error| self.unreachable(&error))?;
         serde_json::from_slice(&body).map_err(|error| self.not_understood(&error))
     }
 

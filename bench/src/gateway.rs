@@ -92,6 +92,7 @@ fn table(options: &Options) -> Table {
         models: Some([model()].into()),
         environments: None,
         requests_per_minute: None,
+        expires_at_ms: None,
         may_invoke: true,
     };
     let mut keys = HashMap::from([(Sha256::digest(&options.key).into(), plain.clone())]);

@@ -75,6 +75,7 @@ async fn sign_in(url: &str, context: &Context) -> Result<String> {
         match client.token(&request).await? {
             TokenAnswer::Token(token) => return Ok(token.access_token),
             TokenAnswer::Refused(refused) if refused.error == "authorization_pending" => {}
+            TokenAnswer::Later => {}
             TokenAnswer::Refused(refused) => return Err(Failure::new(Kind::Auth, refused.error_description)),
         }
         tokio::time::sleep(Duration::from_secs(device.interval.max(1))).await;

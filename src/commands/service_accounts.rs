@@ -34,7 +34,7 @@ enum Action {
         #[arg(long)]
         admin: bool,
     },
-    /// Give one another client id and secret; its tokens end
+    /// Give one another client id and secret; its tokens and keys end
     Rotate {
         /// Service account, by name or id
         account: String,
@@ -75,7 +75,9 @@ pub async fn run(args: Args, context: &Context) -> Result {
             let id = find(&client, &account).await?;
             let path = ["v1", "service_accounts", &id, "rotate"];
             let rotated: ServiceAccountSecret = client.post(&path, &()).await?;
-            printer.say("Keep the secret; it is not shown again. The one before, and its tokens, have ended.");
+            printer.say(
+                "Keep the secret; it is not shown again. The one before has ended, and so have its tokens and keys.",
+            );
             printer.answer(&rotated, show)
         }
         Action::Delete { account } => {

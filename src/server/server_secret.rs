@@ -62,10 +62,13 @@ impl ServerSecret {
                 }
             }
         };
+        let (left, left_in) = match sources.present {
+            None => left_by_rotations(data_dir)?,
+            Some(_) => (Vec::new(), None),
+        };
         let (previous, from) = match &sources.previous {
-            Some(source) => (all(source).await?, Some(named(source))),
-            None if sources.present.is_none() => left_by_rotations(data_dir)?,
-            None => (Vec::new(), None),
+            Some(source) => ([all(source).await?, left].concat(), Some(named(source))),
+            None => (left, left_in),
         };
         Ok(Self { key: SecretKey::new(bytes).after(previous), previous: from, new })
     }

@@ -344,9 +344,13 @@ impl Backend for Fake {
     }
 
     async fn set_secrets(&self, replica: &ReplicaId, secrets: Secrets) -> Result<(), BackendError> {
-        match self.state().replicas.get_mut(replica).filter(|replica| !has_exited(&replica.status)) {
+        let mut state = self.state();
+        match state.replicas.get_mut(replica).filter(|replica| !has_exited(&replica.status)) {
             Some(replica) => {
                 replica.start.secrets = secrets;
+                drop(state);
+                // Nothing else tells a test that waits for it.
+                self.bump();
                 Ok(())
             }
             None => {

@@ -100,6 +100,9 @@ impl Fences {
     /// Where a deployment may run.
     pub fn of(&mut self, deployment: &Deployment, attached: &Attached<'_>) -> Arc<Fence> {
         let (environments, own) = attached.of(deployment);
+        let environments = environments.into_iter().map(|names| self.restricting(names));
+        let environments: BTreeSet<_> = environments.filter(|names| !names.is_empty()).collect();
+        let own = self.restricting(own);
         if environments.is_empty() && own.is_empty() {
             if let Some(known) = self.open.get(&deployment.instance_type) {
                 return known.clone();
@@ -144,6 +147,16 @@ impl Fences {
             explained.into_iter().find_map(|explained| explained.refusal().map(|refusal| refusal.to_string()))
         };
         Fence::new(&self.sites.for_planner(&self.health), &levels, &request, why_not)
+    }
+
+    /// Those of these policies that have a say in where a model runs.
+    fn restricting(&self, names: Arc<[String]>) -> Arc<[String]> {
+        let restricts =
+            |name: &&String| self.policy(name).is_some_and(|policy| policy.restricts_places(ResourceType::Model));
+        match names.iter().all(|name| restricts(&name)) {
+            true => names,
+            false => names.iter().filter(restricts).cloned().collect(),
+        }
     }
 
     fn policy(&self, name: &str) -> Option<&Policy> {

@@ -25,6 +25,7 @@ pub(crate) fn by_hash(picture: &Picture<'_>) -> HashMap<[u8; 32], KeyGrant> {
             models: reach.of_key(key),
             environments: key.environment_names.as_deref().map(Into::into),
             requests_per_minute: key.requests_per_minute,
+            expires_at_ms: key.expires_at.map(|at| at.0),
             may_invoke: may_invoke(key.kind),
         };
         (key.hash, grant)

@@ -8,6 +8,7 @@ use backends::{Artifact, SwapError};
 use planner::{
     Timestamp,
     lifecycle::Reason,
+    location,
     reload::{self, Candidate, Reload, Step},
     replica_set::{self, Action},
 };
@@ -174,5 +175,8 @@ fn only_own(replicas: &[Replica]) -> Option<replica_set::Replica> {
 }
 
 fn candidate(replica: &Replica) -> Candidate {
-    Candidate { replica: facts::replica(replica), lacks_room: replica.waits_for.is_some() }
+    Candidate {
+        replica: facts::replica(replica),
+        lacks_room: replica.waits_for.as_deref().is_some_and(location::is_shortage),
+    }
 }

@@ -7,6 +7,7 @@ use api::{
     internal::routes::{KeyGrant, Split},
 };
 use http::{HeaderMap, HeaderName, header};
+use planner::Timestamp;
 use sha2::{Digest, Sha256};
 
 use crate::{errors::Refusal, grpc, route::Target, table::sides};
@@ -19,11 +20,15 @@ pub(crate) const OWN_AUTHORIZATION: HeaderName = HeaderName::from_static("x-gree
 pub(crate) fn authenticate<'k>(
     headers: &HeaderMap,
     keys: &'k HashMap<[u8; 32], KeyGrant>,
+    now: impl FnOnce() -> Timestamp,
 ) -> Result<(&'k [u8; 32], &'k KeyGrant), Refusal> {
     let names = [&grpc::AUTHORIZATION, &OWN_AUTHORIZATION, &header::AUTHORIZATION];
     let value = names.into_iter().find_map(|name| headers.get(name)).ok_or(Refusal::MissingKey)?;
     let key = presented(value.as_bytes()).ok_or(Refusal::WrongKey)?;
-    keys.get_key_value(&<[u8; 32]>::from(Sha256::digest(key))).ok_or(Refusal::WrongKey)
+    let known = keys.get_key_value(&<[u8; 32]>::from(Sha256::digest(key))).ok_or(Refusal::WrongKey)?;
+    // Tables leave out what has expired; one that is not followed by another does not keep it alive.
+    let is_over = known.1.expires_at_ms.is_some_and(|end_ms| end_ms <= now().0);
+    (!is_over).then_some(known).ok_or(Refusal::WrongKey)
 }
 
 /// Refuses a model that `grant` does not cover, whether or not there is such a model.
@@ -71,6 +76,7 @@ mod tests {
             models: models.map(Into::into),
             environments: None,
             requests_per_minute: None,
+            expires_at_ms: None,
             may_invoke,
         };
         HashMap::from([(Sha256::digest("pre.secret").into(), grant)])
@@ -81,7 +87,7 @@ mod tests {
         if let Some(value) = value {
             headers.insert(header::AUTHORIZATION, value.parse().unwrap());
         }
-        assert_eq!(authenticate(&headers, &keys(None, true)).map(drop), expected, "{value:?}");
+        assert_eq!(authenticate(&headers, &keys(None, true), Timestamp::default).map(drop), expected, "{value:?}");
     }
 
     #[test]
@@ -97,6 +103,15 @@ mod tests {
         for value in ["", "pre.secret", "Basic pre.secret", "Api-Key", "Api-Key ", "Api-Key pre.secre", "Api-Key pre"] {
             check(Some(value), Err(Refusal::WrongKey));
         }
+    }
+
+    #[test]
+    fn a_key_ends_at_its_time() {
+        let headers = HeaderMap::from_iter([(header::AUTHORIZATION, "Bearer pre.secret".parse().unwrap())]);
+        let mut keys = keys(None, true);
+        keys.values_mut().for_each(|grant| grant.expires_at_ms = Some(10));
+        let at = |now| authenticate(&headers, &keys, || Timestamp(now)).map(drop);
+        assert_eq!([at(9), at(10)], [Ok(()), Err(Refusal::WrongKey)]);
     }
 
     #[test]

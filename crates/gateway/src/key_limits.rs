@@ -48,8 +48,14 @@ mod tests {
 
     fn keys(limit: u32) -> HashMap<[u8; 32], KeyGrant> {
         let requests_per_minute = NonZeroU32::new(limit);
-        let grant =
-            KeyGrant { prefix: "k".into(), models: None, environments: None, requests_per_minute, may_invoke: true };
+        let grant = KeyGrant {
+            prefix: "k".into(),
+            models: None,
+            environments: None,
+            requests_per_minute,
+            expires_at_ms: None,
+            may_invoke: true,
+        };
         HashMap::from([([1; 32], grant)])
     }
 

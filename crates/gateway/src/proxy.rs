@@ -119,12 +119,13 @@ fn plan(gateway: &Gateway, id: RequestId, request: &Request<Incoming>) -> Result
         true => Addressed { model: grpc::model(host, headers)?, rest: request.uri().path() },
         false => addressed(request).ok_or(Refusal::UnknownPath)?,
     };
-    let (key, grant) = auth::authenticate(headers, &routes.table.keys)?;
+    let (key, grant) = auth::authenticate(headers, &routes.table.keys, || gateway.now())?;
     auth::authorize(grant, &model)?;
     let (target, action) = match is_grpc {
         true => (grpc::target(headers)?, Action::Sync(route::passthrough(rest)?)),
         false => route::parse(rest)?,
     };
+    let target = routes.meant(&model, target);
     let allowed = match action {
         Action::Predict | Action::Wake => Some((Method::POST, Allowed("POST"))),
         Action::Websocket => Some((Method::GET, Allowed("GET"))),

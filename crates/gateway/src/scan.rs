@@ -281,10 +281,15 @@ impl Text {
     }
 }
 
+/// No answer has more tokens than this: a model that says so does not spoil what is added up.
+const MOST_TOLD: u64 = 1 << 40;
+
 impl Told {
     fn hear(&mut self, usage: &[u8]) {
         let Ok(usage) = serde_json::from_slice::<Value>(usage) else { return };
-        let number = |names: [&str; 2]| names.into_iter().find_map(|name| usage.get(name)?.as_u64());
+        let number = |names: [&str; 2]| {
+            names.into_iter().find_map(|name| usage.get(name)?.as_u64()).map(|told| told.min(MOST_TOLD))
+        };
         self.input = number(["prompt_tokens", "input_tokens"]).or(self.input);
         self.output = number(["completion_tokens", "output_tokens"]).or(self.output);
         self.total = number(["total_tokens", "total_tokens"]).or(self.total);

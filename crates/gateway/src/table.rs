@@ -52,11 +52,24 @@ impl Routes {
         self.send_away(before);
     }
 
+    /// What a target means: `/development` is the environment of that name where there is no development deployment.
+    pub(crate) fn meant<'t>(&self, model: &str, target: Target<'t>) -> Target<'t> {
+        let routes = self.table.models.get(model);
+        let is_environment =
+            routes.is_some_and(|routes| routes.development.is_none() && routes.environments.contains_key(DEVELOPMENT));
+        match target {
+            Target::Development if is_environment => Target::Environment(DEVELOPMENT.into()),
+            target => target,
+        }
+    }
+
     /// The deployment that `target` of `model` means. Where an environment divides its traffic, `chance` decides.
     pub(crate) fn resolve(&self, model: &str, target: &Target<'_>, chance: u64) -> Result<&Arc<Deployment>, Refusal> {
         let routes = self.table.models.get(model).ok_or_else(|| Refusal::UnknownModel(model.into()))?;
         let id = match target {
-            Target::Development => self.in_development(routes, model, chance)?.as_str(),
+            Target::Development => {
+                routes.development.as_ref().ok_or_else(|| Refusal::NoDevelopment(model.into()))?.as_str()
+            }
             Target::Environment(name) => self.in_environment(routes, model, name, chance)?.as_str(),
             Target::Deployment(id) => id,
         };
@@ -70,20 +83,6 @@ impl Routes {
     /// Whether a deployment takes requests by this table, whatever a newer one says.
     pub(crate) fn serves(&self, id: &DeploymentId) -> bool {
         self.table.deployments.get(id).is_some_and(|route| route.availability == Availability::Serve)
-    }
-
-    /// The development deployment; where there is none, what the environment of that name serves.
-    fn in_development<'r>(
-        &'r self,
-        routes: &'r ModelRoutes,
-        model: &str,
-        chance: u64,
-    ) -> Result<&'r DeploymentId, Refusal> {
-        match (&routes.development, routes.environments.contains_key(DEVELOPMENT)) {
-            (Some(deployment), _) => Ok(deployment),
-            (None, true) => self.in_environment(routes, model, DEVELOPMENT, chance),
-            (None, false) => Err(Refusal::NoDevelopment(model.into())),
-        }
     }
 
     fn in_environment<'r>(
@@ -189,7 +188,7 @@ mod tests {
     }
 
     fn resolves(routes: &Routes, target: Target<'_>, chance: u64) -> Result<DeploymentId, Refusal> {
-        routes.resolve(MODEL, &target, chance).map(|deployment| deployment.id().clone())
+        routes.resolve(MODEL, &routes.meant(MODEL, target), chance).map(|deployment| deployment.id().clone())
     }
 
     fn environment(name: &str) -> Target<'_> {

@@ -7,9 +7,9 @@ mod client;
 
 use openidconnect::{
     AccessTokenHash, AuthorizationCode, ClientId, ClientSecret, CsrfToken, EndpointMaybeSet, EndpointNotSet,
-    EndpointSet, IssuerUrl, Nonce, OAuth2TokenResponse, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope,
-    TokenResponse,
-    core::{CoreAuthenticationFlow, CoreClient, CoreProviderMetadata},
+    EndpointSet, IssuerUrl, Nonce, OAuth2TokenResponse, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl,
+    RequestTokenError, Scope, TokenResponse,
+    core::{CoreAuthenticationFlow, CoreClient, CoreErrorResponseType, CoreProviderMetadata},
 };
 use secrecy::{ExposeSecret, SecretString};
 
@@ -128,7 +128,13 @@ impl Provider {
             .set_pkce_verifier(PkceCodeVerifier::new(begun.verifier.clone()))
             .request_async(&self.http)
             .await
-            .map_err(|error| refused(&client::told(&error)))?;
+            .map_err(|error| match &error {
+                RequestTokenError::ServerResponse(answer) if *answer.error() == CoreErrorResponseType::InvalidGrant => {
+                    refused(&client::told(&error))
+                }
+                // Whoever signs in can do nothing about the rest: a wrong secret, a provider that does not answer.
+                _ => self.unusable(&client::told(&error)),
+            })?;
         let id_token = tokens.id_token().ok_or_else(|| refused(&"it gave no ID token"))?;
         let verifier = client.id_token_verifier();
         let claims = id_token.claims(&verifier, &Nonce::new(begun.nonce.clone())).map_err(|error| refused(&error))?;
@@ -141,7 +147,7 @@ impl Provider {
             }
         }
         let is_verified = claims.email_verified() == Some(true);
-        let email = claims.email().map(|email| email.as_str().to_lowercase());
+        let email = claims.email().map(|email| email.as_str().to_ascii_lowercase());
         Ok(Identity {
             subject: format!("{} {}", claims.issuer().as_str(), claims.subject().as_str()),
             verified_email: email.filter(|_| is_verified),

@@ -99,6 +99,14 @@ impl Fence {
     }
 }
 
+/// How the reason of a shortage begins.
+const SHORTAGE: &str = "waiting for capacity";
+
+/// Whether a replica waits because what is allowed is full, by the reason that [`place`] has given: then ending another makes room.
+pub fn is_shortage(why: &str) -> bool {
+    why.starts_with(SHORTAGE)
+}
+
 /// How full a location is.
 #[derive(Debug, Clone, Copy)]
 pub struct Room<'a> {
@@ -122,7 +130,7 @@ pub fn place(sites: &[Site<'_>], fence: &Fence, rooms: &[Room<'_>], asked: &Amou
         return Err(format!("waiting for a place: {}", fence.why_nowhere));
     }
     let told = open().filter_map(|at| Some(format!("{} in {}", lacks(at)?, sites[at].name))).collect();
-    Err(format!("waiting for capacity: {}", some_of(told)))
+    Err(format!("{SHORTAGE}: {}", some_of(told)))
 }
 
 /// The first few, and how many more there are.

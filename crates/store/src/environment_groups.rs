@@ -19,21 +19,25 @@ impl Store {
         rows.iter().map(group).collect()
     }
 
-    /// Says who may change the environments of a group, in place of what was said before.
+    /// Says who may change the environments of a group, in place of what was said before. With `keeps_users` those who are named stay
+    /// as they are by then.
     pub async fn set_environment_group(
         &self,
         group: &EnvironmentGroup,
+        keeps_users: bool,
         audit: Option<&AuditEvent>,
     ) -> Result<(), Error> {
         let mut write = self.write(&[Topic::Environments]).await?;
         sqlx::query(
             "INSERT INTO environment_groups (team_id, name, is_restricted, user_ids) VALUES ($1, $2, $3, $4)
-             ON CONFLICT (team_id, name) DO UPDATE SET is_restricted = excluded.is_restricted, user_ids = excluded.user_ids",
+             ON CONFLICT (team_id, name) DO UPDATE SET is_restricted = excluded.is_restricted,
+                 user_ids = CASE WHEN $5 = 1 THEN environment_groups.user_ids ELSE excluded.user_ids END",
         )
         .bind(group.team_id.as_str())
         .bind(&group.name)
         .bind(i64::from(group.is_restricted))
         .bind(json(&group.user_ids))
+        .bind(i64::from(keeps_users))
         .execute(write.on())
         .await?;
         audit::insert(&mut write, audit).await?;

@@ -22,9 +22,24 @@ impl Store {
         write.commit().await
     }
 
-    /// Adds a key that expires to those of its user, of whom at most `most` such keys are kept, those that last longest.
-    pub async fn add_token(&self, key: &ApiKey, most: u32, audit: Option<&AuditEvent>) -> Result<(), Error> {
+    /// Adds a key that expires to those of its user, of whom at most `most` such keys are kept, those that last longest. `NotFound`
+    /// where it is for a client whose credential, of this public part, is not there any more.
+    pub async fn add_token(
+        &self,
+        key: &ApiKey,
+        most: u32,
+        client_id: Option<&str>,
+        audit: Option<&AuditEvent>,
+    ) -> Result<(), Error> {
         let mut write = self.write(&[Topic::Keys]).await?;
+        if let Some(client_id) = client_id {
+            // A write, so that none replaces it meanwhile.
+            let sql = "UPDATE client_credentials SET client_id = client_id WHERE client_id = $1";
+            let held = sqlx::query(sql).bind(client_id).execute(write.on()).await?;
+            if held.rows_affected() == 0 {
+                return Err(Error::not_found("client", client_id));
+            }
+        }
         insert(&mut write, key).await?;
         if let KeyOwner::User(user) = &key.owner {
             keep_tokens(&mut write, user, most).await?;
@@ -35,7 +50,7 @@ impl Store {
 
     /// Deletes the keys that have expired.
     pub async fn delete_expired_keys(&self, now: Timestamp) -> Result<(), Error> {
-        let mut write = self.write(&[]).await?;
+        let mut write = self.write(&[Topic::Keys]).await?;
         sqlx::query("DELETE FROM api_keys WHERE expires_at <= $1").bind(bigint(now.0)).execute(write.on()).await?;
         write.commit().await
     }

@@ -252,6 +252,9 @@ async fn record_sample(write: &mut Write, sample: &Sample) -> Result<(), Error> 
     Ok(())
 }
 
+/// Tokens that are added at a time: with the bound on what they are added to, in the statement, no sum leaves a BIGINT.
+const MOST_TOKENS: u64 = 1 << 60;
+
 async fn record_used(write: &mut Write, used: &Used) -> Result<(), Error> {
     sqlx::query(
         "INSERT INTO usage_days (day, deployment_id, environment, deployment_name, model_id, model_name, team_id, instance_type,
@@ -263,16 +266,18 @@ async fn record_used(write: &mut Write, used: &Used) -> Result<(), Error> {
                      team_id = excluded.team_id, instance_type = excluded.instance_type,
                      replica_ms = usage_days.replica_ms + excluded.replica_ms,
                      requests = usage_days.requests + excluded.requests,
-                     input_tokens = usage_days.input_tokens + excluded.input_tokens,
-                     output_tokens = usage_days.output_tokens + excluded.output_tokens",
+                     input_tokens = CASE WHEN usage_days.input_tokens > 4611686018427387904 THEN usage_days.input_tokens
+                         ELSE usage_days.input_tokens + excluded.input_tokens END,
+                     output_tokens = CASE WHEN usage_days.output_tokens > 4611686018427387904 THEN usage_days.output_tokens
+                         ELSE usage_days.output_tokens + excluded.output_tokens END",
     )
     .bind(bigint(used.since.0 - used.since.0 % DAY_MS))
     .bind(used.deployment_id.as_str())
     .bind(used.environment.as_deref().unwrap_or_default())
     .bind(bigint(used.replica_ms))
     .bind(bigint(used.requests))
-    .bind(bigint(used.tokens.input))
-    .bind(bigint(used.tokens.output))
+    .bind(bigint(used.tokens.input.min(MOST_TOKENS)))
+    .bind(bigint(used.tokens.output.min(MOST_TOKENS)))
     .execute(write.on())
     .await?;
     Ok(())

@@ -100,17 +100,14 @@ impl Store {
         user(&row.ok_or_else(|| Error::not_found("user", id))?)
     }
 
-    /// Gives a service account another credential; the one before is worth nothing any more, nor is any token that it was given.
+    /// Gives a service account another credential; the one before is worth nothing any more, nor is any token or key that was got by it.
     pub async fn set_client_credential(
         &self,
         credential: &ClientCredential,
         audit: Option<&AuditEvent>,
     ) -> Result<(), Error> {
         let mut write = self.write(&[Topic::Keys]).await?;
-        for sql in [
-            "DELETE FROM client_credentials WHERE user_id = $1",
-            "DELETE FROM api_keys WHERE user_id = $1 AND expires_at IS NOT NULL",
-        ] {
+        for sql in ["DELETE FROM client_credentials WHERE user_id = $1", "DELETE FROM api_keys WHERE user_id = $1"] {
             sqlx::query(sql).bind(credential.user_id.as_str()).execute(write.on()).await?;
         }
         insert_credential(&mut write, credential).await?;

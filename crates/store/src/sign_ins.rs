@@ -6,13 +6,19 @@ use sqlx::any::AnyRow;
 use crate::{
     Error, Store, Topic, audit,
     columns::{Columns, bigint, json, or_name_taken},
-    domain::{AuditEvent, SignIn, SignInState},
+    domain::{AuditEvent, Device, SignIn, SignInState},
 };
 
 impl Store {
-    /// Keeps a sign-in that has begun; of more than `most`, those that end first go. `NameTaken` when another has its user code.
-    pub async fn begin_sign_in(&self, sign_in: &SignIn, most: u32) -> Result<(), Error> {
+    /// Keeps a sign-in that has begun. `NameTaken` when another has its user code; `InUse` when as many as `most` are on their way,
+    /// those whose time is over not counted.
+    pub async fn begin_sign_in(&self, sign_in: &SignIn, now: Timestamp, most: u32) -> Result<(), Error> {
         let mut write = self.write(&[]).await?;
+        sqlx::query("DELETE FROM sign_ins WHERE expires_at <= $1").bind(bigint(now.0)).execute(write.on()).await?;
+        let row = sqlx::query("SELECT COUNT(*) AS waiting FROM sign_ins").fetch_one(write.on()).await?;
+        if row.number("waiting")? >= u64::from(most) {
+            return Err(Error::InUse { kind: "room for sign-ins", id: most.to_string() });
+        }
         sqlx::query("INSERT INTO sign_ins (hash, user_code, state, expires_at) VALUES ($1, $2, $3, $4)")
             .bind(hex::encode(sign_in.hash))
             .bind(&sign_in.user_code)
@@ -21,10 +27,6 @@ impl Store {
             .execute(write.on())
             .await
             .map_err(or_name_taken("code", sign_in.user_code.as_deref().unwrap_or_default()))?;
-        sqlx::query("DELETE FROM sign_ins WHERE hash NOT IN (SELECT hash FROM sign_ins ORDER BY expires_at DESC, hash LIMIT $1)")
-            .bind(i64::from(most))
-            .execute(write.on())
-            .await?;
         write.commit().await
     }
 
@@ -51,7 +53,7 @@ impl Store {
         Ok(sign_in)
     }
 
-    /// Gives the sign-in with this user code another state.
+    /// Gives the sign-in with this user code, which waits for an answer, this state. The first answer counts.
     pub async fn answer_sign_in(
         &self,
         user_code: &str,
@@ -60,12 +62,14 @@ impl Store {
         audit: Option<&AuditEvent>,
     ) -> Result<(), Error> {
         let mut write = self.write(&[Topic::Audit]).await?;
-        let answered = sqlx::query("UPDATE sign_ins SET state = $1 WHERE user_code = $2 AND expires_at > $3")
-            .bind(json(state))
-            .bind(user_code)
-            .bind(bigint(now.0))
-            .execute(write.on())
-            .await?;
+        let answered =
+            sqlx::query("UPDATE sign_ins SET state = $1 WHERE user_code = $2 AND expires_at > $3 AND state = $4")
+                .bind(json(state))
+                .bind(user_code)
+                .bind(bigint(now.0))
+                .bind(json(&SignInState::OnDevice(Device::Waits)))
+                .execute(write.on())
+                .await?;
         if answered.rows_affected() == 0 {
             return Err(Error::not_found("sign-in", user_code));
         }

@@ -9,6 +9,7 @@ use api::v1::{
 };
 use planner::policy::written;
 use serde_json::{Value, json};
+use store::domain::fold_secret_name;
 
 use super::object::{Id, Kind, Object, policy_fields, without_nulls};
 use crate::{
@@ -23,7 +24,10 @@ pub async fn find(client: &Client, id: &Id) -> Result<Option<Object>> {
     Ok(match (id.kind, &id.model) {
         (Kind::WorkspaceSettings, _) => Some(settings(client).await?),
         (Kind::Policy, _) => client.find::<Policy>(&["v1", "policies", name]).await?.map(policy),
-        (Kind::Secret, _) => secrets(client).await?.into_iter().find(|secret| secret.id == *id),
+        (Kind::Secret, _) => {
+            let folded = fold_secret_name(name);
+            secrets(client).await?.into_iter().find(|secret| fold_secret_name(secret.id.name()) == folded)
+        }
         (Kind::Environment, model) => {
             let of = model.as_deref().unwrap_or_default();
             let model = target::find_model(client, of).await?;

@@ -129,6 +129,8 @@ pub struct KeyGrant {
     pub environments: Option<Arc<[String]>>,
     /// How often it may call; none means as often as it likes.
     pub requests_per_minute: Option<NonZeroU32>,
+    /// When it is worth nothing any more, in milliseconds since the Unix epoch; none means never.
+    pub expires_at_ms: Option<u64>,
     /// Whether it may call models at all.
     pub may_invoke: bool,
 }

@@ -1,6 +1,9 @@
 //! How often one key may call one endpoint. Generous, because pollers are many and the hardware is the user's own.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use axum::{
     extract::{MatchedPath, Request, State},
@@ -22,7 +25,11 @@ pub struct RateLimiters {
     retries: DefaultKeyedRateLimiter<Bucket>,
     log_queries: DefaultKeyedRateLimiter<Bucket>,
     requests: DefaultKeyedRateLimiter<Bucket>,
+    checked: AtomicU64,
 }
+
+/// After so many calls the buckets that are full again are forgotten: keys come and go.
+const FORGET_EVERY: u64 = 10_000;
 
 impl RateLimiters {
     /// Limiters that have seen nothing yet.
@@ -32,7 +39,16 @@ impl RateLimiters {
             retries: RateLimiter::keyed(Quota::per_minute(limits.retries_per_minute)),
             log_queries: RateLimiter::keyed(Quota::per_second(limits.log_queries_per_second)),
             requests: RateLimiter::keyed(Quota::per_second(limits.requests_per_second)),
+            checked: AtomicU64::new(0),
         })
+    }
+
+    fn forget_now_and_then(&self) {
+        if self.checked.fetch_add(1, Ordering::Relaxed) % FORGET_EVERY == FORGET_EVERY - 1 {
+            for limiter in [&self.activations, &self.retries, &self.log_queries, &self.requests] {
+                limiter.retain_recent();
+            }
+        }
     }
 
     fn of(&self, method: &Method, path: &str) -> &DefaultKeyedRateLimiter<Bucket> {
@@ -51,6 +67,7 @@ pub async fn limit(State(limiters): State<Arc<RateLimiters>>, request: Request, 
     let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str).to_owned();
     // Those who come without a key share one bucket a route.
     let key = request.extensions().get::<Caller>().map_or("", Caller::prefix).to_owned();
+    limiters.forget_now_and_then();
     let limiter = limiters.of(request.method(), &path);
     match limiter.check_key(&(key, request.method().clone(), path)) {
         Ok(()) => next.run(request).await,

@@ -49,7 +49,7 @@ async fn create_service_account(
     Ok(Json(with_secret(service_accounts::create(&control_plane, &caller, new).await?)))
 }
 
-/// Gives a service account another client id and secret; those before end, and so do the tokens that it has.
+/// Gives a service account another client id and secret; those before end, and so do its tokens and keys.
 #[utoipa::path(post, path = "/v1/service_accounts/{service_account_id}/rotate", tag = "Service accounts", params(OfServiceAccount), responses((status = 200, body = ServiceAccountSecret)))]
 async fn rotate_client_secret(
     State(control_plane): State<ControlPlane>,

@@ -62,7 +62,8 @@ pub async fn list(control_plane: &ControlPlane, caller: &Caller, query: Query) -
         None if !caller.is_admin() && store.teams().await?.len() > 1 => {
             return Err(Error::Forbidden("only an administrator can read the audit log of all teams".into()));
         }
-        None => {}
+        // Nor does somebody who is in none of them.
+        None => drop(super::teams::default_of(control_plane, caller).await?),
     }
     let limit = query.limit as usize;
     let mut entries = Vec::new();

@@ -88,7 +88,7 @@ pub async fn update(
         "previous_settings": { "is_restricted": before.group.is_restricted, "user_ids": before.group.user_ids },
     });
     let event = audit::event(caller, control_plane.now(), "ENVIRONMENT_GROUP_UPDATED", data);
-    store.set_environment_group(&group, Some(&event)).await?;
+    store.set_environment_group(&group, update.user_ids.is_none(), Some(&event)).await?;
     Ok(view(group, &before.team, &users))
 }
 

@@ -6,8 +6,9 @@ use std::{
     time::Duration,
 };
 
+use api::id::TeamId;
 use futures::{Stream, stream};
-use store::{Changes, Topic};
+use store::{Changes, Topic, domain::KeyOwner};
 use tokio::time::sleep;
 
 use super::{Caller, ControlPlane, Error};
@@ -32,7 +33,7 @@ const TOPICS: [Topic; 9] = [
 
 /// Which kinds of things have changed, whenever some have; nothing at first.
 pub fn changes(control_plane: &ControlPlane, caller: &Caller) -> Result<impl Stream<Item = Vec<Topic>> + use<>, Error> {
-    let listener = Listener::new(control_plane, caller, &TOPICS)?;
+    let listener = Listener::new(control_plane, caller, &TOPICS, None)?;
     let news = stream::unfold((listener, true), async |(mut listener, is_first)| {
         let topics = if is_first { Vec::new() } else { listener.next().await? };
         Some((topics, (listener, false)))
@@ -79,29 +80,46 @@ pub(super) struct Listener {
     control_plane: ControlPlane,
     caller: Caller,
     changes: Changes,
+    /// Whose affairs are listened to; none where they are everybody's.
+    team: Option<TeamId>,
     _seat: Seat,
 }
 
 impl Listener {
     /// Takes a seat; 503 when there is none left.
-    pub fn new(control_plane: &ControlPlane, caller: &Caller, topics: &[Topic]) -> Result<Self, Error> {
+    pub fn new(
+        control_plane: &ControlPlane,
+        caller: &Caller,
+        topics: &[Topic],
+        team: Option<TeamId>,
+    ) -> Result<Self, Error> {
         let seat = control_plane.seats().take(caller.prefix()).ok_or(Error::Crowded)?;
         let mut topics = topics.to_vec();
         if !topics.contains(&Topic::Keys) {
             topics.push(Topic::Keys);
         }
         let changes = control_plane.store().changes(&topics);
-        Ok(Self { control_plane: control_plane.clone(), caller: caller.clone(), changes, _seat: seat })
+        Ok(Self { control_plane: control_plane.clone(), caller: caller.clone(), changes, team, _seat: seat })
     }
 
     /// What has changed since the last call; none when it is over.
     pub async fn next(&mut self) -> Option<Vec<Topic>> {
         let stopping = self.control_plane.stopping().clone();
+        let left = self.caller.key.expires_at.map(|end| end.since(self.control_plane.now()));
         let waited = async {
             sleep(PACE).await;
-            self.changes.wait().await
+            let over = async {
+                match left {
+                    Some(left_ms) => sleep(Duration::from_millis(left_ms)).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                topics = self.changes.wait() => Some(topics),
+                () = over => None,
+            }
         };
-        let topics = stopping.run_until_cancelled(waited).await?;
+        let topics = stopping.run_until_cancelled(waited).await??;
         if topics.contains(&Topic::Keys) && !self.may_still_listen().await {
             return None;
         }
@@ -109,7 +127,16 @@ impl Listener {
     }
 
     async fn may_still_listen(&self) -> bool {
-        let key = self.control_plane.store().key(self.caller.prefix()).await;
-        key.is_ok_and(|key| key.hash == self.caller.key.hash)
+        let Ok(key) = self.control_plane.store().key(self.caller.prefix()).await else { return false };
+        let is_same = key.hash == self.caller.key.hash && key.is_valid_at(self.control_plane.now());
+        let user = match &key.owner {
+            KeyOwner::User(id) => match self.control_plane.store().user(id).await {
+                Ok(user) => Some(user),
+                Err(_) => return false,
+            },
+            KeyOwner::Team(_) => None,
+        };
+        let caller = Caller { key, user, client: self.caller.client.clone() };
+        is_same && self.team.as_ref().is_none_or(|team| caller.require_team(team).is_ok())
     }
 }

@@ -105,7 +105,7 @@ pub async fn follow(
     if let Some((field, _)) = given.iter().find(|(_, is_given)| *is_given) {
         return Err(Error::Invalid(format!("{field}: a log that is followed has no end: leave it out")));
     }
-    let (_, deployment) = deployments::find(control_plane, caller, model, target).await?;
+    let (model, deployment) = deployments::find(control_plane, caller, model, target).await?;
     let start_ms = query.start_ms;
     let query = LogQuery {
         deployments: vec![deployment.id.clone()],
@@ -113,7 +113,7 @@ pub async fn follow(
         ..check(query, control_plane.now().0)?
     };
     // Subscribed before the first look: a line that comes in between is not missed.
-    let listener = Listener::new(control_plane, caller, &[Topic::Logs, Topic::Deployments])?;
+    let listener = Listener::new(control_plane, caller, &[Topic::Logs, Topic::Deployments], Some(model.team_id))?;
     let store = control_plane.store().clone();
     let position = match after {
         // Nothing of this deployment lies before its first line.

@@ -14,7 +14,7 @@ use store::{
 use subtle::ConstantTimeEq;
 
 use super::{
-    Caller, ControlPlane, Error, audit,
+    Caller, ControlPlane, Error, audit, names,
     tokens::{self, Refusal, Token},
     users,
 };
@@ -23,8 +23,9 @@ use super::{
 const PATIENCE_MS: u64 = 600_000;
 /// How long a browser may take to come for its token.
 const CODE_MS: u64 = 60_000;
-/// Sign-ins that may be on their way at once. Anybody can begin one.
-const MOST: u32 = 10_000;
+/// Sign-ins that may be on their way at once. Anybody can begin one, and in the time that each has more than the rate limit lets in do
+/// not fit: nobody is kept out by others who begin many.
+const MOST: u32 = 200_000;
 /// How often a device may ask, in seconds.
 const INTERVAL_S: u64 = 2;
 /// What people type is easy to read and forms no words.
@@ -137,6 +138,9 @@ pub async fn answer_device(
             caller.prefix()
         ))
     })?;
+    if user.kind == UserKind::Service {
+        return Err(Error::Forbidden("a device is signed in as a person, and this is a service account".into()));
+    }
     let device = if is_allowed { Device::Allowed(user.id.clone()) } else { Device::Denied };
     let event_type = if is_allowed { "DEVICE_ALLOWED" } else { "DEVICE_DENIED" };
     let now = control_plane.now();
@@ -167,17 +171,24 @@ pub async fn for_device(
     match device {
         Device::Waits => Err(Refusal::Pending),
         Device::Denied => Err(Refusal::Denied),
-        Device::Allowed(user_id) => {
-            store.use_sign_in(&hash, now).await.map_err(|_| Refusal::Expired)?;
-            for_person(control_plane, &user_id, client).await
-        }
+        Device::Allowed(_) => match store.use_sign_in(&hash, now).await.map(|sign_in| sign_in.state) {
+            Ok(SignInState::OnDevice(Device::Allowed(user_id))) => for_person(control_plane, &user_id, client).await,
+            Ok(_) | Err(store::Error::NotFound { .. }) => Err(Refusal::Expired),
+            Err(other) => Err(other.into()),
+        },
     }
 }
 
 async fn for_person(control_plane: &ControlPlane, user_id: &UserId, client: ClientProgram) -> Result<Token, Refusal> {
-    let user = control_plane.store().user(user_id).await?;
+    let user = match control_plane.store().user(user_id).await {
+        Ok(user) => user,
+        Err(store::Error::NotFound { .. }) => {
+            return Err(Refusal::InvalidGrant("whoever signed in is not here any more"));
+        }
+        Err(other) => return Err(other.into()),
+    };
     let for_ms = u64::try_from(control_plane.settings().sign_in.lifetime.as_millis()).unwrap_or(u64::MAX);
-    Ok(tokens::issue(control_plane, &user, for_ms, client).await?)
+    Ok(tokens::issue(control_plane, &user, for_ms, None, client).await?)
 }
 
 /// Who it is that the provider has confirmed: known by it already, or let in under an address that it vouches for, or of a domain whose
@@ -185,6 +196,8 @@ async fn for_person(control_plane: &ControlPlane, user_id: &UserId, client: Clie
 async fn recognise(control_plane: &ControlPlane, identity: Identity, client: ClientProgram) -> Result<User, Error> {
     let (store, now) = (control_plane.store(), control_plane.now());
     let Identity { subject, verified_email, name } = identity;
+    // People choose it themselves at some providers: one that nobody could have here is none.
+    let name = name.filter(|name| names::person(name).is_ok());
     let mut users = store.users().await?.into_iter();
     if let Some(known) = users.clone().find(|user| user.subject.as_ref() == Some(&subject)) {
         return Ok(known);
@@ -197,17 +210,18 @@ async fn recognise(control_plane: &ControlPlane, identity: Identity, client: Cli
         )
     })?;
     let invited = |user: &User| user.kind == UserKind::Person && user.email.eq_ignore_ascii_case(&email);
+    names::email(&email)?;
     if let Some(user) = users.find(invited) {
-        if user.subject.is_some() {
-            return Err(Error::Forbidden(format!("{email} signs in as somebody else at the identity provider")));
-        }
         let event = event(&user, now, "USER_CONFIRMED", client);
         let confirm = |user: &mut User| {
+            if user.subject.is_some() {
+                return Err(Error::Forbidden(format!("{email} signs in as somebody else at the identity provider")));
+            }
             user.subject = Some(subject);
             user.name = user.name.take().or(name);
-            Ok::<_, store::Error>(())
+            Ok(())
         };
-        return Ok(store.change_user(&user.id, Some(&event), confirm).await?);
+        return store.change_user(&user.id, Some(&event), confirm).await;
     }
     if !control_plane.settings().sign_in.lets_in(&email) {
         return Err(Error::Forbidden(format!(
@@ -243,8 +257,9 @@ async fn keep(
     state: SignInState,
     for_ms: u64,
 ) -> Result<(), store::Error> {
-    let sign_in = SignIn { hash: hash(secret), user_code, state, expires_at: control_plane.now().plus(for_ms) };
-    control_plane.store().begin_sign_in(&sign_in, MOST).await
+    let now = control_plane.now();
+    let sign_in = SignIn { hash: hash(secret), user_code, state, expires_at: now.plus(for_ms) };
+    control_plane.store().begin_sign_in(&sign_in, now, MOST).await
 }
 
 fn unconfirmed(error: oidc::Error) -> Error {

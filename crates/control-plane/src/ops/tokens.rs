@@ -59,6 +59,10 @@ pub async fn for_client(
     client_secret: &str,
     client: ClientProgram,
 ) -> Result<Token, Refusal> {
+    // What no id has is none; and PostgreSQL takes no NUL.
+    if !client_id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return Err(Refusal::InvalidClient);
+    }
     let store = control_plane.store();
     let credential = match store.client_credential(client_id).await {
         Ok(credential) => credential,
@@ -69,14 +73,19 @@ pub async fn for_client(
         return Err(Refusal::InvalidClient);
     }
     let user = store.user(&credential.user_id).await?;
-    Ok(issue(control_plane, &user, PROGRAM_MS, client).await?)
+    issue(control_plane, &user, PROGRAM_MS, Some(client_id), client).await.map_err(|error| match error {
+        // Its secret was replaced meanwhile.
+        Error::NotFound { kind: "client", .. } => Refusal::InvalidClient,
+        other => other.into(),
+    })
 }
 
-/// Gives `user` a token that is good for so long.
+/// Gives `user` a token that is good for so long; for this client, where it is one, whose secret must still be good.
 pub(super) async fn issue(
     control_plane: &ControlPlane,
     user: &User,
     for_ms: u64,
+    client_id: Option<&str>,
     client: ClientProgram,
 ) -> Result<Token, Error> {
     let (now, text) = (control_plane.now(), KeyText::random());
@@ -94,6 +103,6 @@ pub(super) async fn issue(
     let event_type = "TOKEN_ISSUED";
     let event_data = json!({ "event_type": event_type, "api_key_id": key.prefix, "expires_at": key.expires_at });
     let event = AuditEvent { at: now, event_type: event_type.into(), event_data, doer, model_id: None };
-    control_plane.store().add_token(&key, MOST, Some(&event)).await?;
+    control_plane.store().add_token(&key, MOST, client_id, Some(&event)).await?;
     Ok(Token { text: text.into_plaintext(), seconds: for_ms / 1000 })
 }

@@ -280,3 +280,32 @@ async fn a_location_that_is_taken_out_of_the_configuration_is_left_in_order() {
     world.until_ready_in(&pushed.id, &[("berlin", 2)]).await;
     world.until_status(&pushed.id, Status::Active).await;
 }
+
+#[tokio::test]
+async fn a_limit_of_tokens_has_no_say_in_where_replicas_are() {
+    let mut world = World::new().await;
+    // Too little memory is declared for any instance type: without policies of places that is the operator's affair.
+    world.first_location = "small:fr";
+    world.backend.make_ready_at_once();
+    let _controller = world.start();
+    let pushed = world.push_serving(1).await;
+    world.until_ready_in(&pushed.id, &[("small", 1)]).await;
+    let before = world.backend.live();
+    let limit = written::MaxTokens { granularity: "day".into(), total: Some(5), ..written::MaxTokens::default() };
+    let policy = written::Policy {
+        name: "daily".into(),
+        kind: "maxToken".into(),
+        max_tokens: Some(limit),
+        ..written::Policy::default()
+    };
+    world.store.add_policy(&Policy::try_from(policy).unwrap(), world.now(), None).await.unwrap();
+    world.attach(&pushed, &["daily".to_owned()]).await;
+    world
+        .eventually("the gateway has the limit", || async {
+            let table = world.gateway.table.borrow();
+            table.as_ref().filter(|table| !table.allowances.is_empty()).map(|_| ())
+        })
+        .await;
+    world.until_ready_in(&pushed.id, &[("small", 1)]).await;
+    assert_eq!(world.backend.live(), before);
+}

@@ -343,12 +343,14 @@ fn site(written: &str, backend: Arc<dyn Backend>) -> Site {
     let (name, country) = written.split_once(':').unzip();
     let name = name.unwrap_or(written).trim_start_matches('-').to_owned();
     let flavor = Flavor { kind: Kind::Cpu, name: Name::parse("flavor", "x86").unwrap() };
+    // One that is called so has less memory than any instance type needs.
+    let memory_mib = (name == "small").then_some(1);
     let location = Place {
         name: Name::parse("name", &name).unwrap(),
         country: country.map(|code| Country::parse("country", code).unwrap()),
         continent: None,
         coordinates: None,
-        flavors: vec![Stock { flavor, count: 8, memory_mib: None }],
+        flavors: vec![Stock { flavor, count: 8, memory_mib }],
         is_healthy: true,
     };
     let offer = Offer { location, capacity: Capacity::default() };

@@ -242,6 +242,7 @@ pub fn table(version: u64, route: DeploymentRoute) -> Table {
         models: models.map(Into::into),
         environments: None,
         requests_per_minute: None,
+        expires_at_ms: None,
         may_invoke: true,
     };
     let production = Split { stable: route.id.clone(), candidate: None };

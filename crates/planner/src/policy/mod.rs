@@ -72,6 +72,11 @@ impl Policy {
         &self.rule
     }
 
+    /// Whether it has a say in where a thing of this type runs.
+    pub fn restricts_places(&self, resource_type: ResourceType) -> bool {
+        self.applies_to(resource_type) && matches!(self.rule, Rule::Locations(_) | Rule::Flavors(_))
+    }
+
     /// Whether it says anything of things of this type.
     pub fn applies_to(&self, resource_type: ResourceType) -> bool {
         self.resource_types.is_empty() || self.resource_types.contains(&resource_type)

@@ -12,8 +12,11 @@ pub async fn the_last_word_on_a_group_counts(database: Database) {
     let shut = EnvironmentGroup { is_restricted: true, user_ids: vec![user()], ..open.clone() };
     let production = EnvironmentGroup { name: "production".into(), ..shut.clone() };
     for group in [&open, &shut, &production] {
-        store.set_environment_group(group, None).await.unwrap();
+        store.set_environment_group(group, false, None).await.unwrap();
     }
+    let stays = EnvironmentGroup { is_restricted: false, user_ids: Vec::new(), ..production.clone() };
+    store.set_environment_group(&stays, true, None).await.unwrap();
+    let production = EnvironmentGroup { is_restricted: false, ..production };
     assert_eq!(store.environment_groups(&team()).await.unwrap(), [production, shut]);
     assert_eq!(store.environment_groups(&api::id::TeamId::from_entropy(99)).await.unwrap(), []);
 }

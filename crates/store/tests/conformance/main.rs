@@ -111,7 +111,7 @@ on_every_store! {
         the_keys_of_somebody_who_is_deleted_go_with_them,
         somebody_administers_the_organization_always,
         tokens_end_when_there_are_too_many_and_when_their_time_has_come,
-        a_new_credential_ends_the_old_one_and_its_tokens,
+        a_new_credential_ends_the_old_one_and_what_was_got_by_it,
         a_team_is_deleted_once_nothing_and_nobody_belongs_to_it,
         who_somebody_is_is_news_for_those_who_follow;
     policies: what_is_attached_reads_back_in_order_and_goes_with_what_it_is_attached_to;
@@ -152,7 +152,7 @@ on_every_store! {
         values_are_sealed_anew_when_the_server_has_another_secret,
         what_was_sealed_anew_in_part_is_gone_on_with,
         what_no_secret_opens_stays_as_it_is;
-    sign_ins: one_is_used_up_once_and_in_its_time, a_device_is_found_by_what_a_person_types, those_that_end_first_make_room;
+    sign_ins: one_is_used_up_once_and_in_its_time, a_device_is_found_by_what_a_person_types, those_whose_time_is_over_make_room_and_no_others;
     startups: a_start_is_written_down_once_when_it_is_over;
     tokens: what_gateways_have_counted_reads_back_until_its_window_is_over;
     workspace_settings: they_are_there_from_the_start_and_the_first_of_two_changes_counts;

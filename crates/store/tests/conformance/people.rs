@@ -107,28 +107,31 @@ pub async fn tokens_end_when_there_are_too_many_and_when_their_time_has_come(dat
     let store = installed(&database).await;
     let admin = person(1, true);
     store.add_user(&person(2, false), Beginning::default(), None).await.unwrap();
-    store.add_token(&token("other", &person(2, false), NOW), 2, None).await.unwrap();
+    store.add_token(&token("other", &person(2, false), NOW), 2, None, None).await.unwrap();
     for (prefix, after) in [("b", 20), ("a", 10), ("c", 30)] {
-        store.add_token(&token(prefix, &admin, NOW.plus(after)), 2, None).await.unwrap();
+        store.add_token(&token(prefix, &admin, NOW.plus(after)), 2, None, None).await.unwrap();
     }
     assert_eq!(prefixes(&store).await, ["adminkey", "b", "c", "other"], "the one that ends first, and nobody else's");
     store.delete_expired_keys(NOW.plus(20)).await.unwrap();
     assert_eq!(prefixes(&store).await, ["adminkey", "c"]);
 }
 
-pub async fn a_new_credential_ends_the_old_one_and_its_tokens(database: Database) {
+pub async fn a_new_credential_ends_the_old_one_and_what_was_got_by_it(database: Database) {
     let store = installed(&database).await;
     let program = User { kind: UserKind::Service, ..person(2, false) };
     let old = credential("old", &program);
     let beginning = Beginning { key: None, credential: Some(&old) };
     store.add_user(&program, beginning, None).await.unwrap();
-    store.add_token(&token("token", &program, NOW.plus(9)), 9, None).await.unwrap();
+    store.add_token(&token("token", &program, NOW.plus(9)), 9, None, None).await.unwrap();
     let key = ApiKey { expires_at: None, ..token("key", &program, NOW) };
     store.add_key(&key, None).await.unwrap();
     store.set_client_credential(&credential("new", &program), None).await.unwrap();
     assert!(matches!(store.client_credential("old").await, Err(Error::NotFound { .. })));
     assert_eq!(store.client_credentials().await.unwrap(), [credential("new", &program)]);
-    assert_eq!(prefixes(&store).await, ["adminkey", "key"]);
+    assert_eq!(prefixes(&store).await, ["adminkey"]);
+    let late = store.add_token(&token("late", &program, NOW.plus(9)), 9, Some("old"), None).await;
+    assert!(matches!(late, Err(Error::NotFound { .. })), "{late:?}");
+    store.add_token(&token("timely", &program, NOW.plus(9)), 9, Some("new"), None).await.unwrap();
 }
 
 pub async fn a_team_is_deleted_once_nothing_and_nobody_belongs_to_it(database: Database) {
