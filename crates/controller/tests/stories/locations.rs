@@ -217,7 +217,6 @@ async fn a_location_that_does_not_answer_gets_nothing_and_what_was_in_it_is_repl
     let known = world.store.location_health().await.unwrap();
     let [(name, Health::Unhealthy { reason, .. })] = known.as_slice() else { panic!("{known:?}") };
     assert_eq!((name.as_str(), reason.as_str()), ("virginia", "cannot run replicas: the test took it down"));
-    assert_eq!(virginia.live().len(), 1, "nobody has reached it");
 
     virginia.set_down(false);
     world.beat(1).await;
