@@ -62,11 +62,13 @@ impl Task for Measure {
         {
             return Ok(after(last.at));
         }
+        // Read before the windows of limits, which then have all that is told to whoever pays.
+        let measures = self.shared.parts.gateways.measures();
         self.record_tokens(now).await?;
         let parts = &self.shared.parts;
         let mut look = Look {
             at: now,
-            measures: parts.gateways.measures(),
+            measures,
             loads: parts.gateways.loads(),
             usage: join_all(self.shared.sites.iter().map(|site| site.backend.usage()))
                 .await
