@@ -53,10 +53,9 @@ enum Action {
 }
 
 /// What somebody is, as it is typed.
-#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
-pub(super) enum RoleArg {
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum RoleArg {
     /// Deploys, manages and calls models
-    #[default]
     Member,
     /// Says who may do what, too
     Admin,

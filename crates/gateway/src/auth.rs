@@ -38,18 +38,18 @@ pub(crate) fn authorize(grant: &KeyGrant, model: &str) -> Result<(), Refusal> {
 }
 
 /// Refuses a way into a model that `grant` does not cover, where it is for some environments only: their own endpoints, and those of
-/// the deployments that serve there. `environments` are all those of the model.
-pub(crate) fn authorize_way(
+/// the deployments that serve there. `environments` are all those of the model, looked up for such a key only.
+pub(crate) fn authorize_way<'r>(
     grant: &KeyGrant,
     target: &Target<'_>,
     deployment: &DeploymentId,
-    environments: &BTreeMap<String, Option<Split>>,
+    environments: impl FnOnce() -> &'r BTreeMap<String, Option<Split>>,
 ) -> Result<(), Refusal> {
     let Some(allowed) = &grant.environments else { return Ok(()) };
     let is_allowed = |name: &str| allowed.iter().any(|one| one == name);
     let covers = match target {
         Target::Environment(name) => is_allowed(name),
-        Target::Development | Target::Deployment(_) => environments
+        Target::Development | Target::Deployment(_) => environments()
             .iter()
             .any(|(name, split)| is_allowed(name) && split.iter().flat_map(sides).any(|side| side == deployment)),
     };
@@ -137,7 +137,7 @@ mod tests {
         let key = keys(None, true).into_values().next().unwrap();
         let limited = KeyGrant { environments: Some(["staging".to_owned(), "empty".to_owned()].into()), ..key.clone() };
         let may = |grant: &KeyGrant, target: &Target<'_>, deployment: u128| {
-            authorize_way(grant, target, &id(deployment), &environments).is_ok()
+            authorize_way(grant, target, &id(deployment), || &environments).is_ok()
         };
         let (staging, production) = (Target::Environment("staging".into()), Target::Environment("production".into()));
         assert_eq!((may(&limited, &staging, 2), may(&limited, &production, 1)), (true, false));

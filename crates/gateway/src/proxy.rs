@@ -138,8 +138,10 @@ fn plan(gateway: &Gateway, id: RequestId, request: &Request<Incoming>) -> Result
     }
     let chance = sticky::chance(&gateway.settings().sticky_header, request.headers(), &model, id);
     let deployment = routes.resolve(&model, &target, chance)?;
-    auth::authorize_way(grant, &target, deployment.id(), &routes.table.models[model.as_ref()].environments)?;
-    routes.limits.admit(key)?;
+    auth::authorize_way(grant, &target, deployment.id(), || &routes.table.models[model.as_ref()].environments)?;
+    if grant.requests_per_minute.is_some() {
+        routes.limits.admit(key)?;
+    }
     match (is_grpc, deployment.seats().route.protocol) {
         (true, Protocol::Http) => return Err(Refusal::NoGrpc(deployment.id().to_string())),
         (false, Protocol::Grpc) if action != Action::Wake => {

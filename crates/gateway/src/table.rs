@@ -54,11 +54,12 @@ impl Routes {
 
     /// What a target means: `/development` is the environment of that name where there is no development deployment.
     pub(crate) fn meant<'t>(&self, model: &str, target: Target<'t>) -> Target<'t> {
-        let routes = self.table.models.get(model);
         let is_environment =
-            routes.is_some_and(|routes| routes.development.is_none() && routes.environments.contains_key(DEVELOPMENT));
+            |routes: &ModelRoutes| routes.development.is_none() && routes.environments.contains_key(DEVELOPMENT);
         match target {
-            Target::Development if is_environment => Target::Environment(DEVELOPMENT.into()),
+            Target::Development if self.table.models.get(model).is_some_and(is_environment) => {
+                Target::Environment(DEVELOPMENT.into())
+            }
             target => target,
         }
     }
