@@ -1,13 +1,13 @@
 //! The server's locations with their backends: those of the configuration or, without any, this machine as it is found.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use backends::local::{self, Local};
 use controller::{Offer, Site};
 use planner::{
     capacity::Capacity,
     placement,
-    policy::{Inventory, Location, Name},
+    policy::{Inventory, Name},
 };
 
 use crate::config;
@@ -21,8 +21,6 @@ pub struct Places {
     pub builder: Arc<Local>,
     /// In the order of preference; then those that are configured no more.
     pub sites: Vec<Site>,
-    /// What all replicas may use together.
-    pub capacity: Capacity,
 }
 
 impl Places {
@@ -31,38 +29,38 @@ impl Places {
         let builder = Local::open(local)?;
         let this_machine = Name::parse("name", THIS_MACHINE).expect("it is a name");
         let mut sites = Vec::new();
-        let capacity = match settings.locations.as_slice() {
-            [] => {
-                let location = local::discover(this_machine.clone());
-                let offer = Offer { location, capacity: Capacity::default() };
-                sites.push(Site { name: THIS_MACHINE.into(), backend: builder.clone(), offer: Some(offer) });
-                settings.capacity.clone()
-            }
-            [first, others @ ..] => {
-                let catalogue = placement::cpu_catalogue();
-                let of = |location: &Location| Capacity::of(location, &catalogue);
-                for location in &settings.locations {
-                    let offer = Offer { location: location.clone(), capacity: of(location) };
-                    let backend = open_one(&builder, &location.name)?;
-                    sites.push(Site { name: location.name.to_string(), backend, offer: Some(offer) });
-                }
-                let sum = others.iter().fold(of(first), |sum, other| sum.plus(&of(other)));
-                settings.capacity.clone().within(sum)
-            }
-        };
+        if settings.locations.is_empty() {
+            let location = local::discover(this_machine.clone());
+            let offer = Offer { location, capacity: Capacity::default() };
+            sites.push(Site { name: THIS_MACHINE.into(), backend: builder.clone(), offer: Some(offer) });
+        }
+        let catalogue = placement::cpu_catalogue();
+        for location in &settings.locations {
+            let offer = Offer { location: location.clone(), capacity: Capacity::of(location, &catalogue) };
+            let backend = open_one(&builder, &location.name)?;
+            sites.push(Site { name: location.name.to_string(), backend, offer: Some(offer) });
+        }
         for name in builder.known_locations().into_iter().chain([this_machine]) {
             if sites.iter().all(|site| site.name != name.as_str()) {
                 sites.extend(left_behind(&builder, &name)?);
             }
         }
-        Ok(Self { builder, sites, capacity })
+        Ok(Self { builder, sites })
     }
 
     /// The locations that policies choose among.
     pub fn inventory(&self) -> Inventory {
-        let offers = self.sites.iter().filter_map(|site| site.offer.as_ref());
-        let locations = offers.map(|offer| offer.location.clone()).collect();
+        let locations = self.offers().map(|offer| offer.location.clone()).collect();
         Inventory::new(locations).expect("the configuration has been read as one")
+    }
+
+    /// What replicas may use together in each location, by its name.
+    pub fn capacities(&self) -> BTreeMap<String, Capacity> {
+        self.offers().map(|offer| (offer.location.name.to_string(), offer.capacity.clone())).collect()
+    }
+
+    fn offers(&self) -> impl Iterator<Item = &Offer> {
+        self.sites.iter().filter_map(|site| site.offer.as_ref())
     }
 }
 

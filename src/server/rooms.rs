@@ -40,7 +40,8 @@ pub fn gateway(settings: &config::Server) -> gateway::Settings {
 pub fn management(settings: &config::Server, places: &Places) -> Result<control_plane::Settings> {
     let mut management = control_plane::Settings::new(settings.public_url.as_deref(), placement::cpu_catalogue());
     management.archive_limits = archive_limits(settings);
-    management.capacity = places.capacity.clone();
+    management.capacity = settings.capacity.clone();
+    management.location_capacities = places.capacities();
     management.min_ready = settings.min_ready;
     management.measure_interval = settings.metrics_interval;
     management.prices = settings.prices.clone();
@@ -88,7 +89,7 @@ pub fn backend(settings: &config::Server, clock: Clock) -> Result<local::Setting
 }
 
 /// How the controller keeps things going.
-pub fn controller(settings: &config::Server, places: &Places) -> Result<controller::Settings> {
+pub fn controller(settings: &config::Server) -> Result<controller::Settings> {
     let work_dir = settings.data_dir.join("tmp");
     std::fs::create_dir_all(&work_dir).map_err(while_doing(format!("cannot make {}", work_dir.display())))?;
     let mut controller = controller::Settings::new(work_dir);
@@ -104,7 +105,7 @@ pub fn controller(settings: &config::Server, places: &Places) -> Result<controll
     controller.measure_interval = settings.metrics_interval;
     controller.shutdown_limit = settings.shutdown_grace;
     controller.instance_types = placement::cpu_catalogue();
-    controller.capacity = places.capacity.clone();
+    controller.capacity = settings.capacity.clone();
     controller.enforcement = settings.enforcement;
     controller.min_ready = settings.min_ready;
     Ok(controller)

@@ -20,7 +20,10 @@ pub struct Settings {
     pub replica_cap: u32,
     /// The locations that policies choose among, with the hardware in each.
     pub inventory: Inventory,
-    /// What replicas may use together: a promotion whose two sides do not fit beside each other goes in place, or is refused.
+    /// What replicas may use together in each location, by its name; nothing bounds them in one that is not named.
+    pub location_capacities: BTreeMap<String, Capacity>,
+    /// What replicas may use together, wherever they are: a promotion whose two sides do not fit beside each other goes in place, or is
+    /// refused.
     pub capacity: Capacity,
     /// How long a promotion's candidate must have been ready before it gets its first traffic.
     pub min_ready: Duration,
@@ -77,6 +80,7 @@ impl Settings {
             prices: BTreeMap::new(),
             replica_cap: 100,
             inventory: Inventory::default(),
+            location_capacities: BTreeMap::new(),
             capacity: Capacity::default(),
             min_ready: Duration::ZERO,
             archive_limits: archive::Limits::default(),

@@ -125,9 +125,8 @@ impl Fences {
         kind.map(|kind| Request::of(kind, self.sites.inventory())).unwrap_or_default()
     }
 
-    /// Without policies memory is the operator's affair: what a location lacks of it shows in its capacity, where that is said.
     fn unrestricted(&self, instance_type: &str) -> Fence {
-        let request = Request { memory_mib: 0, ..self.request(instance_type) };
+        let request = self.request(instance_type).under(&[]);
         let why_not =
             || Some("no location has the hardware that it needs: add some, or choose another instance type".into());
         Fence::new(&self.sites.for_planner(&self.health), &[], &request, why_not)

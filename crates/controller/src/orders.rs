@@ -23,7 +23,7 @@ use store::{
 
 use crate::{
     Error,
-    capacity::{Divided, Reserved, admit},
+    capacity::{Divided, Reserved, admit, set_aside},
     driver::chain,
     fences::{Attached, Fences},
     mirror::{Entry, View},
@@ -176,7 +176,7 @@ impl Orders {
         view: &View,
         observation: &Observation,
         fences: &mut Fences,
-    ) -> Divided<Order, usize> {
+    ) -> Divided<Order> {
         let catalogue = &self.shared.settings.instance_types;
         let has_begun = |row: &Replica| self.started.contains_key(&row.id) || !is_unseen(row, observation);
         let claims = view.all_replicas().filter_map(|row| Some(Claim { waits: !has_begun(row), ..row.claim()? }));
@@ -185,7 +185,8 @@ impl Orders {
             view.entries.get(id).map(|entry| amount(catalogue, &entry.deployment.instance_type)).unwrap_or_default()
         };
         let in_place = view.promotions.iter().filter(|promotion| promotion.settings.room == Room::InPlace);
-        let reserved = in_place.map(|promotion| Reserved::new(promotion, &usage, each)).collect();
+        let mut reserved: Vec<Reserved<'_>> =
+            in_place.map(|promotion| Reserved::new(promotion, &usage, each)).collect();
         let asked = |order: &Order| {
             let deployment = &order.entry.deployment;
             (deployment.id.clone(), amount(catalogue, &deployment.instance_type))
@@ -201,9 +202,14 @@ impl Orders {
             }
         }
         let attached = Attached::new(view);
-        let place = |order: &Order, asked: &Amount| {
+        set_aside(&mut reserved, |side, rest, kept| {
+            let deployment = view.entries.get(side).map(|entry| &entry.deployment);
+            let spare = |deployment| rooms.spare(side, &fences.of(deployment, &attached), &each(side), rest, kept);
+            deployment.map(spare).unwrap_or_default()
+        });
+        let place = |order: &Order, asked: &Amount, kept: &[Amount]| {
             let deployment = &order.entry.deployment;
-            rooms.place(deployment, &fences.of(deployment, &attached), asked)
+            rooms.place(deployment, &fences.of(deployment, &attached), asked, kept)
         };
         admit(&self.shared.settings.capacity, used, reserved, orders, asked, place)
     }

@@ -4,7 +4,8 @@
 use api::{id::DeploymentId, internal::replica::Level};
 use planner::{
     Timestamp,
-    capacity::{Fit, Need, Usage, amount, fit},
+    capacity::amount,
+    fit::{Fit, Ground, Lot, Need, Occupancy, fit},
     lifecycle::{Build, Wanted},
     promotion::{self, Cleanup, Ending, Memory, Phase, Room, Seen, Settings, State},
 };
@@ -15,7 +16,8 @@ use store::{
 };
 
 use crate::{
-    Error,
+    Error, Site,
+    fences::{Attached, Fences},
     holds::is_into,
     promotions::{World, tell},
     settings::millis,
@@ -146,8 +148,8 @@ async fn begin(
 }
 
 /// Whether there is room for both sides. A push has been accepted: where there is room for neither, its replicas wait for some.
-fn room(
-    shared: &Shared,
+fn room<'a>(
+    shared: &'a Shared,
     world: &World,
     deployment: &Deployment,
     environment: &Environment,
@@ -155,7 +157,14 @@ fn room(
     total: u32,
 ) -> Room {
     let catalogue = &shared.settings.instance_types;
-    let usage = Usage::of(catalogue, world.view.all_replicas().filter_map(Replica::claim));
+    let occupancy = Occupancy::of(catalogue, world.view.all_replicas().filter_map(Replica::claim));
+    let health = shared.health();
+    let mut fences = Fences::new(shared.sites.clone(), catalogue.clone());
+    fences.look(&world.view, health);
+    let fence = fences.of(deployment, &Attached::new(&world.view));
+    let lot = |(_, site): (usize, &'a Site)| Some(Lot { name: &site.name, capacity: &site.offer.as_ref()?.capacity });
+    let lots: Vec<Lot<'_>> =
+        shared.sites.iter().enumerate().filter(|(at, _)| fence.is_open(*at)).filter_map(lot).collect();
     let need = Need {
         candidate: Some(&deployment.id),
         each: amount(catalogue, &deployment.instance_type),
@@ -163,7 +172,7 @@ fn room(
         beside: promotion::replicas_beside(settings, total),
         alone: total,
     };
-    match fit(&shared.settings.capacity, &usage, &need) {
+    match fit(Ground { capacity: &shared.settings.capacity, lots: &lots, occupancy: &occupancy }, &need) {
         Fit::InPlace { .. } => Room::InPlace,
         Fit::Beside | Fit::No { .. } => Room::Beside,
     }

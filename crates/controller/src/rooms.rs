@@ -48,18 +48,52 @@ impl<'a> Rooms<'a> {
         }
     }
 
-    /// Finds a place for another replica and takes it; the error says what it waits for.
-    pub fn place(&mut self, deployment: &Deployment, fence: &Fence, asked: &Amount) -> Result<usize, String> {
-        let own = self.own.get(&deployment.id);
-        let room = |at: usize| Room {
-            capacity: &self.capacities[at],
-            used: &self.used[at],
-            own: own.map_or(0, |own| own[at]),
-        };
-        let rooms: Vec<Room<'_>> = (0..self.sites.len()).map(room).collect();
-        let at = place(&self.sites, fence, &rooms, asked)?;
+    /// Finds a place for another replica, beside what is kept in each location for others, and takes it; the error says what it waits
+    /// for.
+    pub fn place(
+        &mut self,
+        deployment: &Deployment,
+        fence: &Fence,
+        asked: &Amount,
+        kept: &[Amount],
+    ) -> Result<usize, String> {
+        let at = self.find(&deployment.id, fence, asked, kept)?;
         self.used[at] = std::mem::take(&mut self.used[at]).plus(asked);
         self.count(at, &deployment.id);
         Ok(at)
+    }
+
+    /// Where replicas of a deployment could go that use no more than `rest` together, beside what is kept for others: what they would
+    /// use of each location. Those that there is no place for yet are left out.
+    pub fn spare(
+        &self,
+        deployment: &DeploymentId,
+        fence: &Fence,
+        each: &Amount,
+        mut rest: Amount,
+        kept: &[Amount],
+    ) -> Vec<Amount> {
+        let mut kept = kept.to_vec();
+        kept.resize(self.sites.len(), Amount::default());
+        let mut spare = vec![Amount::default(); self.sites.len()];
+        while *each != Amount::default() && rest.covers(each) {
+            let Ok(at) = self.find(deployment, fence, each, &kept) else { break };
+            for sum in [&mut kept[at], &mut spare[at]] {
+                *sum = std::mem::take(sum).plus(each);
+            }
+            rest = rest.minus(each);
+        }
+        spare
+    }
+
+    fn find(&self, deployment: &DeploymentId, fence: &Fence, asked: &Amount, kept: &[Amount]) -> Result<usize, String> {
+        let nothing = Amount::default();
+        let taken = |(at, used): (usize, &Amount)| used.clone().plus(kept.get(at).unwrap_or(&nothing));
+        let taken: Vec<Amount> = self.used.iter().enumerate().map(taken).collect();
+        let own = self.own.get(deployment);
+        let room =
+            |at: usize| Room { capacity: &self.capacities[at], used: &taken[at], own: own.map_or(0, |own| own[at]) };
+        let rooms: Vec<Room<'_>> = (0..self.sites.len()).map(room).collect();
+        place(&self.sites, fence, &rooms, asked)
     }
 }

@@ -1,4 +1,4 @@
-//! What still fits on the machines, and so whether a promotion's two sides can run beside each other.
+//! How much there is of machines, how much of it replicas use, and so what still fits.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -36,31 +36,6 @@ impl Capacity {
             millicpu: has_cpus.then_some(millicpu),
             memory_mib: memory_mib.filter(|_| has_cpus),
             gpus: Some(gpus.collect()),
-        }
-    }
-
-    /// Both together; unbounded where one of them is.
-    #[must_use]
-    pub fn plus(self, other: &Capacity) -> Self {
-        let gpus = self.gpus.zip(other.gpus.as_ref()).map(|(mut sum, other)| {
-            for (kind, count) in other {
-                let sum = sum.entry(kind.clone()).or_default();
-                *sum = sum.saturating_add(*count);
-            }
-            sum
-        });
-        let sum = |one: Option<u64>, other: Option<u64>| Some(one?.saturating_add(other?));
-        Self { millicpu: sum(self.millicpu, other.millicpu), memory_mib: sum(self.memory_mib, other.memory_mib), gpus }
-    }
-
-    /// What keeps both bounds. GPUs keep their own where they have some.
-    #[must_use]
-    pub fn within(self, other: Capacity) -> Self {
-        let least = |one: Option<u64>, other: Option<u64>| one.into_iter().chain(other).min();
-        Self {
-            millicpu: least(self.millicpu, other.millicpu),
-            memory_mib: least(self.memory_mib, other.memory_mib),
-            gpus: self.gpus.or(other.gpus),
         }
     }
 }
@@ -109,6 +84,12 @@ impl Amount {
         self
     }
 
+    /// Whether the other is a part of it.
+    pub fn covers(&self, other: &Amount) -> bool {
+        let has = |(kind, count): (&String, &u32)| self.gpus.get(kind).is_some_and(|sum| sum >= count);
+        self.millicpu >= other.millicpu && self.memory_mib >= other.memory_mib && other.gpus.iter().all(has)
+    }
+
     /// So many of it.
     #[must_use]
     pub fn times(mut self, count: u32) -> Self {
@@ -133,6 +114,8 @@ pub struct Claim<'a> {
     pub deployment: &'a DeploymentId,
     /// On what it runs.
     pub instance_type: &'a str,
+    /// Where it is; none where it has not been placed.
+    pub location: Option<&'a str>,
     /// Whether it is an order that waits for room: it holds none.
     pub waits: bool,
 }
@@ -148,14 +131,17 @@ impl Usage {
     /// What these replicas use.
     pub fn of<'a>(catalogue: &[InstanceType], claims: impl IntoIterator<Item = Claim<'a>>) -> Self {
         let mut usage = Self::default();
-        for claim in claims.into_iter().filter(|claim| !claim.waits) {
-            let used = amount(catalogue, claim.instance_type);
-            let (count, sum) = usage.by_deployment.entry(claim.deployment.clone()).or_default();
-            *count += 1;
-            *sum = sum.clone().plus(&used);
-            usage.by_all = usage.by_all.plus(&used);
-        }
+        claims.into_iter().filter(|claim| !claim.waits).for_each(|claim| usage.add(catalogue, claim));
         usage
+    }
+
+    /// Adds what one replica uses that does not wait.
+    pub(crate) fn add(&mut self, catalogue: &[InstanceType], claim: Claim<'_>) {
+        let used = amount(catalogue, claim.instance_type);
+        let (count, sum) = self.by_deployment.entry(claim.deployment.clone()).or_default();
+        *count += 1;
+        *sum = std::mem::take(sum).plus(&used);
+        self.by_all = std::mem::take(&mut self.by_all).plus(&used);
     }
 
     /// All of them together.
@@ -172,23 +158,6 @@ impl Usage {
     pub fn replicas_of(&self, deployment: &DeploymentId) -> u32 {
         self.by_deployment.get(deployment).map_or(0, |(count, _)| *count)
     }
-}
-
-/// Whether a candidate fits.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fit {
-    /// Beside the previous deployment.
-    Beside,
-    /// Only where the previous deployment is now.
-    InPlace {
-        /// What is missing for both, in words.
-        reason: String,
-    },
-    /// Not at all.
-    No {
-        /// What is missing, in words.
-        reason: String,
-    },
 }
 
 /// What runs out first.
@@ -237,37 +206,8 @@ pub fn room_for(capacity: &Capacity, used: &Amount, each: &Amount) -> u32 {
     if fits + 1 == u32::MAX { u32::MAX } else { fits }
 }
 
-/// A candidate, and what it needs.
-#[derive(Debug, Clone)]
-pub struct Need<'a> {
-    /// The candidate; none when it is a copy that is still to be made. What it holds already it need not find.
-    pub candidate: Option<&'a DeploymentId>,
-    /// What one of its replicas uses.
-    pub each: Amount,
-    /// The deployment that it replaces.
-    pub previous: Option<&'a DeploymentId>,
-    /// More replicas than there are now, while both sides run; see [`crate::promotion::replicas_beside`].
-    pub beside: u32,
-    /// Replicas when it runs alone.
-    pub alone: u32,
-}
-
-/// Whether a candidate fits beside what is used, or in the place of the deployment that it replaces.
-pub fn fit(capacity: &Capacity, usage: &Usage, need: &Need<'_>) -> Fit {
-    let has = need.candidate.map_or(0, |candidate| usage.replicas_of(candidate));
-    let more = |replicas: u32| need.each.clone().times(replicas.saturating_sub(has));
-    let Some(beside) = shortage(capacity, usage.by_all(), &more(need.beside)) else {
-        return Fit::Beside;
-    };
-    let previous = need.previous.map(|previous| usage.by(previous)).unwrap_or_default();
-    match shortage(capacity, &usage.by_all().clone().minus(&previous), &more(need.alone)) {
-        None => Fit::InPlace { reason: format!("no room beside the previous deployment: {beside}") },
-        Some(alone) => Fit::No { reason: format!("no room, not even without the previous deployment: {alone}") },
-    }
-}
-
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     fn amount(millicpu: u64, gpus: u32) -> Amount {
@@ -278,8 +218,21 @@ mod tests {
         Capacity { gpus: Some(BTreeMap::from([("H100".to_owned(), 8)])), ..Capacity::default() }
     }
 
+    /// A machine with so many GPUs.
+    pub(crate) fn with_gpus(gpus: u32) -> InstanceType {
+        InstanceType {
+            id: format!("H100:{gpus}"),
+            name: String::new(),
+            memory_mib: 0,
+            millicpu: 0,
+            gpu_count: gpus,
+            gpu_type: Some("H100".into()),
+            gpu_memory_mib: None,
+        }
+    }
+
     #[test]
-    fn a_location_has_what_its_flavors_say_and_several_have_it_together() {
+    fn a_location_has_what_its_flavors_say() {
         let location =
             |json: serde_json::Value| -> Location { serde_json::from_value(json).expect("a possible location") };
         let paris = location(serde_json::json!({ "name": "paris", "country": "fr", "continent": "eu", "flavors": [
@@ -289,15 +242,12 @@ mod tests {
         let oslo = location(serde_json::json!({ "name": "oslo", "country": "no", "continent": "eu", "flavors": [
             { "type": "gpu", "name": "t4", "count": 8 },
         ] }));
-        let catalogue = [kind(1)];
+        let catalogue = [with_gpus(1)];
         let gpus = |count| Some(BTreeMap::from([("H100".to_owned(), count)]));
         let of = |location| Capacity::of(location, &catalogue);
         let in_paris = Capacity { millicpu: Some(8_000), memory_mib: Some(32_768), gpus: gpus(2) };
         assert_eq!(of(&paris), in_paris);
         assert_eq!(of(&oslo), Capacity { gpus: gpus(0), ..Capacity::default() }, "its processors are nobody's count");
-        assert_eq!(of(&paris).plus(&of(&oslo)), Capacity { gpus: gpus(2), ..Capacity::default() });
-        let operator = Capacity { millicpu: Some(4_000), ..Capacity::default() };
-        assert_eq!(operator.within(in_paris.clone()), Capacity { millicpu: Some(4_000), ..in_paris });
     }
 
     #[test]
@@ -321,70 +271,5 @@ mod tests {
             shortage(&eight_gpus(), &Amount::default(), &other).map(|it| it.to_string()).as_deref(),
             Some("1 B200 GPUs needed, 0 free")
         );
-    }
-
-    fn id(number: u128) -> DeploymentId {
-        DeploymentId::from_entropy(number)
-    }
-
-    fn kind(gpus: u32) -> InstanceType {
-        InstanceType {
-            id: format!("H100:{gpus}"),
-            name: String::new(),
-            memory_mib: 0,
-            millicpu: 0,
-            gpu_count: gpus,
-            gpu_type: Some("H100".into()),
-            gpu_memory_mib: None,
-        }
-    }
-
-    const CANDIDATE: u128 = 1;
-    const PREVIOUS: u128 = 2;
-    const GONE: u128 = 3;
-
-    /// Whether a candidate of two replicas fits, the previous one of which has four GPUs, beside replicas of one GPU each, given as
-    /// their deployments and whether they wait.
-    fn fits(each: u32, others: &[(u128, bool)]) -> Fit {
-        let (catalogue, candidate, previous) = ([kind(1), kind(4)], id(CANDIDATE), id(PREVIOUS));
-        let ids: Vec<DeploymentId> = others.iter().map(|(of, _)| id(*of)).collect();
-        let of = Claim { deployment: &previous, instance_type: "H100:4", waits: false };
-        let others = ids.iter().zip(others).map(|(deployment, (_, waits))| Claim {
-            deployment,
-            instance_type: "H100:1",
-            waits: *waits,
-        });
-        let usage = Usage::of(&catalogue, std::iter::once(of).chain(others));
-        let need = Need {
-            candidate: Some(&candidate),
-            each: Amount::of(&kind(each)),
-            previous: Some(&previous),
-            beside: 1,
-            alone: 2,
-        };
-        fit(&eight_gpus(), &usage, &need)
-    }
-
-    #[test]
-    fn a_candidate_fits_beside_or_in_place_or_not_at_all() {
-        assert_eq!(fits(2, &[]), Fit::Beside);
-        let reason = "no room beside the previous deployment: 2 H100 GPUs needed, 1 free".to_owned();
-        assert_eq!(fits(2, &[(9, false); 3]), Fit::InPlace { reason });
-        let reason = "no room, not even without the previous deployment: 8 H100 GPUs needed, 7 free".to_owned();
-        assert_eq!(fits(4, &[(9, false)]), Fit::No { reason });
-    }
-
-    #[test]
-    fn what_waits_holds_nothing_and_what_is_held_need_not_be_found() {
-        assert_eq!(fits(2, &[(9, true); 3]), Fit::Beside);
-        assert_eq!(fits(1, &[(CANDIDATE, false), (9, false), (9, false), (9, false)]), Fit::Beside);
-        let in_place = |fit| matches!(fit, Fit::InPlace { .. });
-        assert!(in_place(fits(1, &[(CANDIDATE, true), (9, false), (9, false), (9, false), (9, false)])));
-    }
-
-    #[test]
-    fn a_deleted_deployment_uses_its_room_until_its_replicas_have_ended() {
-        assert_eq!(fits(1, &[(GONE, false); 3]), Fit::Beside);
-        assert!(matches!(fits(2, &[(GONE, false); 3]), Fit::InPlace { .. }));
     }
 }

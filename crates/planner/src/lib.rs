@@ -5,6 +5,7 @@
 pub mod autoscale;
 pub mod capacity;
 pub mod deployment;
+pub mod fit;
 pub mod heartbeat;
 pub mod invariants;
 pub mod lifecycle;

@@ -81,6 +81,11 @@ impl Fence {
         Self { standings, why_nowhere }
     }
 
+    /// Whether replicas may start at this position of the locations.
+    pub fn is_open(&self, at: usize) -> bool {
+        self.standings[at] == Standing::Open
+    }
+
     /// Whether a replica that runs at this position of the locations may go on there.
     pub fn stay(&self, at: usize, enforcement: Enforcement) -> Stay {
         let is_open_elsewhere = self.standings.contains(&Standing::Open);
@@ -121,7 +126,7 @@ pub struct Room<'a> {
 /// Where the next replica of a deployment goes, as a position in the locations: where fewest of its own are, of those the first.
 /// So one replica runs where the operator likes it best, and several do not fall with one location. The error says what is missing.
 pub fn place(sites: &[Site<'_>], fence: &Fence, rooms: &[Room<'_>], asked: &Amount) -> Result<usize, String> {
-    let open = || (0..sites.len()).filter(|at| fence.standings[*at] == Standing::Open);
+    let open = || (0..sites.len()).filter(|at| fence.is_open(*at));
     let lacks = |at: usize| shortage(rooms[at].capacity, rooms[at].used, asked);
     if let Some(at) = open().filter(|at| lacks(*at).is_none()).min_by_key(|at| (rooms[*at].own, *at)) {
         return Ok(at);
@@ -134,7 +139,7 @@ pub fn place(sites: &[Site<'_>], fence: &Fence, rooms: &[Room<'_>], asked: &Amou
 }
 
 /// The first few, and how many more there are.
-fn some_of(told: Vec<String>) -> String {
+pub(crate) fn some_of(told: Vec<String>) -> String {
     let more = told.len().saturating_sub(TOLD);
     let text = told.into_iter().take(TOLD).collect::<Vec<_>>().join(", ");
     if more == 0 { text } else { format!("{text} and {more} more") }

@@ -256,6 +256,7 @@ impl Replica {
         (!self.has_ended()).then_some(Claim {
             deployment: &self.deployment_id,
             instance_type: &self.instance_type,
+            location: self.location.as_deref(),
             waits: self.waits_for.is_some(),
         })
     }

@@ -3,12 +3,15 @@
 use axum::http::Method;
 use planner::{
     Timestamp,
+    capacity::Capacity,
     heartbeat::Health,
     policy::{Inventory, Location, written},
+    promotion::Room,
 };
 use serde_json::{Value, json};
+use store::Placement;
 
-use crate::support::{TestApp, model_archive, production, stage};
+use crate::support::{TestApp, another, model_archive, production, stage};
 
 fn location(name: &str, country: &str, continent: &str, flavors: &[(&str, &str)]) -> Location {
     let stock = |(kind, name): &(&str, &str)| written::Stock {
@@ -286,4 +289,48 @@ async fn a_location_that_does_not_answer_is_shown_with_the_reason_and_is_no_cand
     let explained = app.post("/v1/policies:explain", json!({})).await.ok();
     assert_eq!(explained["steps"][1]["step"], "health");
     assert_eq!(explained["steps"][1]["removed"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_promotion_has_the_room_of_the_locations_that_its_policies_allow() {
+    let cpus = |count: u64| Capacity { millicpu: Some(count * 1_000), ..Capacity::default() };
+    let beside = "no room beside the previous deployment: 1000 millicpu needed, 0 free in paris";
+    let not_at_all = "no room, not even without the previous deployment: 1000 millicpu needed, 0 free in virginia";
+    for (allowed, in_paris, in_virginia, expected) in [
+        ("fr", 2, 0, Ok(Room::Beside)),
+        ("fr", 1, 8, Ok(Room::InPlace)),
+        ("us", 8, 1, Ok(Room::Beside)),
+        ("us", 8, 0, Err(not_at_all)),
+    ] {
+        let locations =
+            vec![location("paris", "fr", "eu", &[("cpu", "x86")]), location("virginia", "us", "na", &[("cpu", "x86")])];
+        let app = TestApp::with(|settings| {
+            settings.inventory = Inventory::new(locations).unwrap();
+            settings.location_capacities =
+                [("paris".into(), cpus(in_paris)), ("virginia".into(), cpus(in_virginia))].into();
+        })
+        .await;
+        let first = app.push_model("iris").await;
+        let replica = app.make_active(&first).await;
+        app.store.record_placements(&[(replica, Placement::In("paris".into()))]).await.unwrap();
+        let second = another(&app, &first).await;
+        policy(&app, "only", country(allowed)).await;
+        put(&app, &production(&first, "/policies"), json!({ "policies": ["only"] })).await.ok();
+
+        let request = json!({ "deployment_id": second.deployment });
+        let plan = app.post(&production(&first, "/promotion_plan"), request.clone()).await.ok();
+        let answer = app.post(&production(&first, "/promote"), request).await;
+        match expected {
+            Ok(room) => {
+                answer.ok();
+                assert_eq!(app.promotion(&first, "production").await.settings.room, room, "{allowed}");
+                let reason = (room == Room::InPlace).then_some(beside);
+                assert_eq!(plan["in_place_reason"].as_str(), reason);
+            }
+            Err(reason) => {
+                answer.is_invalid(reason);
+                assert_eq!(plan["refused"], reason);
+            }
+        }
+    }
 }

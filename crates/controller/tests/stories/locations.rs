@@ -2,13 +2,18 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use api::{id::DeploymentId, internal::replica::Phase};
+use api::{
+    id::DeploymentId,
+    internal::replica::{ExitCause, Phase},
+};
 use backends::Backend;
 use planner::{
     heartbeat::Health,
     lifecycle::Status,
     location::Enforcement,
+    placement,
     policy::{Policy, written},
+    promotion::Room,
 };
 use store::{
     PoliciesOf,
@@ -307,4 +312,42 @@ async fn a_limit_of_tokens_has_no_say_in_where_replicas_are() {
         .await;
     world.until_ready_in(&pushed.id, &[("small", 1)]).await;
     assert_eq!(world.backend.live(), before);
+}
+
+#[tokio::test]
+async fn a_promotion_counts_on_the_room_where_its_policies_allow_it_and_keeps_that_from_others() {
+    let mut world = World::of_two_locations().await;
+    world.settings.instance_types = placement::cpu_catalogue();
+    (world.first_location, world.beside[0].0) = ("paris:fr=1", "virginia:us=4");
+    let controller = world.start();
+    let old = world.push_serving(1).await;
+    world.until_ready_in(&old.id, &[("paris", 1)]).await;
+    let fr = [world.allow_only("fr").await];
+    world.store.attach_policies(PoliciesOf::Environment(&old.model_id, PRODUCTION), &fr, None).await.unwrap();
+    world.backend.hold_stops();
+    let other = world.push_model("rose").await;
+    world.until_ready_in(&other.id, &[("virginia", 1)]).await;
+    world.attach(&other, &fr).await;
+    let full = "waiting for capacity: 1000 millicpu needed, 0 free in paris";
+    world.until_told(&other.id, full).await;
+
+    world.advance(Duration::from_secs(1));
+    let new = world.push(&old.model_id, |push| push.target_environment = Some(PRODUCTION.into())).await;
+    let begun = world
+        .eventually("its promotion begins", || async {
+            world.store.active_promotion(&old.model_id, PRODUCTION).await.unwrap()
+        })
+        .await;
+    assert_eq!(begun.settings.room, Room::InPlace, "four CPUs are free where it may not run");
+    let leaving = world.replicas(&old.id).await.remove(0).id;
+    world
+        .eventually("the old one is told to stop", || async {
+            world.replicas(&old.id).await.remove(0).stopping_since.map(drop)
+        })
+        .await;
+    world.backend.crash(&leaving, ExitCause::Stopped);
+    world.until_serves(&old.model_id, PRODUCTION, &new.id).await;
+    world.until_ready_in(&new.id, &[("paris", 1)]).await;
+    world.settle(&controller).await;
+    assert_eq!(world.ready_in(&other.id).await, BTreeMap::from([("virginia".to_owned(), 1)]), "it waited longer");
 }

@@ -338,8 +338,10 @@ pub fn counted(replicas: &[Replica]) -> Vec<replica_set::Replica> {
     replicas.iter().map(counted).collect()
 }
 
-/// A location as `name` or `name:country` or, when it is not configured any more, `-name`.
+/// A location as `name` or `name:country` or `name:country=cpus` or, when it is not configured any more, `-name`.
 fn site(written: &str, backend: Arc<dyn Backend>) -> Site {
+    let (written, cpus) = written.split_once('=').map_or((written, None), |(place, cpus)| (place, Some(cpus)));
+    let millicpu = cpus.map(|cpus| cpus.parse::<u64>().unwrap() * 1_000);
     let (name, country) = written.split_once(':').unzip();
     let name = name.unwrap_or(written).trim_start_matches('-').to_owned();
     let flavor = Flavor { kind: Kind::Cpu, name: Name::parse("flavor", "x86").unwrap() };
@@ -353,7 +355,7 @@ fn site(written: &str, backend: Arc<dyn Backend>) -> Site {
         flavors: vec![Stock { flavor, count: 8, memory_mib }],
         is_healthy: true,
     };
-    let offer = Offer { location, capacity: Capacity::default() };
+    let offer = Offer { location, capacity: Capacity { millicpu, ..Capacity::default() } };
     Site { name, backend, offer: (!written.starts_with('-')).then_some(offer) }
 }
 

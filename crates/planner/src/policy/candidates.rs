@@ -68,6 +68,14 @@ impl Request {
         Self { asked: Asked::OneOf { kind: Kind::Cpu, names }, count, memory_mib: kind.memory_mib }
     }
 
+    /// The same under these policies. Where none of them restricts places, memory is the operator's affair: what a location lacks of
+    /// it shows in its capacity, where that is said.
+    #[must_use]
+    pub fn under(self, levels: &[&Level<'_>]) -> Self {
+        let is_restricted = levels.iter().any(|level| level.restricts_places());
+        if is_restricted { self } else { Self { memory_mib: 0, ..self } }
+    }
+
     /// Whether a location that has this much of a flavor has enough.
     fn fits(&self, stock: &Stock) -> bool {
         stock.count >= self.count.get() && stock.memory_mib.is_none_or(|memory_mib| memory_mib >= self.memory_mib)

@@ -53,6 +53,11 @@ impl<'a> Level<'a> {
         level
     }
 
+    /// Whether any of its policies says where something may run.
+    pub fn restricts_places(&self) -> bool {
+        self.locations.is_some() || self.flavors.is_some()
+    }
+
     /// Whether something may run in this location.
     pub fn allows_location(&self, location: &Location) -> bool {
         self.locations.as_ref().is_none_or(|places| {

@@ -1,6 +1,9 @@
 //! Where something may run, and why it may not, by the policies of an environment and of a deployment.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use api::id::{DeploymentId, ModelId};
 use planner::policy::{Asked, Explained, Level, Request, ResourceType, candidates, written};
@@ -43,7 +46,7 @@ pub async fn explain<T>(
     };
     let request = Request { asked, ..Request::default() };
     let attached = Attached { environment: question.environment, deployment: question.deployment };
-    attached.weigh(control_plane, resource_type, &request, answer).await
+    attached.weigh(control_plane, resource_type, request, answer).await
 }
 
 /// Where what an environment of a model serves may run: `answer` is told. An environment that serves nothing yet asks for anything.
@@ -60,7 +63,7 @@ pub async fn explain_environment<T>(
         None => Request::default(),
         Some(id) => request(control_plane, &control_plane.store().deployment(id).await?.instance_type),
     };
-    attached.weigh(control_plane, ResourceType::Model, &request, answer).await
+    attached.weigh(control_plane, ResourceType::Model, request, answer).await
 }
 
 /// What is refused because it could run nowhere, since the server began.
@@ -102,6 +105,8 @@ impl Refusals {
 pub(in super::super) struct Places {
     /// The places, in the order of the inventory.
     pub candidates: Vec<String>,
+    /// The locations of these.
+    pub locations: BTreeSet<String>,
     /// Why there are none, in a sentence; none when there are some, or when nothing restricts it.
     pub refusal: Option<String>,
 }
@@ -117,9 +122,10 @@ pub(in super::super) async fn places(
     let request = request(control_plane, instance_type);
     let places = |explained: &Explained<'_>| Places {
         candidates: explained.candidates.iter().map(|one| format!("{} on {}", one.location.name, one.flavor)).collect(),
+        locations: explained.candidates.iter().map(|one| one.location.name.to_string()).collect(),
         refusal: explained.refusal().filter(|_| explained.is_restricted()).map(|refusal| refusal.to_string()),
     };
-    attached.weigh(control_plane, ResourceType::Model, &request, places).await
+    attached.weigh(control_plane, ResourceType::Model, request, places).await
 }
 
 /// Names of policies on the two levels.
@@ -150,14 +156,15 @@ impl Attached {
         &self,
         control_plane: &ControlPlane,
         resource_type: ResourceType,
-        request: &Request,
+        request: Request,
         answer: impl FnOnce(&Explained<'_>) -> T,
     ) -> Result<T, Error> {
         let environment = find_all(control_plane, "environment_policies", &self.environment).await?;
         let deployment = find_all(control_plane, "deployment_policies", &self.deployment).await?;
         let [environment, deployment] = [&environment, &deployment].map(|level| Level::new(level, resource_type));
         let inventory = locations::inventory(control_plane).await?;
-        Ok(answer(&candidates(&environment, &deployment, &inventory, request)))
+        let request = request.under(&[&environment, &deployment]);
+        Ok(answer(&candidates(&environment, &deployment, &inventory, &request)))
     }
 }
 

@@ -1,8 +1,11 @@
 //! What a promotion amounts to, before anything is done: pure, from what was read.
 
+use std::collections::BTreeSet;
+
 use api::v1::promotion::PromotionSettings;
 use planner::{
-    capacity::{Fit, Need, amount, fit},
+    capacity::{Capacity, amount},
+    fit::{Fit, Ground, Lot, Need, fit},
     promotion::{self, Cleanup, Mode, Room, Seen, Settings, Side},
 };
 use store::domain::{Deployment, Environment, Origin};
@@ -26,6 +29,30 @@ pub struct Way {
     pub is_immediate: bool,
 }
 
+/// What would be promoted, by itself.
+pub struct Chosen {
+    /// What, or why nothing.
+    choice: Result<Choice, Refusal>,
+    /// On which instance type.
+    pub instance_type: String,
+    /// How, by the environment's settings and what the request changes in them.
+    told: PromotionSettings,
+}
+
+impl Chosen {
+    /// Says what it would be. Refuses settings that make no sense.
+    pub fn of(scene: &Scene, request: &Request) -> Result<Self, Error> {
+        let stored = promotion_settings::read(&scene.environment.promotion_settings)?;
+        let told = promotion_settings::apply(stored, request.settings.clone())?;
+        let choice = choice(scene, request, &told);
+        let instance_type = match &choice {
+            Ok(Choice::Copy { instance_type, .. }) => instance_type.clone(),
+            Ok(Choice::Itself) | Err(_) => scene.deployment.instance_type.clone(),
+        };
+        Ok(Self { choice, instance_type, told })
+    }
+}
+
 /// What a promotion amounts to.
 pub struct Outline {
     /// What would be promoted, or why nothing.
@@ -39,15 +66,16 @@ pub struct Outline {
 }
 
 impl Outline {
-    /// Says what the request amounts to. Refuses settings that make no sense.
-    pub fn of(scene: &Scene, request: &Request, way: Way, control_plane: &settings::Settings) -> Result<Self, Error> {
-        let stored = promotion_settings::read(&scene.environment.promotion_settings)?;
-        let told = promotion_settings::apply(stored, request.settings.clone())?;
-        let choice = choice(scene, request, &told);
-        let instance_type = match &choice {
-            Ok(Choice::Copy { instance_type, .. }) => instance_type.clone(),
-            Ok(Choice::Itself) | Err(_) => scene.deployment.instance_type.clone(),
-        };
+    /// Says what the request amounts to, where the candidate may run in these locations. Refuses settings that make no sense.
+    pub fn of(
+        scene: &Scene,
+        request: &Request,
+        way: Way,
+        chosen: Chosen,
+        locations: &BTreeSet<String>,
+        control_plane: &settings::Settings,
+    ) -> Result<Self, Error> {
+        let Chosen { choice, instance_type, told } = chosen;
         let min_ready_ms = u64::try_from(control_plane.min_ready.as_millis()).unwrap_or(u64::MAX);
         let as_told = Environment { promotion_settings: promotion_settings::write(&told), ..scene.environment.clone() };
         let mut settings = as_told.promotion(Room::Beside, scene.deployment.deploy_timeout_ms, min_ready_ms)?;
@@ -58,7 +86,7 @@ impl Outline {
             settings.cleanup = Cleanup::Keep;
         }
         let mut outline = Self { choice, instance_type, fit: Fit::Beside, settings };
-        outline.fit = outline.fit(scene, control_plane);
+        outline.fit = outline.fit(scene, locations, control_plane);
         if matches!(outline.fit, Fit::InPlace { .. }) {
             outline.settings.room = Room::InPlace;
         }
@@ -93,7 +121,7 @@ impl Outline {
         }
     }
 
-    fn fit(&self, scene: &Scene, control_plane: &settings::Settings) -> Fit {
+    fn fit(&self, scene: &Scene, locations: &BTreeSet<String>, control_plane: &settings::Settings) -> Fit {
         let total = scene.current().map_or(0, |current| current.target_replicas).max(1);
         let is_itself = !matches!(self.choice, Ok(Choice::Copy { .. }));
         let need = Need {
@@ -103,7 +131,10 @@ impl Outline {
             beside: promotion::replicas_beside(&self.settings, total),
             alone: total,
         };
-        fit(&control_plane.capacity, &scene.usage, &need)
+        let boundless = Capacity::default();
+        let capacity = |name| control_plane.location_capacities.get(name).unwrap_or(&boundless);
+        let lots: Vec<Lot<'_>> = locations.iter().map(|name| Lot { name, capacity: capacity(name) }).collect();
+        fit(Ground { capacity: &control_plane.capacity, lots: &lots, occupancy: &scene.occupancy }, &need)
     }
 }
 

@@ -5,7 +5,10 @@ use api::{
     internal::replica::Level,
     v1::promotion::UpdatePromotionSettings,
 };
-use planner::promotion::{self, Memory, PlanStep, Settings, State};
+use planner::{
+    fit::Fit,
+    promotion::{self, Memory, PlanStep, Settings, State},
+};
 use serde_json::{Value, json};
 use store::{
     Candidate, CopyOf, NewPromotion,
@@ -16,7 +19,7 @@ use super::{
     choice::{Choice, copy_name},
     difference::{Served, difference},
     of_environment,
-    outline::{Outline, Way},
+    outline::{Chosen, Outline, Way},
     release::Released,
     scene::Scene,
     served_before::served_before,
@@ -118,8 +121,7 @@ pub async fn plan(
     request: &Request,
 ) -> Result<Plan, Error> {
     let scene = Scene::load(control_plane, caller, model, &request.deployment, &request.environment).await?;
-    let outline = Outline::of(&scene, request, ON_REQUEST, control_plane.settings())?;
-    let places = Places::look(control_plane, &scene, &outline, request).await?;
+    let (outline, places) = survey(control_plane, &scene, request, ON_REQUEST).await?;
     let refused = outline.refused().or_else(|| places.after.refusal.clone());
     let difference = places.difference(&scene, &outline);
     let reasons = outline.choice.as_ref().map_or(&[][..], Choice::reasons);
@@ -133,7 +135,7 @@ pub async fn plan(
         copy_name: (!reasons.is_empty()).then(|| name_of_copy(control_plane, &scene)),
         previous: scene.environment.current.clone(),
         in_place_reason: match outline.fit {
-            planner::capacity::Fit::InPlace { reason } => Some(reason),
+            Fit::InPlace { reason } => Some(reason),
             _ => None,
         },
         environment: scene.environment.name,
@@ -179,7 +181,7 @@ async fn carry_out(
     for _ in 0..TRIES {
         let mut scene = Scene::load(control_plane, caller, model, &request.deployment, &request.environment).await?;
         let rests = way.origin == Origin::Rollback && scene.rouse(control_plane.now());
-        let outline = Outline::of(&scene, request, way, control_plane.settings())?;
+        let (outline, places) = survey(control_plane, &scene, request, way).await?;
         let choice = match (&outline.choice, outline.refused()) {
             (Ok(choice), None) => choice,
             (_, why) => {
@@ -191,7 +193,6 @@ async fn carry_out(
                 )));
             }
         };
-        let places = Places::look(control_plane, &scene, &outline, request).await?;
         if let Some(why) = &places.after.refusal {
             let (deployment, environment) = (&scene.deployment.id, &scene.environment.name);
             let why = format!("deployment {deployment} cannot be promoted to environment {environment}: {why}");
@@ -223,6 +224,19 @@ async fn carry_out(
     Err(Error::Busy)
 }
 
+/// What the request amounts to, and where that may run.
+async fn survey(
+    control_plane: &ControlPlane,
+    scene: &Scene,
+    request: &Request,
+    way: Way,
+) -> Result<(Outline, Places), Error> {
+    let chosen = Chosen::of(scene, request)?;
+    let places = Places::look(control_plane, scene, &chosen.instance_type, request).await?;
+    let outline = Outline::of(scene, request, way, chosen, &places.after.locations, control_plane.settings())?;
+    Ok((outline, places))
+}
+
 /// Where what is served may run, and what will be.
 struct Places {
     before: policies::Places,
@@ -233,7 +247,7 @@ impl Places {
     async fn look(
         control_plane: &ControlPlane,
         scene: &Scene,
-        outline: &Outline,
+        instance_type: &str,
         request: &Request,
     ) -> Result<Self, Error> {
         let environment = Some(&scene.environment);
@@ -244,7 +258,7 @@ impl Places {
             None => policies::Places::default(),
         };
         let policies_of = policies_of(scene, request);
-        let after = policies::places(control_plane, environment, policies_of, &outline.instance_type).await?;
+        let after = policies::places(control_plane, environment, policies_of, instance_type).await?;
         Ok(Self { before, after })
     }
 

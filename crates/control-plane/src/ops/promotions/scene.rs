@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use api::id::{DeploymentId, ModelId};
 use planner::{
     Timestamp,
-    capacity::Usage,
+    fit::Occupancy,
     lifecycle::{Build, Wanted},
     promotion::Side,
 };
@@ -29,7 +29,7 @@ pub struct Scene {
     /// The promotions of the model that are in progress.
     pub promotions: Vec<Promotion>,
     /// What replicas use of the machines.
-    pub usage: Usage,
+    pub occupancy: Occupancy,
     replicas: HashMap<DeploymentId, Vec<Replica>>,
 }
 
@@ -46,7 +46,8 @@ impl Scene {
         let (_, deployment) = deployments::find(control_plane, caller, &model.id, target).await?;
         let store = control_plane.store();
         let all = store.replicas(None).await?;
-        let usage = Usage::of(&control_plane.settings().instance_types, all.iter().filter_map(Replica::claim));
+        let claims = all.iter().filter_map(Replica::claim);
+        let occupancy = Occupancy::of(&control_plane.settings().instance_types, claims);
         let mut replicas: HashMap<DeploymentId, Vec<Replica>> = HashMap::new();
         for replica in all {
             replicas.entry(replica.deployment_id.clone()).or_default().push(replica);
@@ -58,7 +59,7 @@ impl Scene {
             model,
             deployment,
             environment,
-            usage,
+            occupancy,
             replicas,
         })
     }
