@@ -1,6 +1,6 @@
 //! `greenroom locations`: where this server can run things.
 
-use api::v1::regions::{RegionWithHealth, Regions};
+use api::v1::regions::{LocationInfo, Regions};
 
 use super::Context;
 use crate::failure::Result;
@@ -11,12 +11,12 @@ pub struct Args {}
 
 pub async fn run(_: Args, context: &Context) -> Result {
     let found: Regions = context.client()?.get(&["v1", "regions"]).await?;
-    let row = |one: &RegionWithHealth| vec![one.region.slug.clone(), one.region.display_name.clone(), health(one)];
+    let row = |one: &LocationInfo| vec![one.region.slug.clone(), one.region.display_name.clone(), health(one)];
     let rows = found.regions.iter().map(row).collect();
     context.printer.table(&found, &["location", "where, and what is there", "health"], rows)
 }
 
-fn health(location: &RegionWithHealth) -> String {
+fn health(location: &LocationInfo) -> String {
     match (&location.unhealthy_reason, &location.unhealthy_since) {
         _ if location.is_healthy => "healthy".into(),
         (Some(reason), Some(since)) => format!("unhealthy since {since}: {reason}"),

@@ -15,6 +15,7 @@ mod bucket;
 mod command_line;
 mod configuration;
 mod export;
+mod gpus;
 mod inference;
 mod live_reload;
 mod long_answers;

@@ -35,7 +35,7 @@ use api::v1::{
         CancelPromotionResponse, CancelPromotionStatus, PromoteRequest, PromoteToEnvironmentRequest, RollbackRequest,
         SignalPromotionResponse,
     },
-    regions::{Region, RegionWithHealth, Regions},
+    regions::{LocationInfo, Region, Regions},
     secrets::{Secret, SecretTombstone, Secrets, UpsertSecretRequest},
     teams::{Team, Teams},
     time::rfc3339,
@@ -291,7 +291,16 @@ fn answers_about_the_installation_validate() {
     let organization = OrganizationInfo { org_id: "o".into(), name: Some("greenroom".into()), created_at: now() };
     answers("OrganizationInfo", organization);
     let region = Region { slug: "here".into(), display_name: "Here".into() };
-    let place = RegionWithHealth { region, is_healthy: true, unhealthy_reason: None, unhealthy_since: None };
+    let place = LocationInfo {
+        region,
+        country: Some("fr".into()),
+        continent: None,
+        coordinates: None,
+        flavors: Vec::new(),
+        is_healthy: true,
+        unhealthy_reason: None,
+        unhealthy_since: None,
+    };
     answers("Regions", Regions { regions: vec![place] });
     let log = Log {
         timestamp: "1767323045678000000".into(),

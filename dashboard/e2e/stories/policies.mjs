@@ -6,7 +6,7 @@ export default () =>
   withPage(async (page) => {
     const pushed = greenroom('push', example('hello'));
     await signIn(page, '/policies');
-    await page.getByRole('region', { name: 'Locations' }).getByText('8 x gpu t4').waitFor();
+    await page.getByRole('region', { name: 'Locations' }).getByText('8 × gpu t4').waitFor();
     await page.getByText('No policies yet').waitFor();
     await lookAt(page, 'empty');
 

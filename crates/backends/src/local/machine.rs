@@ -41,28 +41,33 @@ fn total_memory_mib(meminfo: &str) -> Option<u64> {
     Some(kib / 1_024)
 }
 
-/// The name and the memory, in MiB, of each GPU.
-fn gpus() -> Result<Vec<(String, u64)>, NvmlError> {
+/// The name of each GPU and its memory, in MiB, where it says how much it has. One that has fallen off the bus hides no other.
+fn gpus() -> Result<Vec<(String, Option<u64>)>, NvmlError> {
     let library = Nvml::init()?;
     let gpu = |index: u32| {
         let device = library.device_by_index(index)?;
-        Ok((device.name()?, device.memory_info()?.total / MIB))
+        Ok((device.name()?, device.memory_info().ok().map(|memory| memory.total / MIB)))
     };
-    (0..library.device_count()?).map(gpu).collect()
+    let found = |index: u32| {
+        let tell =
+            |error: &NvmlError| tracing::warn!(index, %error, "a GPU does not say what it is, and is not counted");
+        gpu(index).inspect_err(tell).ok()
+    };
+    Ok((0..library.device_count()?).filter_map(found).collect())
 }
 
 /// The same, as kinds with counts; a kind has the memory of the smallest of its GPUs.
-fn counted(gpus: &[(String, u64)]) -> impl Iterator<Item = Stock> {
-    let mut kinds: BTreeMap<Name, (u32, u64)> = BTreeMap::new();
+fn counted(gpus: &[(String, Option<u64>)]) -> impl Iterator<Item = Stock> {
+    let mut kinds: BTreeMap<Name, (u32, Option<u64>)> = BTreeMap::new();
     for (name, memory_mib) in gpus.iter().filter_map(|(name, memory_mib)| Some((flavor_name(name)?, *memory_mib))) {
-        let (count, least) = kinds.entry(name).or_insert((0, memory_mib));
+        let (count, least) = kinds.entry(name).or_default();
         *count += 1;
-        *least = memory_mib.min(*least);
+        *least = memory_mib.into_iter().chain(*least).min();
     }
     kinds.into_iter().map(|(name, (count, memory_mib))| Stock {
         flavor: Flavor { kind: Kind::Gpu, name },
         count,
-        memory_mib: Some(memory_mib),
+        memory_mib,
     })
 }
 
@@ -100,11 +105,11 @@ mod tests {
 
     #[test]
     fn equal_gpus_are_one_flavor_with_a_count() {
-        let found = [("NVIDIA A10G", 23_028), ("Tesla T4", 15_360), ("NVIDIA A10G", 22_000)];
+        let found = [("NVIDIA A10G", Some(23_028)), ("Tesla T4", None), ("NVIDIA A10G", Some(22_000))];
         let found = found.map(|(name, memory_mib)| (name.to_owned(), memory_mib));
         let told: Vec<_> =
             counted(&found).map(|stock| (stock.flavor.to_string(), stock.count, stock.memory_mib)).collect();
-        assert_eq!(told, [("gpu a10g".into(), 2, Some(22_000)), ("gpu t4".into(), 1, Some(15_360))]);
+        assert_eq!(told, [("gpu a10g".into(), 2, Some(22_000)), ("gpu t4".into(), 1, None)]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Routes of regions: the locations of this server.
 
-use api::v1::regions::{Region, RegionWithHealth, Regions};
+use api::v1::regions::{Coordinates, LocationFlavor, LocationInfo, Region, Regions};
 use axum::{Json, extract::State};
 use planner::{
     heartbeat::Health,
@@ -38,11 +38,11 @@ async fn regions(control_plane: &ControlPlane) -> Result<Regions, Error> {
     Ok(Regions { regions: locations.into_iter().map(|(location, health)| region(&location, health)).collect() })
 }
 
-fn region(location: &Location, health: Health) -> RegionWithHealth {
-    let flavors: Vec<String> = location.flavors.iter().map(flavor).collect();
+fn region(location: &Location, health: Health) -> LocationInfo {
+    let flavors: Vec<String> = location.flavors.iter().map(in_words).collect();
     let country = location.country.map(|code| code.to_string());
     let continent = location.continent.map(|code| code.to_string());
-    let place: Vec<String> = country.into_iter().chain(continent).collect();
+    let place: Vec<&str> = country.as_deref().into_iter().chain(continent.as_deref()).collect();
     let place = if place.is_empty() { String::new() } else { format!(" ({})", place.join(", ")) };
     let is_healthy = health.is_healthy();
     let (since, reason) = match health {
@@ -50,15 +50,26 @@ fn region(location: &Location, health: Health) -> RegionWithHealth {
         Health::Unhealthy { since, reason } => (Some(convert::time(since)), Some(reason)),
     };
     let display_name = format!("{}{place}: {}", location.name, flavors.join(", "));
-    RegionWithHealth {
+    LocationInfo {
         region: Region { slug: location.name.to_string(), display_name },
+        country,
+        continent,
+        coordinates: location
+            .coordinates
+            .map(|point| Coordinates { latitude: point.latitude(), longitude: point.longitude() }),
+        flavors: location.flavors.iter().map(flavor).collect(),
         is_healthy,
         unhealthy_reason: reason,
         unhealthy_since: since,
     }
 }
 
-fn flavor(stock: &Stock) -> String {
+fn flavor(stock: &Stock) -> LocationFlavor {
+    let Stock { flavor, count, memory_mib } = stock.clone();
+    LocationFlavor { kind: flavor.kind.as_str().into(), name: flavor.name.to_string(), count, memory_mib }
+}
+
+fn in_words(stock: &Stock) -> String {
     let memory = stock.memory_mib.map(|mib| format!(" ({} GiB)", mib.div_ceil(1_024))).unwrap_or_default();
     format!("{} x {}{memory}", stock.count, stock.flavor)
 }

@@ -276,8 +276,9 @@ async fn a_location_that_does_not_answer_is_shown_with_the_reason_and_is_no_cand
     app.store.record_location_health("virginia", &unhealthy).await.unwrap();
     let regions = app.get("/v1/regions").await.ok();
     let healthy = json!({
-        "slug": "paris", "display_name": "paris (fr, eu): 4 x cpu x86", "is_healthy": true, "unhealthy_reason": null,
-        "unhealthy_since": null,
+        "slug": "paris", "display_name": "paris (fr, eu): 4 x cpu x86", "country": "fr", "continent": "eu", "coordinates": null,
+        "flavors": [{ "type": "cpu", "name": "x86", "count": 4, "memory_mib": null }],
+        "is_healthy": true, "unhealthy_reason": null, "unhealthy_since": null,
     });
     assert_eq!(regions["regions"][0], healthy);
     let virginia = &regions["regions"][1];

@@ -1,9 +1,17 @@
 // What is known of the locations.
 import type { Schemas } from '$lib/api/client';
+import { formatBytes } from '$lib/format';
 
-/** What the server says of a location after its name: where it is and what is in it. */
-export function restOf({ slug, display_name }: Schemas['Region']): string {
-  return display_name.startsWith(slug) ? display_name.slice(slug.length).replace(/^[:\s]+/, '') : display_name;
+const MIB = 1024 * 1024;
+
+/** Where a location is, as far as anybody has said, and what is in it. */
+export function describe({ country, continent, flavors }: Schemas['LocationInfo']): string {
+  const hardware = flavors.map(({ type, name, count, memory_mib }) => {
+    const memory = memory_mib == null ? '' : ` with ${formatBytes(memory_mib * MIB)}`;
+    return `${count} × ${type} ${name}${memory}`;
+  });
+  const place = [country, continent].filter((code) => code != null).join(', ');
+  return [place, hardware.join(', ')].filter(Boolean).join(': ');
 }
 
 type Place = Schemas['PlacementCandidate'];
