@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use api::internal::client::ClientAddress;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response};
 use http_body::{Body, Frame, SizeHint};
@@ -172,6 +173,14 @@ struct Peer {
     tunnel: Option<Arc<str>>,
 }
 
+/// The address of whoever sends requests, for those who need it.
+#[derive(Clone)]
+struct Client {
+    address: ClientAddress,
+    /// As a model gets it.
+    written: HeaderValue,
+}
+
 struct Server<F> {
     gateway: Gateway,
     front: Front,
@@ -199,7 +208,10 @@ where
     {
         let settings = self.gateway.settings();
         let address = peer.address;
-        let client = HeaderValue::try_from(address.ip().to_string()).expect("an address is printable");
+        let client = Client {
+            address: ClientAddress(address.ip()),
+            written: HeaderValue::try_from(address.ip().to_string()).expect("an address is printable"),
+        };
         let requests = Arc::new(Requests::default());
         let service = service_fn(|request| {
             let open = Requests::open(&requests);
@@ -249,7 +261,7 @@ where
     }
 
     /// A request as it came over a connection: by a tunnel, for one, or neither.
-    async fn receive(self: Arc<Self>, request: Request<Incoming>, client: &HeaderValue, peer: Peer) -> Answered<B> {
+    async fn receive(self: Arc<Self>, request: Request<Incoming>, client: &Client, peer: Peer) -> Answered<B> {
         let is_allowed = match (&peer.tunnel, self.front.tunnel(&request)) {
             (Some(host), None) => return self.respond(secured(request, host), client).await,
             (None, Some(Ok((tunnel, host)))) => {
@@ -285,10 +297,11 @@ where
         tasks.spawn(talk);
     }
 
-    async fn respond(&self, request: Request<Incoming>, client: &HeaderValue) -> Answered<B> {
+    async fn respond(&self, mut request: Request<Incoming>, client: &Client) -> Answered<B> {
         if proxy::is_for_model(&request) {
-            return proxy::answer(&self.gateway, &self.tasks, client, request).await;
+            return proxy::answer(&self.gateway, &self.tasks, &client.written, request).await;
         }
+        request.extensions_mut().insert(client.address);
         match self.fallback.clone().oneshot(request).await {
             Ok(response) => (response.map(Payload::Fallback), None),
             Err(never) => match never {},

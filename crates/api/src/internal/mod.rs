@@ -1,6 +1,7 @@
 //! Messages between our own rooms and processes. Not public: both ends come from one build or from neighbouring releases.
 
 pub mod access;
+pub mod client;
 pub mod frame;
 pub mod link;
 pub mod measures;

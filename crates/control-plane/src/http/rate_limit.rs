@@ -1,10 +1,14 @@
 //! How often one key may call one endpoint. Generous, because pollers are many and the hardware is the user's own.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
+use api::internal::client::ClientAddress;
 use axum::{
     extract::{MatchedPath, Request, State},
     http::Method,
@@ -16,7 +20,7 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock, clock:
 use super::error;
 use crate::{RateLimits, ops::Caller};
 
-/// A key's prefix and the endpoint it calls.
+/// Who calls, and the endpoint.
 type Bucket = (String, Method, String);
 
 /// One limiter for each of the [`RateLimits`].
@@ -62,18 +66,43 @@ impl RateLimiters {
     }
 }
 
-/// Refuses the calls that are too many. Runs behind authentication where there is any, so that buckets are as few as keys and routes.
+/// What one who has no key is known by: an address or, of the sixth version, the network of which each has many to choose from.
+fn network(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).to_string(),
+    }
+}
+
+/// Refuses the calls that are too many. Runs behind authentication where there is any: a bucket is a key's, or that of a network where
+/// somebody comes without one.
 pub async fn limit(State(limiters): State<Arc<RateLimiters>>, request: Request, next: Next) -> Response {
     let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str).to_owned();
-    // Those who come without a key share one bucket a route.
-    let key = request.extensions().get::<Caller>().map_or("", Caller::prefix).to_owned();
+    let extensions = request.extensions();
+    let who = match extensions.get::<Caller>() {
+        Some(caller) => caller.prefix().to_owned(),
+        None => extensions.get().map_or_else(String::new, |ClientAddress(address)| network(*address)),
+    };
     limiters.forget_now_and_then();
     let limiter = limiters.of(request.method(), &path);
-    match limiter.check_key(&(key, request.method().clone(), path)) {
+    match limiter.check_key(&(who, request.method().clone(), path)) {
         Ok(()) => next.run(request).await,
         Err(until) => {
             let wait = until.wait_time_from(DefaultClock::default().now());
             error::rate_limited(wait.as_millis().div_ceil(1000) as u64)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_are_known_by_their_networks() {
+        let check = |address: &str, expected: &str| assert_eq!(network(address.parse().unwrap()), expected);
+        check("192.0.2.7", "192.0.2.7");
+        check("::ffff:192.0.2.7", "192.0.2.7");
+        check("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::");
     }
 }

@@ -1,10 +1,11 @@
 //! What every route shares: errors of one shape, request ids, limits, health.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
+use api::internal::client::ClientAddress;
 use axum::{
     body::{Body, Bytes},
-    http::Method,
+    http::{Method, Request},
 };
 use futures::stream;
 use serde_json::json;
@@ -114,6 +115,21 @@ async fn a_key_that_calls_one_endpoint_too_often_is_told_when_to_come_back() {
     app.get(&pushed.path("")).await.ok();
     let other = app.make_key("PERSONAL").await;
     app.call_as(Some(&other), Method::POST, &pushed.path("/retry"), None).await.ok();
+}
+
+#[tokio::test]
+async fn one_who_comes_too_often_without_a_key_keeps_no_other_from_signing_in() {
+    let app = TestApp::with(|settings| settings.rate_limits.requests_per_second = 1.try_into().unwrap()).await;
+    let from = async |address: [u8; 4]| {
+        let request = Request::get("/v1/oauth/options").extension(ClientAddress(IpAddr::from(address)));
+        app.answer(request, None, Body::empty()).await.status.as_u16()
+    };
+    let mut calls = 0;
+    while from([192, 0, 2, 1]).await != 429 {
+        calls += 1;
+        assert!(calls < 50, "nobody stops it");
+    }
+    assert_eq!(from([192, 0, 2, 2]).await, 200);
 }
 
 #[tokio::test]
