@@ -160,7 +160,17 @@ impl Client {
 
     /// Puts something in the place of what is there.
     pub async fn put<B: Serialize, T: DeserializeOwned>(&self, path: &[impl AsRef<str>], body: &B) -> Result<T> {
-        self.call(Method::PUT, self.at(path, &[]), Some(body), CALL_TIMEOUT).await
+        self.put_where(path, &[], body).await
+    }
+
+    /// Puts something in the place of what is there, with a query.
+    pub async fn put_where<B: Serialize, T: DeserializeOwned>(
+        &self,
+        path: &[impl AsRef<str>],
+        query: &[(&str, String)],
+        body: &B,
+    ) -> Result<T> {
+        self.call(Method::PUT, self.at(path, query), Some(body), CALL_TIMEOUT).await
     }
 
     /// Changes a resource.

@@ -5,14 +5,25 @@ use std::time::Duration;
 use api::v1::audit_logs::{AuditLogActor, AuditLogEntry, ListAuditLogsResponse};
 use serde_json::Value;
 
-use super::{Context, target::find_model};
+use super::{Context, target::find_model, users};
 use crate::{clock, failure::Result, words::name};
 
 const HEADINGS: [&str; 6] = ["when", "who", "by", "did", "to", "id"];
 /// The most that one request may ask for.
 const LONGEST_PAGE: u32 = 200;
 /// What names the thing that something was done to, the most telling first.
-const OBJECTS: [&str; 5] = ["secret_name", "api_key_prefix", "deployment_name", "environment_name", "model_name"];
+const OBJECTS: [&str; 10] = [
+    "secret_name",
+    "policy_name",
+    "api_key_name",
+    "prefix",
+    "service_account_name",
+    "user_name",
+    "team_name",
+    "deployment_name",
+    "environment_name",
+    "model_name",
+];
 
 /// Show who did what, the newest first
 #[derive(Debug, clap::Args)]
@@ -28,9 +39,21 @@ pub struct Args {
     /// Only what was done from there: ui, api or system
     #[arg(long, value_name = "WHERE")]
     source: Vec<String>,
+    /// Only what was done to this deployment, by id
+    #[arg(long, value_name = "ID")]
+    deployment: Vec<String>,
+    /// Only what was done to environments of this name
+    #[arg(long, value_name = "NAME")]
+    environment: Vec<String>,
+    /// Only what this person did, by address or id
+    #[arg(long, value_name = "USER")]
+    user: Vec<String>,
     /// Only the last so long, such as 12h
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     since: Option<Duration>,
+    /// Only what is at least so old, such as 1h
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    until: Option<Duration>,
     /// At most so many
     #[arg(long, default_value_t = 50, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
@@ -50,10 +73,17 @@ pub async fn run(args: Args, context: &Context) -> Result {
     conditions.extend(args.search.map(|text| ("search", text)));
     conditions.extend(args.kind.iter().map(|kind| ("event_type_groups", shouted(kind))));
     conditions.extend(args.source.iter().map(|source| ("sources", shouted(source))));
-    conditions.extend(args.since.map(|since| {
-        let since_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
-        ("start_epoch_millis", clock::now().0.saturating_sub(since_ms).to_string())
-    }));
+    conditions.extend(args.deployment.into_iter().map(|id| ("deployment_ids", id)));
+    conditions.extend(args.environment.into_iter().map(|name| ("environment_names", name)));
+    for user in &args.user {
+        conditions.push(("user_ids", users::find(&client, user).await?));
+    }
+    let before = |duration: Duration| {
+        let ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        clock::now().0.saturating_sub(ms).to_string()
+    };
+    conditions.extend(args.since.map(|since| ("start_epoch_millis", before(since))));
+    conditions.extend(args.until.map(|until| ("end_epoch_millis", before(until))));
     let mut found: Vec<AuditLogEntry> = Vec::new();
     let mut cursor = None;
     loop {

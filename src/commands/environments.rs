@@ -1,8 +1,9 @@
-//! `greenroom environments list|create|set|delete`.
+//! `greenroom environments list|create|set|restrict|unrestrict|delete`.
 
 use std::time::Duration;
 
 use api::v1::{
+    environment_groups::{EnvironmentGroup, UpdateEnvironmentGroupManageAccess, UpdateEnvironmentGroupRequest},
     environments::{
         CreateEnvironmentRequest, Environment, EnvironmentTombstone, Environments, UpdateEnvironmentRequest,
         UpdateEnvironmentResponse,
@@ -10,8 +11,9 @@ use api::v1::{
     promotion::{PromotionCleanupStrategy, PromotionSettings},
 };
 
-use super::{Context, settings::Settings, target};
+use super::{Context, settings::Settings, target, users};
 use crate::{
+    client::Client,
     failure::{Failure, Kind, Result},
     words,
 };
@@ -47,6 +49,19 @@ enum Action {
         name: String,
         #[command(flatten)]
         settings: Settings,
+    },
+    /// Let only administrators of the team, and people who are named, change environments of a name, in all models of the team
+    Restrict {
+        /// Which
+        name: String,
+        /// Somebody who may, too, by address or id; in place of those named before, who stay where nobody is named
+        #[arg(long, value_name = "USER")]
+        user: Vec<String>,
+    },
+    /// Let everybody in the team change environments of a name again
+    Unrestrict {
+        /// Which
+        name: String,
     },
     /// Remove an environment; what it serves stays, with no replicas
     Delete {
@@ -95,6 +110,24 @@ pub async fn run(args: Args, context: &Context) -> Result {
             printer
                 .answer(&changed, |changed| format!("environment {name} of model {}: {}", model.name, changed.message))
         }
+        Action::Restrict { name, user } => {
+            let mut named = Vec::new();
+            for user in &user {
+                named.push(users::find(&client, user).await?);
+            }
+            let group = restrict(&client, &name, true, (!named.is_empty()).then_some(named)).await?;
+            printer.answer(&group, |group| {
+                let users = group.manage_access.users.iter().flatten();
+                let users: Vec<&str> = users.map(|user| user.email.as_deref().unwrap_or(&user.user_id)).collect();
+                format!("environments named {name} can be changed by {}", users.join(", "))
+            })
+        }
+        Action::Unrestrict { name } => {
+            let group = restrict(&client, &name, false, None).await?;
+            printer.answer(&group, |group| {
+                format!("everybody in team {} can change environments named {name}", group.team_name)
+            })
+        }
         Action::Delete { model, name, yes } => {
             let model = target::find_model(&client, &model).await?;
             if !yes && !printer.confirm(&format!("Delete environment {name} of model {}?", model.name)) {
@@ -105,6 +138,17 @@ pub async fn run(args: Args, context: &Context) -> Result {
             printer.answer(&gone, |gone| format!("deleted environment {} of model {}", gone.name, model.name))
         }
     }
+}
+
+async fn restrict(
+    client: &Client,
+    name: &str,
+    is_restricted: bool,
+    user_ids: Option<Vec<String>>,
+) -> Result<EnvironmentGroup> {
+    let access = UpdateEnvironmentGroupManageAccess { is_restricted, user_ids };
+    let request = UpdateEnvironmentGroupRequest { manage_access: Some(access) };
+    client.patch(&client.in_team(&["environment_groups", name]).await?, &request).await
 }
 
 /// The headings of [`rows`].

@@ -38,6 +38,9 @@ enum Verb {
         /// In which time: minute, hour, day or month, or several as 15minutes; windows lie fixed in UTC
         #[arg(long, value_name = "WINDOW", value_parser = window, requires = "max_tokens")]
         each: Option<Window>,
+        /// What it is for: model, function or agent, several; without it as before, and a new one for everything
+        #[arg(long, value_name = "TYPE")]
+        resource_type: Vec<String>,
     },
     /// Delete a policy
     Delete {
@@ -73,6 +76,9 @@ enum Verb {
         /// In place of a model: hardware that is asked for, as gpu:t4
         #[arg(long, value_name = "KIND:NAME", conflicts_with = "model", value_parser = allowed)]
         flavor: Vec<PolicyEntry>,
+        /// In place of a model: what kind of thing, model, function or agent
+        #[arg(long, value_name = "TYPE", conflicts_with = "model")]
+        resource_type: Option<String>,
     },
 }
 
@@ -96,12 +102,13 @@ pub async fn run(args: Args, context: &Context) -> Result {
             let rows = found.policies.iter().map(row).collect();
             printer.table(&found, &["policy", "type", "allows", "environments", "deployments"], rows)
         }
-        Verb::Set { name, allow, max_tokens, each } => {
+        Verb::Set { name, allow, max_tokens, each, resource_type } => {
             let rule = match each {
                 Some(window) => limit(&max_tokens, &window),
                 None => placement(allow)?,
             };
-            let policy = set(&client, &name, rule).await?;
+            let resource_types = (!resource_type.is_empty()).then_some(resource_type);
+            let policy = set(&client, &name, PolicyRequest { resource_types, ..rule }).await?;
             printer.answer(&policy, |policy| format!("{} allows {}", policy.name, allows(policy)))
         }
         Verb::Delete { name, force } => {
@@ -116,7 +123,7 @@ pub async fn run(args: Args, context: &Context) -> Result {
                 names => format!("Attached: {}", names.join(", ")),
             })
         }
-        Verb::Explain { model, environment, environment_policy, deployment_policy, flavor } => {
+        Verb::Explain { model, environment, environment_policy, deployment_policy, flavor, resource_type } => {
             let model_id = match model {
                 Some(model) => Some(find_model(&client, &model).await?.id),
                 None => None,
@@ -125,7 +132,7 @@ pub async fn run(args: Args, context: &Context) -> Result {
                 environment_policies: environment_policy,
                 deployment_policies: deployment_policy,
                 flavors: (!flavor.is_empty()).then_some(flavor),
-                resource_type: None,
+                resource_type,
                 model_id,
                 environment,
             };
@@ -193,8 +200,7 @@ async fn set(client: &Client, name: &str, rule: PolicyRequest) -> Result<Policy>
     let is_new = before.is_none();
     let request = PolicyRequest {
         name: Some(name.to_owned()),
-        // What it is for is not the question here.
-        resource_types: before.and_then(|policy| policy.resource_types),
+        resource_types: rule.resource_types.or(before.and_then(|policy| policy.resource_types)),
         ..rule
     };
     match is_new {

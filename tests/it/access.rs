@@ -3,7 +3,7 @@
 use reqwest::header::RETRY_AFTER;
 use serde_json::{Value, json};
 
-use crate::harness::{Server, eventually, example};
+use crate::harness::{Server, eventually, example, greenroom, run};
 
 /// What a call with a key is answered: its status, and when to come back.
 async fn call(server: &Server, key: &str, path: &str) -> (u16, Option<String>) {
@@ -75,6 +75,22 @@ async fn people_and_programs_reach_the_models_of_their_teams() {
     let ann = ran(&["users", "add", "ann@example.com", "--with-key", "--team", "search"]);
     until_status(&server, &ann, &search, 200).await;
     assert_eq!(call(&server, &ann, &default).await.0, 403);
+    let changes = || {
+        let mut command = greenroom(server.folder());
+        command.env("GREENROOM_URL", &server.url).env("GREENROOM_API_KEY", &ann);
+        command.args(["environments", "set", "hello", "production", "--max-replicas", "2", "--team", "search"]);
+        run(command, b"")
+    };
+    let told = ran(&["environments", "restrict", "production", "--team", "search"]);
+    assert!(told.contains("admin@localhost") && !told.contains("ann@example.com"), "{told}");
+    let refused = changes();
+    assert_eq!(refused.code, 3, "{}", refused.shown());
+    assert!(refused.stderr.contains("environment production is restricted"), "{}", refused.stderr);
+    ran(&["environments", "restrict", "production", "--user", "ann@example.com", "--team", "search"]);
+    assert_eq!(changes().code, 0);
+    ran(&["environments", "unrestrict", "production", "--team", "search"]);
+    let deeds = ran(&["audit", "--kind", "user-management"]);
+    assert!(deeds.contains("user invited") && deeds.contains("ann@example.com"), "{deeds}");
     ran(&["teams", "add", "Default", "ann@example.com"]);
     until_status(&server, &ann, &default, 200).await;
     ran(&["teams", "remove", "search", "ann@example.com"]);

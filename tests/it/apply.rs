@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::harness::{Ran, Server, example};
+use crate::harness::{Ran, Server, example, greenroom, run};
 
 const LOCATIONS: &str = r#"
 locations = [{ name = "paris", country = "fr", continent = "eu", flavors = [{ type = "cpu", name = "x86", count = 4 }] }]
@@ -136,4 +136,31 @@ async fn what_is_wrong_is_refused_with_its_place_before_anything_changes() {
         let lost = server.greenroom(&[verb, "-f", "/nonesuch.yaml"]);
         assert_eq!(lost.code, 2, "{}", lost.shown());
     }
+}
+
+#[tokio::test]
+async fn what_a_member_may_not_do_is_refused_before_anything_changes() {
+    let server = Server::start_with(LOCATIONS);
+    server.push(&example("hello"));
+    let member = server.greenroom(&["users", "add", "ann@example.com", "--with-key"]).stdout.trim().to_owned();
+    let staging = "kind: Environment\nmodel: hello\nname: staging\n";
+    let policy = "kind: Policy\nname: fr\ntype: location\nlocations: [{type: country, name: fr}]\n";
+    assert_eq!(server.greenroom_with_input(&["apply", "-f", "-"], policy.as_bytes()).code, 0);
+    for (documents, message) in [
+        (
+            format!("{staging}---\nkind: EnvironmentGroup\nname: staging\nis_restricted: true\n"),
+            "restrict environments named staging",
+        ),
+        (format!("{staging}policies: [fr]\n"), "attach policies to environments"),
+        (format!("{staging}---\n{}", policy.replace("name: fr}", "name: de}")), "change policies"),
+        (format!("{staging}---\n{}", policy.replace("name: fr\n", "name: eu\n")), "make policies"),
+    ] {
+        let mut command = greenroom(server.folder());
+        command.env("GREENROOM_URL", &server.url).env("GREENROOM_API_KEY", &member).args(["apply", "-f", "-"]);
+        let refused = run(command, documents.as_bytes());
+        assert_eq!(refused.code, 3, "{documents}{}", refused.shown());
+        assert!(refused.stderr.contains(message), "{message:?} in {}", refused.stderr);
+    }
+    let environments = server.greenroom(&["environments", "list", "hello"]);
+    assert!(!environments.stdout.contains("staging"), "{}", environments.stdout);
 }

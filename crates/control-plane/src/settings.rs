@@ -35,7 +35,7 @@ pub struct Settings {
     pub body_timeout: Duration,
     /// How often what was counted is recorded.
     pub measure_interval: Duration,
-    /// How often one key may call one endpoint.
+    /// How often one key, or somebody without one, may call one endpoint.
     pub rate_limits: RateLimits,
     /// How people sign in who bring no key.
     pub sign_in: SignIn,
@@ -106,6 +106,8 @@ pub struct RateLimits {
     pub activations_per_minute: NonZeroU32,
     /// `retry`, in a minute.
     pub retries_per_minute: NonZeroU32,
+    /// Beginnings of sign-ins, in a minute: `sign_in` and `device_authorization`.
+    pub sign_ins_per_minute: NonZeroU32,
     /// `POST …/logs`, in a second.
     pub log_queries_per_second: NonZeroU32,
     /// Everything else, in a second.
@@ -121,6 +123,7 @@ impl Default for RateLimits {
         Self {
             activations_per_minute: count(20),
             retries_per_minute: count(10),
+            sign_ins_per_minute: count(120),
             log_queries_per_second: count(30),
             requests_per_second: count(100),
         }

@@ -1,8 +1,15 @@
 //! Which orders still fit on the machines. Pure.
 
+use std::sync::Arc;
+
 use api::id::DeploymentId;
-use planner::capacity::{Amount, Capacity, Usage, shortage};
+use planner::{
+    capacity::{Amount, Capacity, Usage, shortage},
+    location::Fence,
+};
 use store::domain::Promotion;
+
+use crate::rooms::Rooms;
 
 /// Room of a promotion in place, whose sides give it to each other and to nobody else.
 pub(crate) struct Reserved<'a> {
@@ -11,7 +18,7 @@ pub(crate) struct Reserved<'a> {
     room: Amount,
     /// What they use now.
     held: Amount,
-    /// Where what is left of the room is, by the positions of locations, as far as it is free yet.
+    /// What of the rest is kept for them in each location, by position, as far as it is free yet.
     aside: Vec<Amount>,
 }
 
@@ -26,21 +33,10 @@ impl<'a> Reserved<'a> {
         Self { promotion, room: candidate.clone().plus(&previous.minus(&candidate)), held, aside: Vec::new() }
     }
 
-    /// A replica of a side has found a place: that much of the room is in use.
-    fn give(&mut self, at: usize, amount: &Amount) {
-        self.held = std::mem::take(&mut self.held).plus(amount);
-        let is_here = self.aside.get(at).is_some_and(|kept| kept.covers(amount));
-        let from = if is_here { Some(at) } else { self.aside.iter().position(|kept| kept.covers(amount)) };
-        if let Some(kept) = from.and_then(|from| self.aside.get_mut(from)) {
-            *kept = std::mem::take(kept).minus(amount);
-        }
-    }
-
     fn is_for(&self, id: &DeploymentId) -> bool {
         sides(self.promotion).any(|side| side == id)
     }
 
-    /// What is left of the room.
     fn rest(&self) -> Amount {
         self.room.clone().minus(&self.held)
     }
@@ -49,41 +45,62 @@ impl<'a> Reserved<'a> {
     fn rank(&self) -> (bool, u64) {
         (self.held != Amount::default(), self.promotion.id)
     }
+
+    /// A replica of a side has found a place: that much less is kept, there first and then wherever it was meant to go.
+    fn give(&mut self, at: usize, amount: &Amount) {
+        self.held = std::mem::take(&mut self.held).plus(amount);
+        let mut given = amount.clone();
+        let first = at.min(self.aside.len());
+        let (before, rest) = self.aside.split_at_mut(first);
+        for kept in rest.iter_mut().chain(before) {
+            let left = given.clone().minus(kept);
+            *kept = std::mem::take(kept).minus(&given);
+            given = left;
+        }
+    }
 }
 
 /// Both sides, the candidate first.
-fn sides(promotion: &Promotion) -> impl Iterator<Item = &DeploymentId> {
+pub(crate) fn sides(promotion: &Promotion) -> impl Iterator<Item = &DeploymentId> {
     std::iter::once(&promotion.candidate).chain(&promotion.previous)
 }
 
-/// Keeps what is free of each promotion's room in locations where it could be used, of one after the other. `spare` says where replicas
-/// of a side could go that use no more than so much together, beside what is kept already in each location: what they would use of each.
+/// Keeps for each promotion what is free of its room in the locations where its sides could use it, for one after the other. Either side
+/// may have it: what is too little for a replica of the candidate may be enough for the previous deployment to come back to, and
+/// together with what that frees next, for one of the candidate. `of` says where a deployment may run and what each replica uses.
 pub(crate) fn set_aside(
     reserved: &mut [Reserved<'_>],
-    mut spare: impl FnMut(&DeploymentId, Amount, &[Amount]) -> Vec<Amount>,
+    rooms: &Rooms<'_>,
+    mut of: impl FnMut(&DeploymentId) -> Option<(Arc<Fence>, Amount)>,
 ) {
     reserved.sort_by_key(Reserved::rank);
     for rank in 0..reserved.len() {
-        let (before, rest) = reserved.split_at_mut(rank);
-        let one = &mut rest[0];
-        let kept = kept(&*before);
-        // Either side may have it. Where the candidate can have none, what is free is there for the previous one to come back to.
-        let mut parts = sides(one.promotion).map(|side| spare(side, one.rest(), &kept));
-        let is_any = |parts: &Vec<Amount>| parts.iter().any(|part| *part != Amount::default());
-        one.aside = parts.find(is_any).unwrap_or_default();
+        let mut kept = kept(&reserved[..rank]);
+        let one = &mut reserved[rank];
+        let sides: Vec<_> = sides(one.promotion).filter_map(|side| Some((side, of(side)?))).collect();
+        let held = sides.iter().map(|(side, (fence, _))| rooms.held(side, fence));
+        let mut rest = held.fold(one.room.clone(), |rest, held| rest.minus(&held));
+        for (side, (fence, each)) in &sides {
+            let spare = rooms.spare(side, fence, each, rest.clone(), &kept);
+            rest = spare.iter().fold(rest, Amount::minus);
+            add(&mut kept, &spare);
+            add(&mut one.aside, &spare);
+        }
     }
 }
 
 /// What these promotions keep of each location, by position.
-fn kept<'r>(reserved: impl IntoIterator<Item = &'r Reserved<'r>>) -> Vec<Amount> {
-    let mut sums: Vec<Amount> = Vec::new();
-    for one in reserved {
-        sums.resize(sums.len().max(one.aside.len()), Amount::default());
-        for (sum, more) in sums.iter_mut().zip(&one.aside) {
-            *sum = std::mem::take(sum).plus(more);
-        }
-    }
+pub(crate) fn kept<'r>(reserved: impl IntoIterator<Item = &'r Reserved<'r>>) -> Vec<Amount> {
+    let mut sums = Vec::new();
+    reserved.into_iter().for_each(|one| add(&mut sums, &one.aside));
     sums
+}
+
+fn add(sums: &mut Vec<Amount>, parts: &[Amount]) {
+    sums.resize(sums.len().max(parts.len()), Amount::default());
+    for (sum, part) in sums.iter_mut().zip(parts) {
+        *sum = std::mem::take(sum).plus(part);
+    }
 }
 
 /// Orders by what becomes of them.

@@ -266,7 +266,7 @@ async fn stop_replicas(shared: &Shared) -> Result<(), Error> {
     let grace_ms = shared.settings.shutdown_limit_ms();
     let observation = shared.observed().unwrap_or_default();
     for replica in parts.store.replicas(None).await? {
-        parts.store.mark_replica_stopping(&replica.id, (parts.clock)()).await?;
+        parts.store.mark_replica_stopping(&replica.id, (parts.clock)(), None).await?;
         if let Some(backend) = shared.sites.backend_of(&replica, &observation) {
             backend.stop(&replica.id, grace_ms).await;
         }

@@ -299,7 +299,7 @@ impl Deployments {
                     store.add_replica(&orders::ordered(&self.shared, deployment, environment, now)).await?;
                 }
             }
-            Action::Stop(id) => store.mark_replica_stopping(&id, now).await?,
+            Action::Stop(id) => store.mark_replica_stopping(&id, now, None).await?,
             Action::Forget(id) => store.delete_replica(&id).await?,
         }
         Ok(())

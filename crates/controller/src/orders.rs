@@ -23,7 +23,7 @@ use store::{
 
 use crate::{
     Error,
-    capacity::{Divided, Reserved, admit, set_aside},
+    capacity::{Divided, Reserved, admit, set_aside, sides},
     driver::chain,
     fences::{Attached, Fences},
     mirror::{Entry, View},
@@ -95,7 +95,7 @@ impl Orders {
             let is_unwanted = entry.is_none() || row.stopping_since.is_some();
             match (entry, is_unwanted) {
                 (_, true) if row.has_ended() || is_unseen => store.delete_replica(&row.id).await?,
-                (None, _) if row.stopping_since.is_none() => store.mark_replica_stopping(&row.id, now).await?,
+                (None, _) if row.stopping_since.is_none() => store.mark_replica_stopping(&row.id, now, None).await?,
                 (_, true) if !is_listed(published.as_deref(), &row.id) => {
                     self.tell_to_stop(now, row, observation).await;
                 }
@@ -184,17 +184,18 @@ impl Orders {
         let each = |id: &DeploymentId| {
             view.entries.get(id).map(|entry| amount(catalogue, &entry.deployment.instance_type)).unwrap_or_default()
         };
-        let in_place = view.promotions.iter().filter(|promotion| promotion.settings.room == Room::InPlace);
+        let in_place = || view.promotions.iter().filter(|promotion| promotion.settings.room == Room::InPlace);
         let mut reserved: Vec<Reserved<'_>> =
-            in_place.map(|promotion| Reserved::new(promotion, &usage, each)).collect();
+            in_place().map(|promotion| Reserved::new(promotion, &usage, each)).collect();
         let asked = |order: &Order| {
             let deployment = &order.entry.deployment;
             (deployment.id.clone(), amount(catalogue, &deployment.instance_type))
         };
         let used = usage.by_all().clone();
         let health = self.shared.health();
+        let sides = in_place().flat_map(sides).cloned();
         let placed = orders.iter().map(|order| order.entry.deployment.id.clone());
-        let mut rooms = Rooms::new(&self.shared.sites, &health, placed);
+        let mut rooms = Rooms::new(&self.shared.sites, &health, placed.chain(sides));
         for row in view.all_replicas().filter(|row| !row.has_ended() && has_begun(row)) {
             let started = self.started.get(&row.id).copied();
             if let Some(at) = started.or_else(|| self.shared.sites.position_of(row, observation)) {
@@ -202,14 +203,12 @@ impl Orders {
             }
         }
         let attached = Attached::new(view);
-        set_aside(&mut reserved, |side, rest, kept| {
-            let deployment = view.entries.get(side).map(|entry| &entry.deployment);
-            let spare = |deployment| rooms.spare(side, &fences.of(deployment, &attached), &each(side), rest, kept);
-            deployment.map(spare).unwrap_or_default()
+        set_aside(&mut reserved, &rooms, |side| {
+            Some((fences.of(&view.entries.get(side)?.deployment, &attached), each(side)))
         });
         let place = |order: &Order, asked: &Amount, kept: &[Amount]| {
             let deployment = &order.entry.deployment;
-            rooms.place(deployment, &fences.of(deployment, &attached), asked, kept)
+            rooms.place(&deployment.id, &fences.of(deployment, &attached), asked, kept)
         };
         admit(&self.shared.settings.capacity, used, reserved, orders, asked, place)
     }

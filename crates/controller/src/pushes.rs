@@ -16,7 +16,7 @@ use store::{
 };
 
 use crate::{
-    Error, Site,
+    Error,
     fences::{Attached, Fences},
     holds::is_into,
     promotions::{World, tell},
@@ -148,8 +148,8 @@ async fn begin(
 }
 
 /// Whether there is room for both sides. A push has been accepted: where there is room for neither, its replicas wait for some.
-fn room<'a>(
-    shared: &'a Shared,
+fn room(
+    shared: &Shared,
     world: &World,
     deployment: &Deployment,
     environment: &Environment,
@@ -158,13 +158,10 @@ fn room<'a>(
 ) -> Room {
     let catalogue = &shared.settings.instance_types;
     let occupancy = Occupancy::of(catalogue, world.view.all_replicas().filter_map(Replica::claim));
-    let health = shared.health();
     let mut fences = Fences::new(shared.sites.clone(), catalogue.clone());
-    fences.look(&world.view, health);
+    fences.look(&world.view, shared.health());
     let fence = fences.of(deployment, &Attached::new(&world.view));
-    let lot = |(_, site): (usize, &'a Site)| Some(Lot { name: &site.name, capacity: &site.offer.as_ref()?.capacity });
-    let lots: Vec<Lot<'_>> =
-        shared.sites.iter().enumerate().filter(|(at, _)| fence.is_open(*at)).filter_map(lot).collect();
+    let lots: Vec<Lot<'_>> = fence.places().into_iter().filter_map(|at| shared.sites.lot(at)).collect();
     let need = Need {
         candidate: Some(&deployment.id),
         each: amount(catalogue, &deployment.instance_type),

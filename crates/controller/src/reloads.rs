@@ -85,7 +85,7 @@ impl Reloads {
                     store.add_replica(&Replica { tries_patch: true, ..ordered }).await?;
                 }
             }
-            Action::Stop(id) => store.mark_replica_stopping(&id, now).await?,
+            Action::Stop(id) => store.mark_replica_stopping(&id, now, None).await?,
             Action::Forget(id) => store.delete_replica(&id).await?,
         }
         Ok(())

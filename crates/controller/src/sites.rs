@@ -5,6 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use backends::Backend;
 use planner::{
     capacity::Capacity,
+    fit::Lot,
     heartbeat::Health,
     location,
     policy::{Inventory, Location},
@@ -66,6 +67,12 @@ impl Sites {
 
     pub fn backend(&self, at: usize) -> &Arc<dyn Backend> {
         &self.list[at].backend
+    }
+
+    /// The location at this position, as far as room is concerned; none when it offers nothing.
+    pub fn lot(&self, at: usize) -> Option<Lot<'_>> {
+        let site = &self.list[at];
+        Some(Lot { name: &site.name, capacity: &site.offer.as_ref()?.capacity })
     }
 
     /// All locations that are configured.

@@ -87,7 +87,7 @@ impl StandBy {
                     rooms.take(at, row, &Amount::default());
                 }
             }
-            rooms.place(deployment, &self.fences.of(deployment, &attached), &Amount::default(), &[]).ok()
+            rooms.place(&deployment.id, &self.fences.of(deployment, &attached), &Amount::default(), &[]).ok()
         };
         entries.into_iter().filter_map(|entry| Some((entry, next(entry)?))).collect()
     }

@@ -106,6 +106,17 @@ mod tests {
     }
 
     #[test]
+    fn a_key_in_a_header_of_our_own_leaves_the_other_to_the_model() {
+        let told = |ours: &str, other: &str| {
+            let (ours, other) = (ours.parse().unwrap(), other.parse().unwrap());
+            let headers = HeaderMap::from_iter([(OWN_AUTHORIZATION, ours), (header::AUTHORIZATION, other)]);
+            authenticate(&headers, &keys(None, true), Timestamp::default).map(drop)
+        };
+        assert_eq!(told("Api-Key pre.secret", "Bearer the model's"), Ok(()));
+        assert_eq!(told("Bearer the model's", "Api-Key pre.secret"), Err(Refusal::WrongKey));
+    }
+
+    #[test]
     fn a_key_ends_at_its_time() {
         let headers = HeaderMap::from_iter([(header::AUTHORIZATION, "Bearer pre.secret".parse().unwrap())]);
         let mut keys = keys(None, true);

@@ -47,7 +47,8 @@ pub struct Lot<'a> {
 pub struct Ground<'a> {
     /// What replicas may use together, wherever they are.
     pub capacity: &'a Capacity,
-    /// Where it may run. Without any, it is not for lack of room that it waits, and only `capacity` counts.
+    /// Where it may run: what it has elsewhere has to move. Without any, it is not for lack of room that it waits, and only `capacity`
+    /// counts.
     pub lots: &'a [Lot<'a>],
     /// What is in use.
     pub occupancy: &'a Occupancy,
@@ -87,35 +88,38 @@ pub enum Fit {
 
 /// Whether a candidate fits beside what is used, or in the place of the deployment that it replaces.
 pub fn fit(ground: Ground<'_>, need: &Need<'_>) -> Fit {
-    let has = need.candidate.map_or(0, |candidate| ground.occupancy.all.replicas_of(candidate));
-    let lacks = |replicas: u32, without| ground.lacks(&need.each, replicas.saturating_sub(has), without);
-    let Some(beside) = lacks(need.beside, None) else {
+    let Some(beside) = ground.lacks(need, need.beside, None) else {
         return Fit::Beside;
     };
-    match lacks(need.alone, need.previous) {
+    match ground.lacks(need, need.alone, need.previous) {
         None => Fit::InPlace { reason: format!("no room beside the previous deployment: {beside}") },
         Some(alone) => Fit::No { reason: format!("no room, not even without the previous deployment: {alone}") },
     }
 }
 
 impl Ground<'_> {
-    /// What is missing for so many more replicas, in words, where one deployment has gone; none when they fit.
-    fn lacks(&self, each: &Amount, replicas: u32, without: Option<&DeploymentId>) -> Option<String> {
+    /// What is missing for so many replicas, in words, where one deployment has gone; none when they fit.
+    fn lacks(&self, need: &Need<'_>, replicas: u32, without: Option<&DeploymentId>) -> Option<String> {
+        let each = &need.each;
+        let has = |usage: &Usage| need.candidate.map_or(0, |candidate| usage.replicas_of(candidate));
         let left = |usage: &Usage| {
             let gone = without.map(|gone| usage.by(gone)).unwrap_or_default();
             usage.by_all().clone().minus(&gone)
         };
         let all = &self.occupancy.all;
-        if let Some(lacks) = shortage(self.capacity, &left(all), &each.clone().times(replicas)) {
+        let more = replicas.saturating_sub(has(all));
+        if let Some(lacks) = shortage(self.capacity, &left(all), &each.clone().times(more)) {
             return Some(lacks.to_string());
         }
         if self.lots.is_empty() {
             return None;
         }
-        let used = |lot: &Lot<'_>| self.occupancy.by_location.get(lot.name).map(left).unwrap_or_default();
+        let here = |lot: &Lot<'_>| self.occupancy.by_location.get(lot.name);
+        let used = |lot: &Lot<'_>| here(lot).map(left).unwrap_or_default();
+        let more = replicas.saturating_sub(self.lots.iter().filter_map(here).map(has).sum());
         let rooms: Vec<u32> = self.lots.iter().map(|lot| room_for(lot.capacity, &used(lot), each)).collect();
         let fitting = rooms.iter().fold(0_u32, |sum, room| sum.saturating_add(*room));
-        if fitting >= replicas {
+        if fitting >= more {
             return None;
         }
         let lots = self.lots.iter().zip(&rooms);
@@ -124,7 +128,7 @@ impl Ground<'_> {
             Some(format!("{} in {}", shortage(lot.capacity, &full, each)?, lot.name))
         };
         let told = some_of(lots.filter_map(lacks).collect());
-        Some(if replicas == 1 { told } else { format!("{fitting} of {replicas} replicas fit; for another, {told}") })
+        Some(if more == 1 { told } else { format!("{fitting} of {more} replicas fit; for another, {told}") })
     }
 }
 
@@ -196,6 +200,14 @@ mod tests {
         let alone = "no room, not even without the previous deployment: 1 H100 GPUs needed, 0 free in oslo";
         assert_eq!(fits_in(&[("oslo", 0)], &held, [1, 1]), Fit::No { reason: alone.into() }, "that leaves it no room");
         assert_eq!(fits_in(&[], &held, [1, 1]), Fit::Beside, "it waits for a place, and not for room in one");
+    }
+
+    #[test]
+    fn what_the_candidate_has_where_it_may_not_run_has_to_move() {
+        let held = [(PREVIOUS, "paris"), (CANDIDATE, "virginia")];
+        assert!(matches!(fits_in(&[("paris", 1)], &held, [1, 1]), Fit::InPlace { .. }));
+        assert!(matches!(fits_in(&[("oslo", 0)], &held, [1, 1]), Fit::No { .. }));
+        assert_eq!(fits_in(&[("paris", 1), ("virginia", 1)], &held, [1, 1]), Fit::Beside);
     }
 
     #[test]

@@ -86,6 +86,14 @@ impl Fence {
         self.standings[at] == Standing::Open
     }
 
+    /// Where replicas go, as positions: where they may start or, when no such location is healthy, where they might when it is again.
+    pub fn places(&self) -> Vec<usize> {
+        let all =
+            |wanted: Standing| (0..self.standings.len()).filter(move |at| self.standings[*at] == wanted).collect();
+        let open: Vec<usize> = all(Standing::Open);
+        if open.is_empty() { all(Standing::Unhealthy) } else { open }
+    }
+
     /// Whether a replica that runs at this position of the locations may go on there.
     pub fn stay(&self, at: usize, enforcement: Enforcement) -> Stay {
         let is_open_elsewhere = self.standings.contains(&Standing::Open);

@@ -24,13 +24,6 @@ pub struct AuditQuery {
 }
 
 impl Store {
-    /// Records something that changed nothing else in the store.
-    pub async fn add_audit_event(&self, event: &AuditEvent) -> Result<(), Error> {
-        let mut write = self.write(&[]).await?;
-        insert(&mut write, Some(event)).await?;
-        write.commit().await
-    }
-
     /// A page of the audit log.
     pub async fn audit_log(&self, query: &AuditQuery) -> Result<Vec<AuditEntry>, Error> {
         let sql = if query.oldest_first {

@@ -9,10 +9,10 @@ use planner::Timestamp;
 use sqlx::any::AnyRow;
 
 use crate::{
-    Error, Store, Topic,
+    Error, Store, Topic, audit,
     columns::{Columns, bigint, json, maybe_bigint, maybe_json},
     database::Write,
-    domain::Replica,
+    domain::{AuditEvent, Replica},
     measures, startups,
 };
 
@@ -79,7 +79,12 @@ impl Store {
     }
 
     /// Records that a replica is told to stop, before it is told. The first time counts; unknown replicas change nothing.
-    pub async fn mark_replica_stopping(&self, id: &ReplicaId, now: Timestamp) -> Result<(), Error> {
+    pub async fn mark_replica_stopping(
+        &self,
+        id: &ReplicaId,
+        now: Timestamp,
+        audit: Option<&AuditEvent>,
+    ) -> Result<(), Error> {
         let mut write = self.write(TOPICS).await?;
         let marked = sqlx::query("UPDATE replicas SET stopping_since = $1 WHERE id = $2 AND stopping_since IS NULL")
             .bind(bigint(now.0))
@@ -89,6 +94,7 @@ impl Store {
         if marked.rows_affected() == 0 {
             return Ok(());
         }
+        audit::insert(&mut write, audit).await?;
         write.commit().await
     }
 

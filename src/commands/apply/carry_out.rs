@@ -2,7 +2,6 @@
 
 use api::v1::{
     environment_groups::{UpdateEnvironmentGroupManageAccess, UpdateEnvironmentGroupRequest},
-    models::Model,
     secrets::UpsertSecretRequest,
 };
 use serde_json::{Map, Value, json};
@@ -14,38 +13,46 @@ use super::{
 use crate::{
     client::Client,
     commands::{target, workspace_settings},
-    failure::Result,
+    failure::{Kind as FailureKind, Result},
 };
 
 /// The field of an environment that has a route of its own.
 const POLICIES: &str = "policies";
 
+/// A query of requests.
+type Query<'q> = &'q [(&'q str, String)];
+
 /// Asks the server whether a step could be done, as far as it can be asked; changes nothing.
 pub async fn try_out(client: &Client, step: &Step) -> Result {
-    let tried = [("dry_run", true.to_string())];
-    match (step.id.kind, step.outcome) {
-        (_, Outcome::Unchanged) => Ok(()),
-        (Kind::WorkspaceSettings, _) => {
-            let settings = &step.wanted.fields;
-            client.patch_where::<_, Value>(&workspace_settings::PATH, &tried, settings).await.map(drop)
-        }
-        (Kind::Environment, outcome) => {
-            settings_of_environment(client, step, outcome == Outcome::Created, &tried).await
-        }
-        // All that can be wrong with them is known here.
-        (Kind::Policy | Kind::Secret | Kind::EnvironmentGroup, _) => Ok(()),
+    let tried = ask(client, step, &[("dry_run", true.to_string())]).await;
+    let comes = step.id.kind == Kind::EnvironmentGroup || step.outcome == Outcome::Created;
+    match tried {
+        // Its environment comes with another document, or with this one; that nothing else is missing is known.
+        Err(failure) if comes && failure.kind == FailureKind::NotFound => Ok(()),
+        tried => tried,
     }
 }
 
 /// Does what a step says. Does nothing where nothing is to change.
 pub async fn carry_out(client: &Client, step: &Step) -> Result {
+    ask(client, step, &[]).await
+}
+
+async fn ask(client: &Client, step: &Step, query: Query<'_>) -> Result {
     let (name, fields) = (step.id.name(), &step.wanted.fields);
+    let is_tried = !query.is_empty();
     let _: Value = match (step.id.kind, step.outcome) {
         (_, Outcome::Unchanged) => return Ok(()),
-        (Kind::Environment, outcome) => return environment(client, step, outcome == Outcome::Created).await,
-        (Kind::WorkspaceSettings, _) => client.patch(&workspace_settings::PATH, fields).await?,
-        (Kind::Policy, Outcome::Created) => client.post(&["v1", "policies"], &with_name(fields, name)).await?,
-        (Kind::Policy, Outcome::Changed | Outcome::Set) => client.put(&["v1", "policies", name], fields).await?,
+        (Kind::Environment, outcome) => return environment(client, step, outcome == Outcome::Created, query).await,
+        (Kind::WorkspaceSettings, _) => client.patch_where(&workspace_settings::PATH, query, fields).await?,
+        (Kind::Policy, Outcome::Created) => {
+            client.post_where(&["v1", "policies"], query, &with_name(fields, name)).await?
+        }
+        (Kind::Policy, Outcome::Changed | Outcome::Set) => {
+            client.put_where(&["v1", "policies", name], query, fields).await?
+        }
+        // All that can be wrong with it is known.
+        (Kind::Secret, _) if is_tried => return Ok(()),
         (Kind::Secret, _) => {
             let value = step.value.clone().unwrap_or_default();
             client
@@ -56,39 +63,34 @@ pub async fn carry_out(client: &Client, step: &Step) -> Result {
             let is_restricted = fields.get("is_restricted") == Some(&Value::Bool(true));
             let access = UpdateEnvironmentGroupManageAccess { is_restricted, user_ids: None };
             let request = UpdateEnvironmentGroupRequest { manage_access: Some(access) };
-            client.patch(&client.in_team(&["environment_groups", name]).await?, &request).await?
+            client.patch_where(&client.in_team(&["environment_groups", name]).await?, query, &request).await?
         }
     };
     Ok(())
 }
 
-async fn environment(client: &Client, step: &Step, is_new: bool) -> Result {
-    settings_of_environment(client, step, is_new, &[]).await?;
-    let policies = step.wanted.fields.get(POLICIES);
-    if let Some(policies) = policies.filter(|_| step.changes.iter().any(|change| change.field == POLICIES)) {
-        let model = model_of(client, step).await?;
-        let path = ["v1", "models", &model.id, "environments", step.id.name(), POLICIES];
-        let _: Value = client.put(&path, &json!({ "policies": policies })).await?;
-    }
-    Ok(())
-}
-
-/// Makes an environment, or changes its settings, but for its policies.
-async fn settings_of_environment(client: &Client, step: &Step, is_new: bool, query: &[(&str, String)]) -> Result {
-    let model = model_of(client, step).await?;
+/// Makes an environment, or changes it: its settings, then its policies.
+async fn environment(client: &Client, step: &Step, is_new: bool, query: Query<'_>) -> Result {
+    let model = target::find_model(client, step.id.model.as_deref().unwrap_or_default()).await?;
     let (name, mut settings) = (step.id.name(), step.wanted.fields.clone());
-    settings.remove(POLICIES);
+    let policies = settings.remove(POLICIES);
     let path = ["v1", "models", &model.id, "environments"];
     if is_new {
         let _: Value = client.post_where(&path, query, &with_name(&settings, name)).await?;
     } else if step.changes.iter().any(|change| change.field != POLICIES) {
         let _: Value = client.patch_where(&[&path[..], &[name]].concat(), query, &settings).await?;
     }
+    if let (Some(policies), Some(change)) = (policies, step.changes.iter().find(|change| change.field == POLICIES)) {
+        // Some of them may come with other documents: what is tried is whether any may be attached, with those that are.
+        let policies = match (query, &change.old) {
+            ([], _) => policies,
+            (_, Value::Null) => json!([]),
+            (_, attached) => attached.clone(),
+        };
+        let path = [&path[..], &[name, POLICIES]].concat();
+        let _: Value = client.put_where(&path, query, &json!({ "policies": policies })).await?;
+    }
     Ok(())
-}
-
-async fn model_of(client: &Client, step: &Step) -> Result<Model> {
-    target::find_model(client, step.id.model.as_deref().unwrap_or_default()).await
 }
 
 fn with_name(fields: &Map<String, Value>, name: &str) -> Map<String, Value> {

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, io::Read as _};
 
 use serde::Serialize;
+use store::domain::fold_secret_name;
 
 use super::{
     comparison::{Change, changes},
@@ -82,9 +83,13 @@ fn refused(wanted: &Wanted, message: impl std::fmt::Display) -> Failure {
 }
 
 fn check_once(all: &[Wanted]) -> Result {
-    let mut seen: BTreeMap<&Id, &str> = BTreeMap::new();
+    let mut seen: BTreeMap<Id, &str> = BTreeMap::new();
     for wanted in all {
-        if let Some(place) = seen.insert(&wanted.object.id, &wanted.place) {
+        let mut id = wanted.object.id.clone();
+        if id.kind == Kind::Secret {
+            id.name = Some(fold_secret_name(id.name()));
+        }
+        if let Some(place) = seen.insert(id, &wanted.place) {
             return Err(refused(wanted, format!("it is described twice: {place} has it too")));
         }
     }
@@ -180,6 +185,12 @@ mod tests {
     fn an_object_is_described_once() {
         let twice = [wanted(Kind::Policy, json!({}), None), wanted(Kind::Policy, json!({}), None)];
         assert!(check_once(&twice).expect_err("twice").message.contains("described twice"));
+        let named = |name: &str| {
+            let mut one = wanted(Kind::Secret, json!({}), None);
+            one.object.id.name = Some(name.to_owned());
+            one
+        };
+        assert!(check_once(&[named("hf_token"), named("hf-token")]).is_err(), "two spellings of one secret");
         assert!(check_once(&[wanted(Kind::Policy, json!({}), None), wanted(Kind::Secret, json!({}), None)]).is_ok());
     }
 }

@@ -125,6 +125,8 @@ pub struct ListAuditLogsQuery {
     pub user_ids: Vec<String>,
     /// Only entries about one of these deployments.
     pub deployment_ids: Vec<String>,
+    /// Only entries about one of these chain deployments: none, for there are no chains.
+    pub chain_deployment_ids: Vec<String>,
     /// Only entries about one of these environments.
     pub environment_names: Vec<String>,
     /// Only what was done from there.
@@ -157,12 +159,20 @@ pub enum AuditLogEventTypeGroup {
     Secrets,
     /// API keys.
     ApiKeys,
-    /// Of the hosted service only, as are the next four: no entry here is of these kinds.
+    /// People, teams and service accounts.
+    UserManagement,
+    /// Patches of development deployments. Greenroom's own, as are the next three.
+    Patched,
+    /// Policies, and what they are attached to.
+    Policies,
+    /// Settings of the workspace.
+    WorkspaceSettings,
+    /// Other names.
+    Renamed,
+    /// Of the hosted service only, as are the next three: no entry here is of these kinds.
     Gateway,
     /// See [`AuditLogEventTypeGroup::Gateway`].
     WebhookSigningSecrets,
-    /// See [`AuditLogEventTypeGroup::Gateway`].
-    UserManagement,
     /// See [`AuditLogEventTypeGroup::Gateway`].
     DirectoryGroupManagement,
     /// See [`AuditLogEventTypeGroup::Gateway`].

@@ -104,7 +104,7 @@ pub struct PolicyRequest {
     #[serde(default, alias = "maxTokens", skip_serializing_if = "Option::is_none")]
     pub max_tokens: Option<MaxTokens>,
     /// What it is for: `model`, `function`, `agent`; absent means for everything.
-    #[serde(default)]
+    #[serde(default, alias = "resourceTypes")]
     pub resource_types: Option<Vec<String>>,
 }
 

@@ -50,6 +50,19 @@ pub struct Membership {
     pub role: Role,
 }
 
+/// Query of the list of people.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
+#[serde(default)]
+#[into_params(parameter_in = Query)]
+pub struct ListUsersQuery {
+    /// From the answer before; absent for the first page.
+    pub cursor: Option<String>,
+    /// The longest page wanted.
+    pub limit: Option<u32>,
+    /// Only somebody with this address, whatever its case.
+    pub email: Option<String>,
+}
+
 /// A request to let somebody in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CreateUserRequest {

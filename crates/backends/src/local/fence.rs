@@ -1,6 +1,6 @@
 //! What a build runs is the pusher's code: its build commands, and whatever the packages it names run to install themselves. A
-//! server run by root fences it in: another user, processes of its own, and a file system in which private folders look empty
-//! but for what is being built and what building needs.
+//! server run by root fences it in: another user, processes of its own, and a file system in which private folders and files look
+//! empty but for what is being built and what building needs.
 
 use std::{
     collections::BTreeSet,
@@ -39,10 +39,16 @@ pub(super) struct Fence {
     cache: PathBuf,
     /// Their home, and where temporary files go. Gone with the fence.
     temporary: PathBuf,
-    /// Folders that look empty,
-    covers: Vec<CString>,
+    /// Folders and files that look empty,
+    covers: Vec<Cover>,
     /// but for these.
     grafts: Vec<Graft>,
+}
+
+/// What looks empty.
+struct Cover {
+    path: CString,
+    is_folder: bool,
 }
 
 /// What stays visible below a cover.
@@ -121,7 +127,7 @@ impl Fence {
         let needed: BTreeSet<PathBuf> = needed.iter().filter_map(|path| canonical(path)).collect();
         // What the user could not get through is no way to what it needs.
         let closed = needed.iter().flat_map(|path| path.ancestors().skip(1)).filter(|folder| is_closed(folder));
-        let hidden = hidden.filter_map(|folder| folder.canonicalize().ok()).filter(|folder| folder.is_dir());
+        let hidden = hidden.filter_map(|path| path.canonicalize().ok());
         let all: BTreeSet<PathBuf> = hidden.chain(closed.map(Path::to_owned)).collect();
         let covers = outermost(&all);
         let grafts = outermost(&needed).into_iter().filter_map(|path| {
@@ -133,7 +139,8 @@ impl Fence {
             Some(folders.and_then(|folders| Ok(Graft { path: c_path(path)?, folders, is_folder: !path.is_file() })))
         });
         let grafts = grafts.collect::<io::Result<_>>()?;
-        let covers = covers.iter().map(|cover| c_path(cover)).collect::<io::Result<_>>()?;
+        let cover = |path: &&Path| Ok(Cover { path: c_path(path)?, is_folder: path.is_dir() });
+        let covers = covers.iter().map(cover).collect::<io::Result<_>>()?;
         Ok(Self { user, cache, temporary, covers, grafts })
     }
 
@@ -159,8 +166,17 @@ impl Fence {
             *tree = take(&graft.path)?;
         }
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-        for cover in &self.covers {
-            mount(Some(c"tmpfs"), cover.as_c_str(), Some(c"tmpfs"), flags, Some(c"mode=0755"))?;
+        for Cover { path, is_folder } in &self.covers {
+            let path = path.as_c_str();
+            if *is_folder {
+                mount(Some(c"tmpfs"), path, Some(c"tmpfs"), flags, Some(c"mode=0755"))?;
+            } else {
+                match mount(Some(c"/dev/null"), path, nothing, MsFlags::MS_BIND, nothing) {
+                    // Nothing is there any more to be seen.
+                    Ok(()) | Err(Errno::ENOENT) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
         }
         // SAFETY: takes a number only.
         unsafe { libc::umask(0o022) };

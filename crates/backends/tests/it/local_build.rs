@@ -429,7 +429,14 @@ async fn what_a_build_of_roots_server_runs_sees_nothing_of_the_server() {
     if bench.settings().model_user.is_none() {
         return;
     }
-    let local = bench.local();
+    // Named by the configuration, and readable to everybody.
+    let elsewhere = tempfile::tempdir().unwrap();
+    fs::set_permissions(elsewhere.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let named = elsewhere.path().join("named-secret");
+    fs::write(&named, "s3cret").unwrap();
+    let mut settings = bench.settings();
+    settings.hidden.push(named.clone());
+    let local = Local::open(settings).unwrap();
     let secret = bench.path().join("local/server-secret");
     fs::write(&secret, "s3cret").unwrap();
     let server = std::process::id();
@@ -438,10 +445,11 @@ async fn what_a_build_of_roots_server_runs_sees_nothing_of_the_server() {
          setuptools.setup(name='mine', version='1', description=f'uid {{os.getuid()}} {{found}}')\n"
     );
     let config = with_server(&format!(
-        "requirements: [./mine]\nbuild_commands:\n- id -u > who\n- cat {secret} > leak || true\n\
+        "requirements: [./mine]\nbuild_commands:\n- id -u > who\n- cat {secret} {named} > leak || true\n\
          - test ! -e /proc/{server}/root/bin || echo sees > processes\n- pip --version > version\n\
          - ln -s {secret} $VIRTUAL_ENV/greenroom.new\n- touch $VIRTUAL_ENV/changed\n",
-        secret = secret.display()
+        secret = secret.display(),
+        named = named.display()
     ));
     let request = bench.request(&config, &[("mine/setup.py", &setup)]);
     let lines = Lines::new();

@@ -85,6 +85,7 @@ async fn list(
         groups: query.event_type_groups,
         user_ids: query.user_ids,
         deployment_ids: query.deployment_ids,
+        chain_deployment_ids: query.chain_deployment_ids,
         environment_names: query.environment_names,
         sources: query.sources,
     };

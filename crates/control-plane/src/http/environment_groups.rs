@@ -3,6 +3,7 @@
 use api::{
     id::TeamId,
     v1::{
+        dry_run::DryRunQuery,
         environment_groups::{
             EnvironmentGroup, EnvironmentGroupManageAccess, EnvironmentGroupUser, EnvironmentGroups,
             UpdateEnvironmentGroupRequest,
@@ -17,8 +18,9 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     auth::Manager,
+    convert,
     error::Error,
-    extract::{InPath, JsonBody},
+    extract::{InPath, InQuery, JsonBody},
     paths::OfTeam,
 };
 use crate::{
@@ -78,16 +80,17 @@ async fn get_environment_group(
 
 /// Says who may change the environments of a group of the default team.
 #[utoipa::path(
-    patch, path = "/v1/environment_groups/{env_name}", tag = "Environment groups", params(OfGroup),
+    patch, path = "/v1/environment_groups/{env_name}", tag = "Environment groups", params(OfGroup, DryRunQuery),
     request_body = UpdateEnvironmentGroupRequest, responses((status = 200, body = EnvironmentGroup))
 )]
 async fn update_environment_group(
     State(control_plane): State<ControlPlane>,
     Manager(caller): Manager,
     InPath(path): InPath<OfGroup>,
+    InQuery(query): InQuery<DryRunQuery>,
     JsonBody(request): JsonBody<UpdateEnvironmentGroupRequest>,
 ) -> Result<Json<EnvironmentGroup>, Error> {
-    update(&control_plane, &caller, None, &path.env_name, request).await
+    update(&control_plane, &caller, None, &path.env_name, query, request).await
 }
 
 /// Lists the environment groups of a team.
@@ -113,16 +116,17 @@ async fn get_team_environment_group(
 
 /// Says who may change the environments of a group of a team.
 #[utoipa::path(
-    patch, path = "/v1/teams/{team_id}/environment_groups/{env_name}", tag = "Environment groups", params(OfTeamGroup),
-    request_body = UpdateEnvironmentGroupRequest, responses((status = 200, body = EnvironmentGroup))
+    patch, path = "/v1/teams/{team_id}/environment_groups/{env_name}", tag = "Environment groups",
+    params(OfTeamGroup, DryRunQuery), request_body = UpdateEnvironmentGroupRequest, responses((status = 200, body = EnvironmentGroup))
 )]
 async fn update_team_environment_group(
     State(control_plane): State<ControlPlane>,
     Manager(caller): Manager,
     InPath(path): InPath<OfTeamGroup>,
+    InQuery(query): InQuery<DryRunQuery>,
     JsonBody(request): JsonBody<UpdateEnvironmentGroupRequest>,
 ) -> Result<Json<EnvironmentGroup>, Error> {
-    update(&control_plane, &caller, Some(&path.team_id), &path.env_name, request).await
+    update(&control_plane, &caller, Some(&path.team_id), &path.env_name, query, request).await
 }
 
 async fn list(
@@ -140,11 +144,13 @@ async fn update(
     caller: &Caller,
     team: Option<&TeamId>,
     name: &str,
+    query: DryRunQuery,
     request: UpdateEnvironmentGroupRequest,
 ) -> Result<Json<EnvironmentGroup>, Error> {
     let change =
         request.manage_access.map(|access| Update { is_restricted: access.is_restricted, user_ids: access.user_ids });
-    Ok(Json(wire(ops::environment_groups::update(control_plane, caller, team, name, change).await?)))
+    let effect = convert::effect(query);
+    Ok(Json(wire(ops::environment_groups::update(control_plane, caller, team, name, change, effect).await?)))
 }
 
 fn wire(view: View) -> EnvironmentGroup {

@@ -2,10 +2,13 @@
 
 use api::{
     internal::tokens::TokenLimit,
-    v1::policies::{
-        AttachedPolicies, DeletePolicyQuery, ExplainPoliciesRequest, ExplainPoliciesResponse, MaxTokens,
-        PlacementCandidate, PlacementFlavor, PlacementStep, Policies, Policy, PolicyEntry, PolicyRequest,
-        PolicyTokenLimit, PolicyTombstone, PolicyUsage,
+    v1::{
+        dry_run::DryRunQuery,
+        policies::{
+            AttachedPolicies, DeletePolicyQuery, ExplainPoliciesRequest, ExplainPoliciesResponse, MaxTokens,
+            PlacementCandidate, PlacementFlavor, PlacementStep, Policies, Policy, PolicyEntry, PolicyRequest,
+            PolicyTokenLimit, PolicyTombstone, PolicyUsage,
+        },
     },
 };
 use axum::{Json, extract::State};
@@ -44,16 +47,19 @@ async fn list_policies(State(control_plane): State<ControlPlane>, _: Manager) ->
 
 /// Makes a policy.
 #[utoipa::path(
-    post, path = "/v1/policies", tag = "Policies", request_body = PolicyRequest, responses((status = 200, body = Policy))
+    post, path = "/v1/policies", tag = "Policies", params(DryRunQuery), request_body = PolicyRequest,
+    responses((status = 200, body = Policy))
 )]
 async fn create_policy(
     State(control_plane): State<ControlPlane>,
     Manager(caller): Manager,
+    InQuery(query): InQuery<DryRunQuery>,
     JsonBody(request): JsonBody<PolicyRequest>,
 ) -> Result<Json<Policy>, Error> {
     // One that is missing is refused as one that is empty, after the question who asks.
     let name = request.name.clone().unwrap_or_default();
-    Ok(Json(wire(ops::policies::create(&control_plane, &caller, read(name, request)).await?)))
+    let policy = read(name, request);
+    Ok(Json(wire(ops::policies::create(&control_plane, &caller, policy, convert::effect(query)).await?)))
 }
 
 /// Shows a policy.
@@ -68,13 +74,14 @@ async fn get_policy(
 
 /// Gives a policy another rule. What runs out of its bounds is replaced, or ended where nothing is allowed any more; a limit of tokens counts at once.
 #[utoipa::path(
-    put, path = "/v1/policies/{policy_name}", tag = "Policies", params(OfPolicy),
+    put, path = "/v1/policies/{policy_name}", tag = "Policies", params(OfPolicy, DryRunQuery),
     request_body = PolicyRequest, responses((status = 200, body = Policy))
 )]
 async fn replace_policy(
     State(control_plane): State<ControlPlane>,
     Manager(caller): Manager,
     InPath(path): InPath<OfPolicy>,
+    InQuery(query): InQuery<DryRunQuery>,
     JsonBody(request): JsonBody<PolicyRequest>,
 ) -> Result<Json<Policy>, Error> {
     let name = path.policy_name;
@@ -82,7 +89,7 @@ async fn replace_policy(
         return Err(Error::invalid(format!("name: it is not {name:?}, as the path has it: names stay as they are")));
     }
     let policy = read(name.clone(), request);
-    Ok(Json(wire(ops::policies::replace(&control_plane, &caller, &name, policy).await?)))
+    Ok(Json(wire(ops::policies::replace(&control_plane, &caller, &name, policy, convert::effect(query)).await?)))
 }
 
 /// Deletes a policy.
@@ -110,10 +117,27 @@ async fn explain_policies(
     Manager(caller): Manager,
     JsonBody(request): JsonBody<ExplainPoliciesRequest>,
 ) -> Result<Json<ExplainPoliciesResponse>, Error> {
+    let says_more = request
+        != ExplainPoliciesRequest {
+            model_id: request.model_id.clone(),
+            environment: request.environment.clone(),
+            ..Default::default()
+        };
     let answer = match (request.model_id, request.environment) {
+        (Some(_), Some(_)) if says_more => {
+            return Err(Error::invalid(
+                "model_id and environment: what they have is asked about, so leave out policies, flavors and resource_type",
+            ));
+        }
         (Some(model), Some(environment)) => {
-            let model = model.parse().map_err(|error| Error::invalid(format!("model_id: {model:?} is {error}")))?;
-            ops::policies::explain_environment(&control_plane, &caller, &model, &environment, explained).await?
+            let impossible = |error| ops::Error::Unprocessable(format!("model_id: {model:?} is {error}"));
+            let id = model.parse().map_err(impossible)?;
+            let found = ops::policies::explain_environment(&control_plane, &caller, &id, &environment, explained);
+            found.await.map_err(|error| match error {
+                // Named in the body, as policies are.
+                ops::Error::NotFound { .. } => ops::Error::Unprocessable(error.to_string()),
+                error => error,
+            })?
         }
         (None, None) => {
             let question = Question {
@@ -145,17 +169,19 @@ async fn get_environment_policies(
 
 /// Attaches these policies to an environment, in place of those that were.
 #[utoipa::path(
-    put, path = "/v1/models/{model_id}/environments/{env_name}/policies", tag = "Policies", params(OfEnvironment),
-    request_body = AttachedPolicies, responses((status = 200, body = AttachedPolicies))
+    put, path = "/v1/models/{model_id}/environments/{env_name}/policies", tag = "Policies",
+    params(OfEnvironment, DryRunQuery), request_body = AttachedPolicies, responses((status = 200, body = AttachedPolicies))
 )]
 async fn attach_environment_policies(
     State(control_plane): State<ControlPlane>,
     Manager(caller): Manager,
     InPath(path): InPath<OfEnvironment>,
+    InQuery(query): InQuery<DryRunQuery>,
     JsonBody(request): JsonBody<AttachedPolicies>,
 ) -> Result<Json<AttachedPolicies>, Error> {
     let (model, name, names) = (&path.model_id, &path.env_name, once(request.policies));
-    let policies = ops::policies::attach_to_environment(&control_plane, &caller, model, name, names).await?;
+    let effect = convert::effect(query);
+    let policies = ops::policies::attach_to_environment(&control_plane, &caller, model, name, names, effect).await?;
     Ok(Json(AttachedPolicies { policies }))
 }
 

@@ -27,6 +27,7 @@ type Bucket = (String, Method, String);
 pub struct RateLimiters {
     activations: DefaultKeyedRateLimiter<Bucket>,
     retries: DefaultKeyedRateLimiter<Bucket>,
+    sign_ins: DefaultKeyedRateLimiter<Bucket>,
     log_queries: DefaultKeyedRateLimiter<Bucket>,
     requests: DefaultKeyedRateLimiter<Bucket>,
     checked: AtomicU64,
@@ -41,6 +42,7 @@ impl RateLimiters {
         Arc::new(Self {
             activations: RateLimiter::keyed(Quota::per_minute(limits.activations_per_minute)),
             retries: RateLimiter::keyed(Quota::per_minute(limits.retries_per_minute)),
+            sign_ins: RateLimiter::keyed(Quota::per_minute(limits.sign_ins_per_minute)),
             log_queries: RateLimiter::keyed(Quota::per_second(limits.log_queries_per_second)),
             requests: RateLimiter::keyed(Quota::per_second(limits.requests_per_second)),
             checked: AtomicU64::new(0),
@@ -49,7 +51,8 @@ impl RateLimiters {
 
     fn forget_now_and_then(&self) {
         if self.checked.fetch_add(1, Ordering::Relaxed) % FORGET_EVERY == FORGET_EVERY - 1 {
-            for limiter in [&self.activations, &self.retries, &self.log_queries, &self.requests] {
+            let all = [&self.activations, &self.retries, &self.sign_ins, &self.log_queries, &self.requests];
+            for limiter in all {
                 limiter.retain_recent();
             }
         }
@@ -60,6 +63,7 @@ impl RateLimiters {
         match last {
             "activate" | "deactivate" => &self.activations,
             "retry" => &self.retries,
+            "sign_in" | "device_authorization" => &self.sign_ins,
             "logs" if method == Method::POST => &self.log_queries,
             _ => &self.requests,
         }

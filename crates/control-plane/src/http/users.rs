@@ -1,8 +1,10 @@
 //! Routes of people.
 
 use api::v1::{
-    pagination::{PageQuery, PaginationResponse},
-    users::{CreateUserRequest, NewUser, Role, UpdateUserRequest, UserInfo, UserTombstone, UsersResponse},
+    pagination::PaginationResponse,
+    users::{
+        CreateUserRequest, ListUsersQuery, NewUser, Role, UpdateUserRequest, UserInfo, UserTombstone, UsersResponse,
+    },
 };
 use axum::{Json, extract::State};
 use store::domain::User;
@@ -30,11 +32,11 @@ pub fn routes() -> OpenApiRouter<ControlPlane> {
 }
 
 /// Lists the people.
-#[utoipa::path(get, path = "/v1/users", tag = "Users", params(PageQuery), responses((status = 200, body = UsersResponse)))]
+#[utoipa::path(get, path = "/v1/users", tag = "Users", params(ListUsersQuery), responses((status = 200, body = UsersResponse)))]
 async fn list_users(
     State(control_plane): State<ControlPlane>,
     _: Manager,
-    InQuery(query): InQuery<PageQuery>,
+    InQuery(query): InQuery<ListUsersQuery>,
 ) -> Result<Json<UsersResponse>, Error> {
     let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
     if !(1..=LARGEST_LIMIT).contains(&limit) {
@@ -46,7 +48,7 @@ async fn list_users(
         None => 0,
         Some(cursor) => cursor.parse().map_err(|_| Error::invalid("cursor: it is not one that an answer has given"))?,
     };
-    let page = ops::users::list(&control_plane, start, limit as usize).await?;
+    let page = ops::users::list(&control_plane, query.email.as_deref(), start, limit as usize).await?;
     let workspace = ops::users::workspace_name(&control_plane).await?;
     Ok(Json(UsersResponse {
         items: page.users.into_iter().map(|user| wire(user, workspace.clone())).collect(),

@@ -223,6 +223,10 @@ fn event(caller: &Caller, now: planner::Timestamp, event_type: &str, key: &ApiKe
         caller,
         now,
         event_type,
-        json!({ "api_key_id": key.prefix, "api_key_type": kind, "prefix": key.prefix }),
+        json!({
+            "api_key_id": key.prefix, "api_key_type": kind, "prefix": key.prefix, "api_key_name": key.name,
+            "model_ids": key.model_ids, "environment_names": key.environment_names,
+            "requests_per_minute": key.requests_per_minute,
+        }),
     )
 }

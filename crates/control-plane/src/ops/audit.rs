@@ -36,6 +36,8 @@ pub struct Query {
     pub user_ids: Vec<String>,
     /// Only those about one of these deployments.
     pub deployment_ids: Vec<String>,
+    /// Only those about one of these deployments of chains, which nothing here is about.
+    pub chain_deployment_ids: Vec<String>,
     /// Only those about one of these environments.
     pub environment_names: Vec<String>,
     /// Only from there.
@@ -96,10 +98,11 @@ impl Query {
         };
         self.start_ms.is_none_or(|start| at >= start)
             && self.end_ms.is_none_or(|end| at <= end)
-            && (self.groups.is_empty() || group(&event.event_type).is_some_and(|group| self.groups.contains(&group)))
+            && (self.groups.is_empty() || self.groups.iter().any(|group| is_of(&event.event_type, *group)))
             && (self.sources.is_empty() || self.sources.contains(&source(&event.doer)))
             && is_one_of(&self.user_ids, event.doer.user_id.as_ref().map(|id| id.as_str()))
             && is_one_of(&self.deployment_ids, says("deployment_id"))
+            && is_one_of(&self.chain_deployment_ids, says("chain_deployment_id"))
             && is_one_of(&self.environment_names, says("environment_name"))
             && self.search.as_ref().is_none_or(|text| names(event, text))
     }
@@ -108,7 +111,8 @@ impl Query {
 /// Whether an event names something with this text in its name or id.
 fn names(event: &AuditEvent, text: &str) -> bool {
     let text = text.to_lowercase();
-    let is_name = |field: &str| ["name", "id", "prefix"].iter().any(|end| field.ends_with(end));
+    let is_name =
+        |field: &str| !field.ends_with("role_name") && ["name", "id", "prefix"].iter().any(|end| field.ends_with(end));
     let fields = event.event_data.as_object().into_iter().flatten();
     let mut said = fields.filter(|(field, _)| is_name(field)).filter_map(|(_, value)| value.as_str());
     said.any(|value| value.to_lowercase().contains(&text))
@@ -123,27 +127,44 @@ pub fn source(doer: &Doer) -> AuditLogSource {
     }
 }
 
-/// The kind of an event; none where the contract has no kind for it.
-fn group(event_type: &str) -> Option<AuditLogEventTypeGroup> {
-    Some(match event_type {
-        "MODEL_DEPLOYED" => AuditLogEventTypeGroup::Deployed,
-        "MODEL_DEPLOYMENT_PROMOTED" | "MODEL_PROMOTION_CONTROL_ACTION" => AuditLogEventTypeGroup::Promoted,
-        "MODEL_DEPLOYMENT_ACTIVATED" | "MODEL_DEPLOYMENT_DEACTIVATED" | "MODEL_DEPLOYMENT_RETRIED" => {
-            AuditLogEventTypeGroup::ActivatedDeactivated
+/// Whether an event is of a kind. One that deletes a user is of two.
+fn is_of(event_type: &str, group: AuditLogEventTypeGroup) -> bool {
+    use AuditLogEventTypeGroup as Group;
+    let begins_with = |subjects: &[&str]| subjects.iter().any(|subject| event_type.starts_with(subject));
+    match group {
+        Group::Deployed => event_type == "MODEL_DEPLOYED",
+        Group::Patched => event_type.starts_with("MODEL_DEPLOYMENT_PATCH_"),
+        Group::Promoted => matches!(event_type, "MODEL_DEPLOYMENT_PROMOTED" | "MODEL_PROMOTION_CONTROL_ACTION"),
+        Group::ActivatedDeactivated => matches!(
+            event_type,
+            "MODEL_DEPLOYMENT_ACTIVATED" | "MODEL_DEPLOYMENT_DEACTIVATED" | "MODEL_DEPLOYMENT_RETRIED"
+        ),
+        Group::AutoscalingSettings => event_type == "MODEL_DEPLOYMENT_AUTOSCALING_SETTINGS_CHANGED",
+        Group::RequestBackpressureSettings => event_type == "MODEL_DEPLOYMENT_REQUEST_BACKPRESSURE_SETTINGS_CHANGED",
+        Group::EnvironmentSettings => matches!(
+            event_type,
+            "ENVIRONMENT_CREATED"
+                | "ENVIRONMENT_UPDATED"
+                | "ENVIRONMENT_GROUP_UPDATED"
+                | "ENVIRONMENT_POLICIES_CHANGED"
+        ),
+        Group::ReplicaTerminated => event_type == "REPLICA_TERMINATED",
+        Group::Deleted => {
+            let is_end = event_type.ends_with("_DELETED") && !begins_with(&["SECRET_", "API_KEY_"]);
+            is_end || event_type == "USER_REMOVED"
         }
-        "MODEL_DEPLOYMENT_AUTOSCALING_SETTINGS_CHANGED" => AuditLogEventTypeGroup::AutoscalingSettings,
-        "MODEL_DEPLOYMENT_REQUEST_BACKPRESSURE_SETTINGS_CHANGED" => AuditLogEventTypeGroup::RequestBackpressureSettings,
-        "ENVIRONMENT_CREATED" | "ENVIRONMENT_UPDATED" | "ENVIRONMENT_GROUP_UPDATED" => {
-            AuditLogEventTypeGroup::EnvironmentSettings
-        }
-        "REPLICA_TERMINATED" => AuditLogEventTypeGroup::ReplicaTerminated,
-        "MODEL_DELETED" | "MODEL_DEPLOYMENT_DELETED" | "ENVIRONMENT_DELETED" | "POLICY_DELETED" => {
-            AuditLogEventTypeGroup::Deleted
-        }
-        "SECRET_UPDATED" | "SECRET_DELETED" => AuditLogEventTypeGroup::Secrets,
-        "API_KEY_CREATED" | "API_KEY_DELETED" => AuditLogEventTypeGroup::ApiKeys,
-        _ => return None,
-    })
+        Group::Secrets => begins_with(&["SECRET_"]),
+        Group::ApiKeys => begins_with(&["API_KEY_", "TOKEN_", "DEVICE_"]),
+        Group::UserManagement => begins_with(&["USER_", "TEAM_", "SERVICE_ACCOUNT_"]),
+        Group::Policies => begins_with(&["POLICY_"]) || event_type.ends_with("_POLICIES_CHANGED"),
+        Group::WorkspaceSettings => event_type == "WORKSPACE_SETTINGS_UPDATED",
+        Group::Renamed => event_type.ends_with("_RENAMED"),
+        Group::InstanceTypeChanged
+        | Group::Gateway
+        | Group::WebhookSigningSecrets
+        | Group::DirectoryGroupManagement
+        | Group::Ssh => false,
+    }
 }
 
 /// An event that this caller causes now.

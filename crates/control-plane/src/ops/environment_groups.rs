@@ -10,7 +10,7 @@ use store::{
     domain::{Deployment, EnvironmentGroup, Model, Promotion, Team, User},
 };
 
-use super::{Caller, ControlPlane, Error, audit, promotions, teams};
+use super::{Caller, ControlPlane, Effect, Error, audit, promotions, teams};
 
 /// A group with its team and its users.
 pub struct View {
@@ -67,10 +67,12 @@ pub async fn update(
     team: Option<&TeamId>,
     name: &str,
     update: Option<Update>,
+    effect: Effect,
 ) -> Result<View, Error> {
-    let before = get(control_plane, caller, team, name).await?;
-    let Some(update) = update else { return Ok(before) };
-    caller.require_administers(&before.team, &format!("restrict environments named {name}"))?;
+    let Some(update) = update else { return get(control_plane, caller, team, name).await };
+    let team = teams::choose(control_plane, caller, team).await?;
+    caller.require_administers(&team, &format!("restrict environments named {name}"))?;
+    let before = get(control_plane, caller, Some(&team.id), name).await?;
     let store = control_plane.store();
     let users = store.users().await?;
     let known = |id: &String| {
@@ -88,7 +90,9 @@ pub async fn update(
         "previous_settings": { "is_restricted": before.group.is_restricted, "user_ids": before.group.user_ids },
     });
     let event = audit::event(caller, control_plane.now(), "ENVIRONMENT_GROUP_UPDATED", data);
-    store.set_environment_group(&group, update.user_ids.is_none(), Some(&event)).await?;
+    if effect == Effect::Lasting {
+        store.set_environment_group(&group, update.user_ids.is_none(), Some(&event)).await?;
+    }
     Ok(view(group, &before.team, &users))
 }
 

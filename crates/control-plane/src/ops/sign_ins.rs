@@ -23,8 +23,8 @@ use super::{
 const PATIENCE_MS: u64 = 600_000;
 /// How long a browser may take to come for its token.
 const CODE_MS: u64 = 60_000;
-/// Sign-ins that may be on their way at once. Anybody can begin one, and in the time that each has more than the rate limit lets in do
-/// not fit: nobody is kept out by others who begin many.
+/// Sign-ins that may be on their way at once. Anybody can begin one. In the time that each has, the rate limit lets a network begin
+/// 2,400 of them: it takes dozens of networks together to keep somebody out.
 const MOST: u32 = 200_000;
 /// How often a device may ask, in seconds.
 const INTERVAL_S: u64 = 2;
@@ -212,7 +212,7 @@ async fn recognise(control_plane: &ControlPlane, identity: Identity, client: Cli
     let invited = |user: &User| user.kind == UserKind::Person && user.email.eq_ignore_ascii_case(&email);
     names::email(&email)?;
     if let Some(user) = users.find(invited) {
-        let event = event(&user, now, "USER_CONFIRMED", client);
+        let event = event(&user, now, "USER_JOINED_ORGANIZATION", client);
         let confirm = |user: &mut User| {
             if user.subject.is_some() {
                 return Err(Error::Forbidden(format!("{email} signs in as somebody else at the identity provider")));
@@ -237,7 +237,7 @@ fn new_user(email: String, now: Timestamp) -> User {
 
 async fn join(control_plane: &ControlPlane, store: &Store, user: User, client: ClientProgram) -> Result<User, Error> {
     let user = User { teams: users::known_teams(control_plane, None).await?, ..user };
-    let event = event(&user, user.created_at, "USER_CREATED", client);
+    let event = event(&user, user.created_at, "USER_JOINED_ORGANIZATION", client);
     store.add_user(&user, Beginning::default(), Some(&event)).await?;
     Ok(user)
 }
@@ -245,7 +245,9 @@ async fn join(control_plane: &ControlPlane, store: &Store, user: User, client: C
 /// What somebody does who signs in.
 fn event(user: &User, now: Timestamp, event_type: &str, client: ClientProgram) -> AuditEvent {
     let (user_id, email) = (Some(user.id.clone()), Some(user.email.clone()));
-    let event_data = json!({ "event_type": event_type, "user_id": user.id, "user_name": user.email });
+    let event_data = json!({
+        "event_type": event_type, "user_id": user.id, "user_name": user.email, "new_user_email": user.email,
+    });
     let doer = Doer { user_id, email, client, ..Doer::default() };
     AuditEvent { at: now, event_type: event_type.into(), event_data, doer, model_id: None }
 }

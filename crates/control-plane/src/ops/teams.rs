@@ -88,9 +88,9 @@ pub async fn set_member(
     let before = control_plane.store().user(user).await?;
     let data = json!({
         "team_id": id, "team_name": team.name, "user_id": user, "user_name": before.email,
-        "role": role, "previous_role": before.teams.get(id),
+        "user_email": before.email, "new_role_name": role, "previous_role": before.teams.get(id),
     });
-    let event = audit::event(caller, control_plane.now(), "TEAM_MEMBER_SET", data);
+    let event = audit::event(caller, control_plane.now(), "USER_TEAM_ROLE_UPDATED", data);
     let change = |user: &mut User| {
         user.teams.insert(team.id.clone(), role);
         Ok(())
@@ -111,7 +111,10 @@ pub async fn remove_member(
         caller.require_administers(&team, "say who is in it")?;
     }
     let before = control_plane.store().user(user).await?;
-    let data = json!({ "team_id": id, "team_name": team.name, "user_id": user, "user_name": before.email });
+    let data = json!({
+        "team_id": id, "team_name": team.name, "user_id": user, "user_name": before.email,
+        "previous_role": before.teams.get(id),
+    });
     let event = audit::event(caller, control_plane.now(), "TEAM_MEMBER_REMOVED", data);
     let change = |member: &mut User| match member.teams.remove(&team.id) {
         Some(_) => Ok(()),

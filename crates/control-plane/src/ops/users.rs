@@ -35,10 +35,16 @@ pub struct NewUser {
     pub has_key: bool,
 }
 
-/// People from position `start` on, at most `limit`.
-pub async fn list(control_plane: &ControlPlane, start: usize, limit: usize) -> Result<Page, Error> {
+/// People from position `start` on, at most `limit`; only the one with an address, where one is given.
+pub async fn list(
+    control_plane: &ControlPlane,
+    email: Option<&str>,
+    start: usize,
+    limit: usize,
+) -> Result<Page, Error> {
     let mut users = control_plane.store().users().await?;
-    users.retain(|user| user.kind == UserKind::Person);
+    let has_address = |user: &User| email.is_none_or(|email| user.email.eq_ignore_ascii_case(email));
+    users.retain(|user| user.kind == UserKind::Person && has_address(user));
     let end = start.saturating_add(limit);
     let next = (end < users.len()).then_some(end);
     Ok(Page { users: users.into_iter().skip(start).take(limit).collect(), next })
@@ -81,9 +87,10 @@ pub async fn create(
     let key = text.as_ref().map(|text| text.stored(ApiKeyKind::Personal, KeyOwner::User(user.id.clone()), now));
     let data = json!({
         "user_id": user.id, "user_name": user.email, "is_admin": user.is_admin, "teams": user.teams,
+        "invited_user_email": user.email, "role_name": role_name(user.is_admin),
         "api_key_id": key.as_ref().map(|key| &key.prefix),
     });
-    let event = audit::event(caller, now, "USER_CREATED", data);
+    let event = audit::event(caller, now, "USER_INVITED", data);
     let beginning = Beginning { key: key.as_ref(), credential: None };
     control_plane.store().add_user(&user, beginning, Some(&event)).await?;
     Ok((user, text.map(KeyText::into_plaintext)))
@@ -104,9 +111,12 @@ pub async fn update(
     let before = get(control_plane, id).await?;
     let data = json!({
         "user_id": id, "user_name": before.email, "name": name, "is_admin": is_admin,
+        "user_email": before.email, "new_role_name": role_name(is_admin.unwrap_or(before.is_admin)),
         "previous_settings": { "name": before.name, "is_admin": before.is_admin },
     });
-    let event = audit::event(caller, control_plane.now(), "USER_UPDATED", data);
+    let has_another_role = is_admin.is_some_and(|is_admin| is_admin != before.is_admin);
+    let event_type = if has_another_role { "USER_ROLE_UPDATED" } else { "USER_UPDATED" };
+    let event = audit::event(caller, control_plane.now(), event_type, data);
     let change = |user: &mut User| {
         user.name = name.or(user.name.take());
         user.is_admin = is_admin.unwrap_or(user.is_admin);
@@ -119,10 +129,18 @@ pub async fn update(
 pub async fn delete(control_plane: &ControlPlane, caller: &Caller, id: &UserId) -> Result<User, Error> {
     caller.require_admin("let people out")?;
     let user = get(control_plane, id).await?;
-    let data = json!({ "user_id": id, "user_name": user.email });
-    let event = audit::event(caller, control_plane.now(), "USER_DELETED", data);
+    let data = json!({
+        "user_id": id, "user_name": user.email, "removed_user_email": user.email,
+        "previous_settings": { "name": user.name, "is_admin": user.is_admin, "teams": user.teams },
+    });
+    let event = audit::event(caller, control_plane.now(), "USER_REMOVED", data);
     control_plane.store().delete_user(id, Some(&event)).await.map_err(|error| or_last(error.into()))?;
     Ok(user)
+}
+
+/// What somebody is in the organization, in the audit log.
+fn role_name(is_admin: bool) -> &'static str {
+    if is_admin { "Admin" } else { "Member" }
 }
 
 fn or_last(error: Error) -> Error {

@@ -8,7 +8,7 @@ use axum::{
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
-use crate::support::{TestApp, stage};
+use crate::support::{TestApp, production, pushed, stage};
 
 /// Routes for keys that may manage keys.
 const KEYS: [(&str, &str); 4] = [
@@ -316,7 +316,7 @@ async fn every_route_is_for_the_teams_that_it_is_about() {
 }
 
 /// What a member may do with a model whose production is restricted: what is not in production, and reading.
-const OF_MEMBERS: [(&str, &str); 8] = [
+const OF_MEMBERS: [(&str, &str); 6] = [
     ("PATCH", "/v1/models/{model_id}"),
     ("POST", "/v1/models/{model_id}/deployments"),
     ("POST", "/v1/models/{model_id}/environments"),
@@ -324,8 +324,6 @@ const OF_MEMBERS: [(&str, &str); 8] = [
     // There is no development deployment, and what is published is not patched.
     ("POST", "/v1/models/{model_id}/deployments/{deployment_id}/patches"),
     ("POST", "/v1/models/{model_id}/deployments/{deployment_id}/patches/sync"),
-    ("PUT", "/v1/models/{model_id}/deployments/{deployment_id}/policies"),
-    ("PUT", "/v1/models/{model_id}/environments/{env_name}/policies"),
 ];
 
 #[tokio::test]
@@ -349,4 +347,41 @@ async fn no_route_changes_a_restricted_environment_for_a_member() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert_eq!(matrix.audit_log().await, before, "what was refused has changed nothing");
+}
+
+#[tokio::test]
+async fn what_a_member_develops_reaches_a_restricted_environment_by_no_way() {
+    let app = TestApp::start().await;
+    let (first, _) = stage(&app).await;
+    let development = app.push(&first.model, json!({ "config": {}, "is_development": true })).await.ok();
+    app.make_active(&pushed(development.clone())).await;
+    let (_, member) = app.make_person("member@x", &[(app.team().await.as_str(), "MEMBER")]).await;
+    let restricted = json!({ "manage_access": { "is_restricted": true, "user_ids": [] } });
+    app.patch("/v1/environment_groups/production", restricted).await.ok();
+    let development = pushed(development);
+    for (path, body) in [
+        (first.model_path("/deployments/development/promote"), json!({})),
+        (development.path("/promote"), json!({})),
+        (production(&first, "/promote"), json!({ "deployment_id": development.deployment })),
+        (production(&first, "/promotion_plan"), json!({ "deployment_id": development.deployment })),
+    ] {
+        let refused = app.call_as(Some(&member), Method::POST, &path, Some(body)).await;
+        refused.refuses(403, "PERMISSION_DENIED", "environment production is restricted");
+    }
+    app.call_as(Some(&member), Method::GET, &development.path(""), None).await.ok();
+    app.call_as(Some(&member), Method::POST, &development.path("/deactivate"), None).await.ok();
+}
+
+#[tokio::test]
+async fn a_key_in_a_header_of_our_own_goes_before_another() {
+    let app = TestApp::start().await;
+    let status = async |headers: &[(&str, &str)]| {
+        let request =
+            headers.iter().fold(Request::get("/v1/models"), |request, (name, value)| request.header(*name, *value));
+        app.answer(request, None, Body::empty()).await.status.as_u16()
+    };
+    let ours = format!("Api-Key {}", app.key);
+    assert_eq!(status(&[("x-greenroom-authorization", &ours)]).await, 200);
+    assert_eq!(status(&[("x-greenroom-authorization", &ours), ("authorization", "Bearer the model's")]).await, 200);
+    assert_eq!(status(&[("x-greenroom-authorization", "Bearer wrong"), ("authorization", &ours)]).await, 401);
 }

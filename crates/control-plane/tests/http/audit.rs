@@ -137,3 +137,47 @@ async fn an_entry_says_by_what_it_was_done_and_keeps_the_name_of_a_key_that_is_g
     assert_eq!(page["items"][1]["client_version"], "0.18.35");
     assert_eq!(said(&page["items"][0]), ["UI", "dashboard", "for-a-test"]);
 }
+
+#[tokio::test]
+async fn entries_say_what_was_before_and_are_found_by_their_kinds() {
+    let app = TestApp::start().await;
+    let pushed = app.push_model("iris").await;
+    app.patch(&pushed.path(""), json!({ "name": "summer" })).await.ok();
+    let team = app.team().await;
+    let (user, _) = app.make_person("ann@example.com", &[(team.as_str(), "MEMBER")]).await;
+    app.delete(&format!("/v1/teams/{team}/members/{user}")).await.ok();
+    app.delete(&format!("/v1/users/{user}")).await.ok();
+    let key =
+        json!({ "type": "WORKSPACE_INVOKE", "name": "ci", "environment_names": ["staging"], "requests_per_minute": 5 });
+    app.post("/v1/api_keys", key).await.ok();
+    let fr = json!({ "name": "fr", "type": "location", "locations": [{ "type": "country", "name": "fr" }] });
+    app.post("/v1/policies", fr).await.ok();
+    app.delete("/v1/policies/fr").await.ok();
+    app.patch("/v1/workspace_settings", json!({ "default_environment": "staging" })).await.ok();
+
+    let of = async |kinds: &str| {
+        let page = app.get(&format!("/v1/audit_logs?event_type_groups={kinds}")).await.ok();
+        types(&page).into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(of("RENAMED").await, ["MODEL_DEPLOYMENT_RENAMED"]);
+    assert_eq!(of("USER_MANAGEMENT").await, ["USER_REMOVED", "TEAM_MEMBER_REMOVED", "USER_INVITED"]);
+    assert_eq!(of("POLICIES").await, ["POLICY_DELETED", "POLICY_CREATED"]);
+    assert_eq!(of("DELETED").await, ["POLICY_DELETED", "USER_REMOVED"]);
+    assert_eq!(of("WORKSPACE_SETTINGS").await, ["WORKSPACE_SETTINGS_UPDATED"]);
+    assert_eq!(of("GATEWAY").await, [""; 0]);
+    assert_eq!(types(&app.get("/v1/audit_logs?chain_deployment_ids=x").await.ok()), [""; 0], "there are no chains");
+
+    let page = app.get("/v1/audit_logs?limit=200").await.ok();
+    let data = |event_type: &str| {
+        let items = page["items"].as_array().unwrap();
+        items.iter().find(|item| item["event_type"] == event_type).unwrap()["event_data"].clone()
+    };
+    let renamed = data("MODEL_DEPLOYMENT_RENAMED");
+    assert_eq!(renamed["deployment_name"], "summer");
+    assert_eq!(renamed["previous_settings"]["deployment_name"], "deployment-1");
+    let made = data("API_KEY_CREATED");
+    assert_eq!((&made["api_key_name"], &made["environment_names"]), (&json!("ci"), &json!(["staging"])));
+    assert_eq!((&made["requests_per_minute"], &made["model_ids"]), (&json!(5), &Value::Null));
+    assert_eq!(data("USER_REMOVED")["previous_settings"]["is_admin"], false);
+    assert!(data("TEAM_MEMBER_REMOVED")["previous_role"].is_string());
+}

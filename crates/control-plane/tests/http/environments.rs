@@ -1,5 +1,6 @@
 //! Environments: made, changed, deleted; and pushes that go to one.
 
+use axum::http::Method;
 use serde_json::{Value, json};
 
 use crate::support::{TestApp, model_archive, production, pushed, redacted};
@@ -24,6 +25,19 @@ async fn a_change_that_is_only_tried_is_checked_and_not_made() {
     let settings = json!({ "default_environment": "staging" });
     assert_eq!(app.patch("/v1/workspace_settings?dry_run=true", settings).await.ok()["default_environment"], "staging");
     assert_eq!(app.get("/v1/workspace_settings").await.ok()["default_environment"], Value::Null);
+
+    let policy = json!({ "name": "fr", "type": "location", "locations": [{ "type": "country", "name": "fr" }] });
+    assert_eq!(app.post("/v1/policies?dry_run=true", policy.clone()).await.ok()["name"], "fr");
+    let put = async |path: &str, body: Value| app.call(Method::PUT, path, Some(body)).await;
+    put("/v1/policies/fr?dry_run=true", policy).await.refuses(404, "NOT_FOUND", "fr");
+    assert_eq!(app.get("/v1/policies").await.ok(), json!({ "policies": [] }));
+    let attached = production(&first, "/policies?dry_run=true");
+    put(&attached, json!({ "policies": ["fr"] })).await.refuses(422, "UNPROCESSABLE", "fr");
+    let group = "/v1/environment_groups/production";
+    let restricted = json!({ "manage_access": { "is_restricted": true } });
+    let tried = app.patch(&format!("{group}?dry_run=true"), restricted).await.ok();
+    assert_eq!(tried["manage_access"]["is_restricted"], true);
+    assert_eq!(app.get(group).await.ok()["manage_access"]["is_restricted"], false);
     assert_eq!(app.get("/v1/audit_logs?limit=200").await.ok(), before, "nothing has been done");
 }
 

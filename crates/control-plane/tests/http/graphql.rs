@@ -1,5 +1,6 @@
 //! GraphQL as the truss client 0.18.35 speaks it: its own documents, with ids of ours.
 
+use axum::http::Method;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 
@@ -188,4 +189,29 @@ async fn the_endpoint_asks_for_a_key_and_bounds_what_one_document_may_ask() {
     assert!(message.contains("complex"), "{message}");
     let (message, _) = refused(&app, "{ nothing_like_that }", Value::Null).await;
     assert!(message.contains("nothing_like_that"), "{message}");
+}
+
+#[tokio::test]
+async fn a_push_into_a_restricted_environment_or_another_teams_model_is_refused() {
+    let app = TestApp::start().await;
+    let first = app.push_model("iris").await;
+    let other = app.post("/v1/teams", json!({ "name": "other" })).await.ok()["id"].as_str().unwrap().to_owned();
+    let (_, member) = app.make_person("member@x", &[(app.team().await.as_str(), "MEMBER")]).await;
+    let (_, stranger) = app.make_person("stranger@x", &[(&other, "MEMBER")]).await;
+    let restricted = json!({ "manage_access": { "is_restricted": true, "user_ids": [] } });
+    app.patch("/v1/environment_groups/production", restricted).await.ok();
+    let arguments = format!("model_id: \"{}\" semver_bump: \"MINOR\" environment_name: \"production\"", first.model);
+    let key = app.upload(model_archive()).await;
+    let document = push_document("create_model_version_from_truss", &arguments, &key, &json!({}));
+    let before = app.get(&first.model_path("/deployments")).await.ok();
+    for (key, why) in
+        [(&member, "environment production is restricted"), (&stranger, "of somebody who is not in that team")]
+    {
+        let body = json!({ "query": document, "variables": variables(None, "") });
+        let answer = app.call_as(Some(key), Method::POST, "/graphql/", Some(body)).await.ok();
+        let error = &answer["errors"][0];
+        assert_eq!(error["extensions"]["code"], "PERMISSION_DENIED", "{answer}");
+        assert!(error["message"].as_str().unwrap().contains(why), "{answer}");
+    }
+    assert_eq!(app.get(&first.model_path("/deployments")).await.ok(), before);
 }

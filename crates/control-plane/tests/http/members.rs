@@ -33,7 +33,7 @@ async fn somebody_new_begins_as_a_member_of_the_default_team() {
     let entry = &app.get("/v1/audit_logs?limit=1").await.ok()["items"][0];
     assert_eq!(
         (&entry["event_type"], &entry["event_data"]["user_name"]),
-        (&json!("USER_CREATED"), &json!("ann@example.com"))
+        (&json!("USER_INVITED"), &json!("ann@example.com"))
     );
     assert!(!entry.to_string().contains(key.split_once('.').unwrap().1));
 }

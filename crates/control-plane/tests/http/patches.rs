@@ -65,6 +65,13 @@ async fn what_was_pushed_is_the_first_point_and_what_is_staged_the_next() {
     assert_eq!(patched["model/model.py"], "x = 3\n");
     assert_eq!((patched["data/a"].as_str(), patched["config.yaml"].as_str()), ("a", CONFIG));
     assert_eq!(state(&app, &one).await["pending_patch_point"], second["patch_point"]);
+
+    let deeds = app.get("/v1/audit_logs?event_type_groups=PATCHED").await.ok();
+    let last = &deeds["items"][0];
+    assert_eq!(last["event_type"], "MODEL_DEPLOYMENT_PATCH_STAGED");
+    assert_eq!(last["event_data"]["patch_hash"], second["patch_point"]["hash"]);
+    assert_eq!(last["event_data"]["previous_settings"]["patch_hash"], staged["patch_point"]["hash"]);
+    assert_eq!(deeds["items"].as_array().unwrap().len(), 2, "one that is refused is none");
 }
 
 #[tokio::test]
@@ -80,6 +87,10 @@ async fn a_sync_answers_when_what_was_staged_runs() {
     assert_eq!(answer.ok(), in_sync);
     let after = state(&app, &one).await;
     assert_eq!((&after["running_patch_point"], &after["pending_patch_point"]), (&staged["patch_point"], &Value::Null));
+    let deeds = app.get("/v1/audit_logs?event_type_groups=PATCHED").await.ok();
+    assert_eq!(deeds["items"][0]["event_type"], "MODEL_DEPLOYMENT_PATCH_SYNCED");
+    assert_eq!(deeds["items"][0]["event_data"]["patch_hash"], staged["patch_point"]["hash"]);
+    assert_eq!(deeds["items"].as_array().unwrap().len(), 2, "asking for nothing is no deed");
 }
 
 #[tokio::test]

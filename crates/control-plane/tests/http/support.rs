@@ -112,8 +112,9 @@ impl TestApp {
         let key = ops::bootstrap(&store, START, None).await.unwrap().unwrap();
         let mut settings = Settings::new(Some("http://localhost:8000/"), placement::cpu_catalogue());
         // Tests are faster than people.
+        let plenty = NonZeroU32::new(100_000).unwrap();
         settings.rate_limits =
-            RateLimits { requests_per_second: NonZeroU32::new(100_000).unwrap(), ..RateLimits::default() };
+            RateLimits { requests_per_second: plenty, sign_ins_per_minute: plenty, ..RateLimits::default() };
         change(&mut settings);
         let clock = {
             let now = now.clone();

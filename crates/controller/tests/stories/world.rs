@@ -139,7 +139,7 @@ impl World {
     pub async fn kill(&self, controller: Handle) {
         drop(controller);
         // A write that was under way holds the one connection for writing until it is done or undone.
-        self.store.mark_replica_stopping(&ReplicaId::from_entropy(0), self.now()).await.unwrap();
+        self.store.mark_replica_stopping(&ReplicaId::from_entropy(0), self.now(), None).await.unwrap();
     }
 
     pub fn now(&self) -> Timestamp {

@@ -6,10 +6,12 @@ use crate::{fixtures::*, support::Database};
 
 pub async fn entries_come_in_pages(database: Database) {
     let store = database.open().await;
+    store.ensure_installed(&installation()).await.unwrap();
     for number in 1..=5 {
         let mut event = event(&format!("EVENT_{number}"));
         event.model_id = (number != 3).then(|| model(1, "m").id);
-        store.add_audit_event(&event).await.unwrap();
+        let key = key(&format!("key{number}"), None, KeyOwner::Team(team()));
+        store.add_key(&key, Some(&event)).await.unwrap();
     }
     let page = async |query: AuditQuery| {
         let entries = store.audit_log(&query).await.unwrap();

@@ -98,7 +98,7 @@ pub async fn a_development_push_stops_the_replicas_of_the_one_before(database: D
     for replica in [replica(1, &made), replica(2, &made), replica(3, &other)] {
         store.add_replica(&replica).await.unwrap();
     }
-    store.mark_replica_stopping(&replica(2, &made).id, NOW.plus(3)).await.unwrap();
+    store.mark_replica_stopping(&replica(2, &made).id, NOW.plus(3), None).await.unwrap();
     let mut changes = store.changes(&[Topic::Replicas]);
     push.created_at = NOW.plus(100);
     store.add_deployment(&push, None).await.unwrap();

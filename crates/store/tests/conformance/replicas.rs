@@ -45,8 +45,8 @@ pub async fn the_first_stop_counts(database: Database) {
     let (_, deployment) = with_model(&store).await;
     let replica = replica(1, &deployment);
     store.add_replica(&replica).await.unwrap();
-    store.mark_replica_stopping(&replica.id, NOW.plus(1)).await.unwrap();
-    store.mark_replica_stopping(&replica.id, NOW.plus(2)).await.unwrap();
+    store.mark_replica_stopping(&replica.id, NOW.plus(1), Some(&event("REPLICA_TERMINATED"))).await.unwrap();
+    store.mark_replica_stopping(&replica.id, NOW.plus(2), Some(&event("REPLICA_TERMINATED"))).await.unwrap();
     assert_eq!(store.replicas(None).await.unwrap()[0].stopping_since, Some(NOW.plus(1)));
 }
 

@@ -66,7 +66,7 @@ pub async fn rename(
     target: &Target,
     name: Option<&str>,
 ) -> Result<View, Error> {
-    let (_, deployment) = find_to_change(control_plane, caller, model, target).await?;
+    let (model, deployment) = find_to_change(control_plane, caller, model, target).await?;
     let Some(name) = name else {
         return look(control_plane, deployment).await;
     };
@@ -77,9 +77,12 @@ pub async fn rename(
         )));
     }
     names::deployment(name)?;
+    let renamed = Deployment { name: name.to_owned(), ..deployment.clone() };
+    let more = json!({ "previous_settings": { "deployment_name": deployment.name } });
+    let event = event(caller, control_plane, "MODEL_DEPLOYMENT_RENAMED", (&model, &renamed), more);
     let (deployment, ()) = control_plane
         .store()
-        .change_deployment(&deployment.id, None, |deployment| {
+        .change_deployment(&deployment.id, Some(&event), |deployment| {
             name.clone_into(&mut deployment.name);
             Ok::<_, Error>(())
         })

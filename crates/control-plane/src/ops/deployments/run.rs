@@ -134,7 +134,7 @@ pub async fn terminate_replica(
         .find(|one| one.id.as_str() == replica && !one.has_ended())
         .ok_or_else(|| Error::not_found("replica", replica))?
         .id;
-    store.mark_replica_stopping(&id, control_plane.now()).await?;
     let more = json!({ "replica_id": id });
-    Ok(store.add_audit_event(&event(caller, control_plane, "REPLICA_TERMINATED", (&model, &deployment), more)).await?)
+    let event = event(caller, control_plane, "REPLICA_TERMINATED", (&model, &deployment), more);
+    Ok(store.mark_replica_stopping(&id, control_plane.now(), Some(&event)).await?)
 }

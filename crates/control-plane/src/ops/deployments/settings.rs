@@ -3,7 +3,7 @@
 use api::{id::ModelId, v1::backpressure::RequestBackpressurePolicy};
 use planner::{autoscale, lifecycle::Wanted};
 use serde_json::{Value, json};
-use store::domain::{Deployment, DeploymentKind, Environment, Promotion};
+use store::domain::{AuditEvent, Deployment, DeploymentKind, Environment, Promotion};
 
 use super::{Target, event, find_to_change};
 use crate::ops::{Caller, ControlPlane, Error, autoscaling, promotions};
@@ -57,9 +57,10 @@ pub async fn update_autoscaling(
         };
         store.change_deployment(&before.id, Some(&event), change).await?;
     }
-    for (number, mut environment) in lenders.into_iter().enumerate() {
+    for mut environment in lenders {
         environment.autoscaling = next.clone();
-        store.save_environment(&mut environment, (number == 0).then_some(&event)).await?;
+        let event = lent_by(&event, &environment);
+        store.save_environment(&mut environment, Some(&event)).await?;
     }
     Ok(if before.lifecycle.first_ready.is_some() { SettingsChange::Accepted } else { SettingsChange::Queued })
 }
@@ -93,11 +94,19 @@ pub async fn update_backpressure(
         };
         store.change_deployment(&before.id, Some(&event), change).await?;
     }
-    for (number, mut environment) in lenders.into_iter().enumerate() {
+    for mut environment in lenders {
         environment.backpressure = next;
-        store.save_environment(&mut environment, (number == 0).then_some(&event)).await?;
+        let event = lent_by(&event, &environment);
+        store.save_environment(&mut environment, Some(&event)).await?;
     }
     Ok(next)
+}
+
+/// The event of settings that an environment lends: each that does is changed, and told of, by itself.
+fn lent_by(event: &AuditEvent, environment: &Environment) -> AuditEvent {
+    let mut event = event.clone();
+    event.event_data["environment_name"] = environment.name.as_str().into();
+    event
 }
 
 /// The environments whose settings the deployment has: those that serve it, and one without anything to serve that it is on its way

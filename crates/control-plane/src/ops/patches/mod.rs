@@ -11,18 +11,22 @@ use api::{
     v1::patches::{DeploymentPatchOp, DeploymentPatchPoint},
 };
 use planner::{lifecycle::Reason, reload::Reload};
-use serde_json::Value;
+use serde_json::{Value, json};
 use store::{
     Topic,
-    domain::{Deployment, DeploymentKind, Patches, PendingPatch},
+    domain::{AuditEvent, Deployment, DeploymentKind, Model, Patches, PendingPatch},
 };
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Caller, ControlPlane, Error,
+    Caller, ControlPlane, Error, audit,
     deployments::{self, Target},
     uploads,
 };
+
+/// What the audit log calls a patch that is kept, and one that is to run.
+const STAGED: &str = "MODEL_DEPLOYMENT_PATCH_STAGED";
+const SYNCED: &str = "MODEL_DEPLOYMENT_PATCH_SYNCED";
 
 /// Clients wait for two minutes at most.
 const PATIENCE: Duration = Duration::from_secs(110);
@@ -90,7 +94,7 @@ pub async fn state(
     model: &ModelId,
     target: &Target,
 ) -> Result<State, Error> {
-    let deployment = find(control_plane, caller, model, target).await?;
+    let (_, deployment) = find(control_plane, caller, model, target).await?;
     look(control_plane, &deployment).await
 }
 
@@ -102,7 +106,7 @@ pub async fn stage(
     target: &Target,
     patch: Patch,
 ) -> Result<Staged, Error> {
-    let deployment = find(control_plane, caller, model, target).await?;
+    let (model, deployment) = find(control_plane, caller, model, target).await?;
     if patch.operations.is_empty() {
         return Err(Error::Invalid("patch_ops: it is empty: a patch changes at least one thing".into()));
     }
@@ -115,6 +119,11 @@ pub async fn stage(
     if hash(look(control_plane, &deployment).await?.base()) != patch.prev_hash {
         return Err(stale());
     }
+    let more = json!({
+        "patch_hash": hash(&patch.next), "previous_settings": { "patch_hash": patch.prev_hash },
+        "operations": patch.operations.len(),
+    });
+    let event = audit::of_deployment(caller, control_plane.now(), STAGED, (&model, &deployment), more);
     let before = deployment.patches.clone();
     let pending = before.as_ref().and_then(|patches| patches.pending.as_ref());
     let (archive, config) =
@@ -133,7 +142,7 @@ pub async fn stage(
     };
     let store = control_plane.store();
     store
-        .change_deployment(&deployment.id, None, |now| {
+        .change_deployment(&deployment.id, Some(&event), |now| {
             if now.patches != before || now.archive != deployment.archive {
                 return Err(stale());
             }
@@ -152,7 +161,7 @@ pub async fn sync(
     model: &ModelId,
     target: &Target,
 ) -> Result<Verdict, Error> {
-    let deployment = find(control_plane, caller, model, target).await?;
+    let (model, deployment) = find(control_plane, caller, model, target).await?;
     if deployment.lifecycle.pending_build().is_some() {
         return Err(Error::NotYet(format!("deployment {} is still being built from its push", deployment.id)));
     }
@@ -163,9 +172,11 @@ pub async fn sync(
         return Ok(Verdict::NeedsPush(reason));
     }
     let archive = pending.archive.clone();
+    let more = json!({ "patch_hash": hash(&pending.point) });
+    let event = audit::of_deployment(caller, control_plane.now(), SYNCED, (&model, &deployment), more);
     // Before the wish is recorded: what becomes of it must not pass unheard.
     let mut changes = control_plane.store().changes(&[Topic::Deployments]);
-    ask(control_plane, &deployment).await?;
+    ask(control_plane, &deployment, &event).await?;
     let deadline = Instant::now() + PATIENCE;
     loop {
         let now = control_plane.store().deployment(&deployment.id).await?;
@@ -184,7 +195,7 @@ pub async fn sync(
 }
 
 /// Records the wish, unless it stands already.
-async fn ask(control_plane: &ControlPlane, deployment: &Deployment) -> Result<(), Error> {
+async fn ask(control_plane: &ControlPlane, deployment: &Deployment, event: &AuditEvent) -> Result<(), Error> {
     let now = control_plane.now();
     let change = |deployment: &mut Deployment| {
         deployment.change_reload(|reload| match reload {
@@ -193,7 +204,7 @@ async fn ask(control_plane: &ControlPlane, deployment: &Deployment) -> Result<()
         });
         Ok::<_, Error>(())
     };
-    control_plane.store().change_deployment(&deployment.id, None, change).await?;
+    control_plane.store().change_deployment(&deployment.id, Some(event), change).await?;
     Ok(())
 }
 
@@ -209,15 +220,15 @@ async fn find(
     caller: &Caller,
     model: &ModelId,
     target: &Target,
-) -> Result<Deployment, Error> {
-    let (_, deployment) = deployments::find_to_change(control_plane, caller, model, target).await?;
+) -> Result<(Model, Deployment), Error> {
+    let (model, deployment) = deployments::find_to_change(control_plane, caller, model, target).await?;
     if deployment.kind != DeploymentKind::Development {
         return Err(Error::Invalid(format!(
             "deployment {} is published, and what is published never changes: only a development deployment can be patched",
             deployment.id
         )));
     }
-    Ok(deployment)
+    Ok((model, deployment))
 }
 
 async fn look(control_plane: &ControlPlane, deployment: &Deployment) -> Result<State, Error> {

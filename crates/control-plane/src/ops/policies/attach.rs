@@ -9,7 +9,7 @@ use store::{
 
 use super::{
     super::{
-        Caller, ControlPlane, Error, audit,
+        Caller, ControlPlane, Effect, Error, audit,
         deployments::{self, Target},
         environments,
     },
@@ -34,10 +34,11 @@ pub async fn attach_to_environment(
     model: &ModelId,
     name: &str,
     names: Vec<String>,
+    effect: Effect,
 ) -> Result<Vec<String>, Error> {
     caller.require_admin("attach policies to environments")?;
     let (model, environment) = environments::find_to_change(control_plane, caller, model, name).await?;
-    attach(control_plane, PoliciesOf::Environment(&model.id, &environment.name), names, |mut data| {
+    attach(control_plane, PoliciesOf::Environment(&model.id, &environment.name), names, effect, |mut data| {
         data["environment_name"] = json!(environment.name);
         audit::of_model(caller, control_plane.now(), "ENVIRONMENT_POLICIES_CHANGED", &model, data)
     })
@@ -78,7 +79,7 @@ pub async fn attach_to_deployment(
     names: Vec<String>,
 ) -> Result<Vec<String>, Error> {
     let (model, deployment) = deployments::find_to_change(control_plane, caller, model, target).await?;
-    attach(control_plane, PoliciesOf::Deployment(&deployment.id), names, |data| {
+    attach(control_plane, PoliciesOf::Deployment(&deployment.id), names, Effect::Lasting, |data| {
         audit::of_deployment(caller, control_plane.now(), "DEPLOYMENT_POLICIES_CHANGED", (&model, &deployment), data)
     })
     .await
@@ -89,11 +90,12 @@ async fn attach(
     control_plane: &ControlPlane,
     of: PoliciesOf<'_>,
     names: Vec<String>,
+    effect: Effect,
     event: impl FnOnce(Value) -> AuditEvent,
 ) -> Result<Vec<String>, Error> {
     find_all(control_plane, "policies", &names).await?;
     let before = control_plane.store().policies_of(of).await?;
-    if before == names {
+    if before == names || effect == Effect::None {
         return Ok(names);
     }
     let event = event(json!({ "policies": names, "previous_settings": { "policies": before } }));

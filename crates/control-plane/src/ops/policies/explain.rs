@@ -105,7 +105,7 @@ impl Refusals {
 pub(in super::super) struct Places {
     /// The places, in the order of the inventory.
     pub candidates: Vec<String>,
-    /// The locations of these.
+    /// The locations whose room counts: those of these or, when nothing restricts it and none is healthy, all, for one of them will be.
     pub locations: BTreeSet<String>,
     /// Why there are none, in a sentence; none when there are some, or when nothing restricts it.
     pub refusal: Option<String>,
@@ -120,9 +120,13 @@ pub(in super::super) async fn places(
 ) -> Result<Places, Error> {
     let attached = Attached::read(control_plane, environment, deployment).await?;
     let request = request(control_plane, instance_type);
+    let all = control_plane.settings().inventory.locations();
     let places = |explained: &Explained<'_>| Places {
         candidates: explained.candidates.iter().map(|one| format!("{} on {}", one.location.name, one.flavor)).collect(),
-        locations: explained.candidates.iter().map(|one| one.location.name.to_string()).collect(),
+        locations: match explained.candidates.as_slice() {
+            [] if !explained.is_restricted() => all.iter().map(|location| location.name.to_string()).collect(),
+            candidates => candidates.iter().map(|one| one.location.name.to_string()).collect(),
+        },
         refusal: explained.refusal().filter(|_| explained.is_restricted()).map(|refusal| refusal.to_string()),
     };
     attached.weigh(control_plane, ResourceType::Model, request, places).await

@@ -17,7 +17,7 @@ pub use self::{
     attach::{attach_to_deployment, attach_to_environment, of_deployment, of_environment},
     explain::{Act, Question, Refusals, explain, explain_environment},
 };
-use super::{Caller, ControlPlane, Error, audit};
+use super::{Caller, ControlPlane, Effect, Error, audit};
 
 /// How many users of a policy are named when it cannot be deleted.
 const NAMED_USERS: usize = 5;
@@ -38,10 +38,17 @@ pub async fn create(
     control_plane: &ControlPlane,
     caller: &Caller,
     policy: written::Policy,
+    effect: Effect,
 ) -> Result<StoredPolicy, Error> {
     caller.require_admin("make policies")?;
     let policy = parse(policy)?;
     let now = control_plane.now();
+    if effect == Effect::None {
+        if list(control_plane).await?.iter().any(|stored| stored.policy.name() == policy.name()) {
+            return Err(store::Error::NameTaken { kind: "policy", name: policy.name().to_string() }.into());
+        }
+        return Ok(StoredPolicy { policy, created_at: now, updated_at: now, environments: 0, deployments: 0 });
+    }
     let event = audit::event(caller, now, "POLICY_CREATED", event_data(&policy));
     control_plane.store().add_policy(&policy, now, Some(&event)).await?;
     get(control_plane, policy.name().as_str()).await
@@ -53,11 +60,15 @@ pub async fn replace(
     caller: &Caller,
     name: &str,
     policy: written::Policy,
+    effect: Effect,
 ) -> Result<StoredPolicy, Error> {
     caller.require_admin("change policies")?;
     let before = get(control_plane, name).await?;
     let policy = parse(written::Policy { name: name.to_owned(), ..policy })?;
     let now = control_plane.now();
+    if effect == Effect::None {
+        return Ok(StoredPolicy { policy, updated_at: now, ..before });
+    }
     let mut data = event_data(&policy);
     data["previous_settings"] = json!(before.policy);
     let event = audit::event(caller, now, "POLICY_UPDATED", data);
