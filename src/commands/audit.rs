@@ -11,18 +11,17 @@ use crate::{clock, failure::Result, words::name};
 const HEADINGS: [&str; 6] = ["when", "who", "by", "did", "to", "id"];
 /// The most that one request may ask for.
 const LONGEST_PAGE: u32 = 200;
-/// What names the thing that something was done to, the most telling first.
-const OBJECTS: [&str; 10] = [
-    "secret_name",
-    "policy_name",
-    "api_key_name",
-    "prefix",
-    "service_account_name",
-    "user_name",
-    "team_name",
-    "deployment_name",
-    "environment_name",
-    "model_name",
+/// What names the things that something was done to, the most telling first; of several names of one, the first that it has.
+const OBJECTS: [&[&str]; 9] = [
+    &["secret_name"],
+    &["policy_name"],
+    &["api_key_name", "prefix"],
+    &["service_account_name"],
+    &["user_name"],
+    &["team_name"],
+    &["deployment_name"],
+    &["environment_name"],
+    &["model_name"],
 ];
 
 /// Show who did what, the newest first
@@ -76,7 +75,9 @@ pub async fn run(args: Args, context: &Context) -> Result {
     conditions.extend(args.deployment.into_iter().map(|id| ("deployment_ids", id)));
     conditions.extend(args.environment.into_iter().map(|name| ("environment_names", name)));
     for user in &args.user {
-        conditions.push(("user_ids", users::find(&client, user).await?));
+        // Ids are known as they are: those of people who have left, too, and of service accounts.
+        let id = if user.contains('@') { users::find(&client, user).await? } else { user.clone() };
+        conditions.push(("user_ids", id));
     }
     let before = |duration: Duration| {
         let ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
@@ -117,7 +118,7 @@ fn who(actor: &AuditLogActor) -> String {
 }
 
 fn object(data: &Value) -> String {
-    let said = OBJECTS.iter().filter_map(|field| data[*field].as_str());
+    let said = OBJECTS.iter().filter_map(|fields| fields.iter().find_map(|field| data[*field].as_str()));
     said.collect::<Vec<_>>().join(" of ")
 }
 

@@ -24,7 +24,7 @@ const PATIENCE_MS: u64 = 600_000;
 /// How long a browser may take to come for its token.
 const CODE_MS: u64 = 60_000;
 /// Sign-ins that may be on their way at once. Anybody can begin one. In the time that each has, the rate limit lets a network begin
-/// 2,400 of them: it takes dozens of networks together to keep somebody out.
+/// fewer than 3,000 of them: it takes dozens of networks together to fill this.
 const MOST: u32 = 200_000;
 /// How often a device may ask, in seconds.
 const INTERVAL_S: u64 = 2;

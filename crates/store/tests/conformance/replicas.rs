@@ -4,7 +4,7 @@ use api::{
     id::ReplicaId,
     internal::replica::{Phase, StartTimes, Status},
 };
-use store::{Error, Placement, domain::Replica};
+use store::{AuditQuery, Error, Placement, domain::Replica};
 
 use crate::{fixtures::*, support::Database};
 
@@ -48,6 +48,8 @@ pub async fn the_first_stop_counts(database: Database) {
     store.mark_replica_stopping(&replica.id, NOW.plus(1), Some(&event("REPLICA_TERMINATED"))).await.unwrap();
     store.mark_replica_stopping(&replica.id, NOW.plus(2), Some(&event("REPLICA_TERMINATED"))).await.unwrap();
     assert_eq!(store.replicas(None).await.unwrap()[0].stopping_since, Some(NOW.plus(1)));
+    let told = store.audit_log(&AuditQuery { limit: 10, ..Default::default() }).await.unwrap();
+    assert_eq!(told.iter().filter(|entry| entry.event.event_type == "REPLICA_TERMINATED").count(), 1);
 }
 
 pub async fn what_an_order_waits_for_is_known_until_it_waits_no_more(database: Database) {

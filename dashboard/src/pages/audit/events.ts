@@ -107,7 +107,7 @@ export function titleOf({ event_type, event_data }: Entry): string {
 }
 
 /** Whether something is gone for good. */
-export const isEnd = (entry: Entry): boolean => /_(DELETED|TERMINATED)$/.test(entry.event_type);
+export const isEnd = (entry: Entry): boolean => /_(DELETED|TERMINATED|REMOVED)$/.test(entry.event_type);
 
 /** What it was done to. */
 export interface Subject {

@@ -57,9 +57,9 @@ pub async fn update_autoscaling(
         };
         store.change_deployment(&before.id, Some(&event), change).await?;
     }
-    for mut environment in lenders {
+    for mut environment in lenders.into_iter().filter(|environment| environment.autoscaling != next) {
+        let event = lent_by(&event, &environment, "previous_settings", autoscaling_event(&environment.autoscaling));
         environment.autoscaling = next.clone();
-        let event = lent_by(&event, &environment);
         store.save_environment(&mut environment, Some(&event)).await?;
     }
     Ok(if before.lifecycle.first_ready.is_some() { SettingsChange::Accepted } else { SettingsChange::Queued })
@@ -94,18 +94,19 @@ pub async fn update_backpressure(
         };
         store.change_deployment(&before.id, Some(&event), change).await?;
     }
-    for mut environment in lenders {
+    for mut environment in lenders.into_iter().filter(|environment| environment.backpressure != next) {
+        let event = lent_by(&event, &environment, "previous_policy", json!(environment.backpressure));
         environment.backpressure = next;
-        let event = lent_by(&event, &environment);
         store.save_environment(&mut environment, Some(&event)).await?;
     }
     Ok(next)
 }
 
-/// The event of settings that an environment lends: each that does is changed, and told of, by itself.
-fn lent_by(event: &AuditEvent, environment: &Environment) -> AuditEvent {
+/// The event of settings that an environment lends, with what they were there: each that changes is told of by itself.
+fn lent_by(event: &AuditEvent, environment: &Environment, field: &str, before: Value) -> AuditEvent {
     let mut event = event.clone();
     event.event_data["environment_name"] = environment.name.as_str().into();
+    event.event_data[field] = before;
     event
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use api::id::{DeploymentId, ModelId};
-use planner::policy::{Asked, Explained, Level, Request, ResourceType, candidates, written};
+use planner::policy::{Asked, Explained, Level, Request, ResourceType, StepName, candidates, written};
 use store::{PoliciesOf, domain::Environment};
 
 use super::{
@@ -105,7 +105,7 @@ impl Refusals {
 pub(in super::super) struct Places {
     /// The places, in the order of the inventory.
     pub candidates: Vec<String>,
-    /// The locations whose room counts: those of these or, when nothing restricts it and none is healthy, all, for one of them will be.
+    /// The locations whose room counts: those of these or, when nothing restricts it and none is healthy, those that have its hardware.
     pub locations: BTreeSet<String>,
     /// Why there are none, in a sentence; none when there are some, or when nothing restricts it.
     pub refusal: Option<String>,
@@ -120,11 +120,15 @@ pub(in super::super) async fn places(
 ) -> Result<Places, Error> {
     let attached = Attached::read(control_plane, environment, deployment).await?;
     let request = request(control_plane, instance_type);
-    let all = control_plane.settings().inventory.locations();
+    let asked = request.asked.clone();
     let places = |explained: &Explained<'_>| Places {
         candidates: explained.candidates.iter().map(|one| format!("{} on {}", one.location.name, one.flavor)).collect(),
         locations: match explained.candidates.as_slice() {
-            [] if !explained.is_restricted() => all.iter().map(|location| location.name.to_string()).collect(),
+            [] if !explained.is_restricted() => {
+                let unhealthy = explained.steps.iter().filter(|step| step.name == StepName::Health);
+                let with_hardware = unhealthy.flat_map(|step| &step.removed).filter(|one| asked.includes(one.flavor));
+                with_hardware.map(|one| one.location.name.to_string()).collect()
+            }
             candidates => candidates.iter().map(|one| one.location.name.to_string()).collect(),
         },
         refusal: explained.refusal().filter(|_| explained.is_restricted()).map(|refusal| refusal.to_string()),
