@@ -115,7 +115,9 @@ pub async fn run(args: Args, context: &Context) -> Result {
             for user in &user {
                 named.push(users::find(&client, user).await?);
             }
-            let group = restrict(&client, &name, true, (!named.is_empty()).then_some(named)).await?;
+            let user_ids = (!named.is_empty()).then_some(named);
+            let access = UpdateEnvironmentGroupManageAccess { is_restricted: true, user_ids };
+            let group = restrict(&client, &name, access, &[]).await?;
             printer.answer(&group, |group| {
                 let users = group.manage_access.users.iter().flatten();
                 let users: Vec<&str> = users.map(|user| user.email.as_deref().unwrap_or(&user.user_id)).collect();
@@ -123,7 +125,8 @@ pub async fn run(args: Args, context: &Context) -> Result {
             })
         }
         Action::Unrestrict { name } => {
-            let group = restrict(&client, &name, false, None).await?;
+            let access = UpdateEnvironmentGroupManageAccess { is_restricted: false, user_ids: None };
+            let group = restrict(&client, &name, access, &[]).await?;
             printer.answer(&group, |group| {
                 format!("everybody in team {} can change environments named {name}", group.team_name)
             })
@@ -140,15 +143,15 @@ pub async fn run(args: Args, context: &Context) -> Result {
     }
 }
 
-async fn restrict(
+/// Says who may change the environments of a name.
+pub async fn restrict(
     client: &Client,
     name: &str,
-    is_restricted: bool,
-    user_ids: Option<Vec<String>>,
+    access: UpdateEnvironmentGroupManageAccess,
+    query: &[(&str, String)],
 ) -> Result<EnvironmentGroup> {
-    let access = UpdateEnvironmentGroupManageAccess { is_restricted, user_ids };
     let request = UpdateEnvironmentGroupRequest { manage_access: Some(access) };
-    client.patch(&client.in_team(&["environment_groups", name]).await?, &request).await
+    client.patch_where(&client.in_team(&["environment_groups", name]).await?, query, &request).await
 }
 
 /// The headings of [`rows`].

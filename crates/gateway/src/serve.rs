@@ -169,16 +169,10 @@ enum Order {
 #[derive(Clone)]
 struct Peer {
     address: SocketAddr,
+    /// Its address as a model gets it.
+    written: HeaderValue,
     /// The host that its tunnel leads to.
     tunnel: Option<Arc<str>>,
-}
-
-/// The address of whoever sends requests, for those who need it.
-#[derive(Clone)]
-struct Client {
-    address: ClientAddress,
-    /// As a model gets it.
-    written: HeaderValue,
 }
 
 struct Server<F> {
@@ -199,7 +193,8 @@ where
     /// One connection, until it ends, is quiet for too long, or is cut.
     async fn accept(self: Arc<Self>, stream: TcpStream, address: SocketAddr) {
         set_options(&stream, self.gateway.settings());
-        self.converse(Lingering::new(stream, LINGER), Peer { address, tunnel: None }).await;
+        let written = HeaderValue::try_from(address.ip().to_string()).expect("an address is printable");
+        self.converse(Lingering::new(stream, LINGER), Peer { address, written, tunnel: None }).await;
     }
 
     async fn converse<S>(self: Arc<Self>, stream: S, peer: Peer)
@@ -208,18 +203,14 @@ where
     {
         let settings = self.gateway.settings();
         let address = peer.address;
-        let client = Client {
-            address: ClientAddress(address.ip()),
-            written: HeaderValue::try_from(address.ip().to_string()).expect("an address is printable"),
-        };
         let requests = Arc::new(Requests::default());
         let service = service_fn(|request| {
             let open = Requests::open(&requests);
-            let (server, client, peer) = (self.clone(), client.clone(), peer.clone());
+            let (server, peer) = (self.clone(), peer.clone());
             async move {
                 // Nobody asks for the body of what has none.
                 let is_head = request.method() == Method::HEAD;
-                let (response, mut measure) = server.receive(request, &client, peer).await;
+                let (response, mut measure) = server.receive(request, peer).await;
                 if let Some(measure) = &mut measure
                     && (is_head || response.body().is_end_stream())
                 {
@@ -261,9 +252,9 @@ where
     }
 
     /// A request as it came over a connection: by a tunnel, for one, or neither.
-    async fn receive(self: Arc<Self>, request: Request<Incoming>, client: &Client, peer: Peer) -> Answered<B> {
+    async fn receive(self: Arc<Self>, request: Request<Incoming>, peer: Peer) -> Answered<B> {
         let is_allowed = match (&peer.tunnel, self.front.tunnel(&request)) {
-            (Some(host), None) => return self.respond(secured(request, host), client).await,
+            (Some(host), None) => return self.respond(secured(request, host), &peer).await,
             (None, Some(Ok((tunnel, host)))) => {
                 let tunnel = (tunnel.tls.clone(), Peer { tunnel: Some(host.into()), ..peer });
                 self.clone().open_tunnel(request, tunnel);
@@ -274,7 +265,7 @@ where
             (None, None) => self.front.check(&request),
         };
         match is_allowed {
-            Ok(()) => self.respond(request, client).await,
+            Ok(()) => self.respond(request, &peer).await,
             Err(refusal) => (proxy::refuse(&self.gateway, refusal), None),
         }
     }
@@ -297,11 +288,11 @@ where
         tasks.spawn(talk);
     }
 
-    async fn respond(&self, mut request: Request<Incoming>, client: &Client) -> Answered<B> {
+    async fn respond(&self, mut request: Request<Incoming>, peer: &Peer) -> Answered<B> {
         if proxy::is_for_model(&request) {
-            return proxy::answer(&self.gateway, &self.tasks, &client.written, request).await;
+            return proxy::answer(&self.gateway, &self.tasks, &peer.written, request).await;
         }
-        request.extensions_mut().insert(client.address);
+        request.extensions_mut().insert(ClientAddress(peer.address.ip()));
         match self.fallback.clone().oneshot(request).await {
             Ok(response) => (response.map(Payload::Fallback), None),
             Err(never) => match never {},

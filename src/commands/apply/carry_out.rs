@@ -1,9 +1,6 @@
 //! Making an object as a document says, over the public API.
 
-use api::v1::{
-    environment_groups::{UpdateEnvironmentGroupManageAccess, UpdateEnvironmentGroupRequest},
-    secrets::UpsertSecretRequest,
-};
+use api::v1::{environment_groups::UpdateEnvironmentGroupManageAccess, secrets::UpsertSecretRequest};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -12,19 +9,16 @@ use super::{
 };
 use crate::{
     client::Client,
-    commands::{target, workspace_settings},
+    commands::{environments, target, workspace_settings},
     failure::{Kind as FailureKind, Result},
 };
 
 /// The field of an environment that has a route of its own.
 const POLICIES: &str = "policies";
 
-/// A query of requests.
-type Query<'q> = &'q [(&'q str, String)];
-
 /// Asks the server whether a step could be done, as far as it can be asked; changes nothing.
 pub async fn try_out(client: &Client, step: &Step) -> Result {
-    let tried = ask(client, step, &[("dry_run", true.to_string())]).await;
+    let tried = ask(client, step, true).await;
     let comes = step.id.kind == Kind::EnvironmentGroup || step.outcome == Outcome::Created;
     match tried {
         // Its environment comes with another document, or with this one; that nothing else is missing is known.
@@ -35,15 +29,15 @@ pub async fn try_out(client: &Client, step: &Step) -> Result {
 
 /// Does what a step says. Does nothing where nothing is to change.
 pub async fn carry_out(client: &Client, step: &Step) -> Result {
-    ask(client, step, &[]).await
+    ask(client, step, false).await
 }
 
-async fn ask(client: &Client, step: &Step, query: Query<'_>) -> Result {
+async fn ask(client: &Client, step: &Step, is_tried: bool) -> Result {
     let (name, fields) = (step.id.name(), &step.wanted.fields);
-    let is_tried = !query.is_empty();
+    let query = &dry_run(is_tried);
     let _: Value = match (step.id.kind, step.outcome) {
         (_, Outcome::Unchanged) => return Ok(()),
-        (Kind::Environment, outcome) => return environment(client, step, outcome == Outcome::Created, query).await,
+        (Kind::Environment, outcome) => return environment(client, step, outcome == Outcome::Created, is_tried).await,
         (Kind::WorkspaceSettings, _) => client.patch_where(&workspace_settings::PATH, query, fields).await?,
         (Kind::Policy, Outcome::Created) => {
             client.post_where(&["v1", "policies"], query, &with_name(fields, name)).await?
@@ -62,15 +56,15 @@ async fn ask(client: &Client, step: &Step, query: Query<'_>) -> Result {
         (Kind::EnvironmentGroup, _) => {
             let is_restricted = fields.get("is_restricted") == Some(&Value::Bool(true));
             let access = UpdateEnvironmentGroupManageAccess { is_restricted, user_ids: None };
-            let request = UpdateEnvironmentGroupRequest { manage_access: Some(access) };
-            client.patch_where(&client.in_team(&["environment_groups", name]).await?, query, &request).await?
+            json!(environments::restrict(client, name, access, query).await?)
         }
     };
     Ok(())
 }
 
 /// Makes an environment, or changes it: its settings, then its policies.
-async fn environment(client: &Client, step: &Step, is_new: bool, query: Query<'_>) -> Result {
+async fn environment(client: &Client, step: &Step, is_new: bool, is_tried: bool) -> Result {
+    let query = &dry_run(is_tried);
     let model = target::find_model(client, step.id.model.as_deref().unwrap_or_default()).await?;
     let (name, mut settings) = (step.id.name(), step.wanted.fields.clone());
     let policies = settings.remove(POLICIES);
@@ -82,15 +76,20 @@ async fn environment(client: &Client, step: &Step, is_new: bool, query: Query<'_
     }
     if let (Some(policies), Some(change)) = (policies, step.changes.iter().find(|change| change.field == POLICIES)) {
         // Some of them may come with other documents: what is tried is whether any may be attached, with those that are.
-        let policies = match (query, &change.old) {
-            ([], _) => policies,
-            (_, Value::Null) => json!([]),
-            (_, attached) => attached.clone(),
+        let policies = match (is_tried, &change.old) {
+            (false, _) => policies,
+            (true, Value::Null) => json!([]),
+            (true, attached) => attached.clone(),
         };
         let path = [&path[..], &[name, POLICIES]].concat();
         let _: Value = client.put_where(&path, query, &json!({ "policies": policies })).await?;
     }
     Ok(())
+}
+
+/// The query of a request that is made, or only tried.
+fn dry_run(is_tried: bool) -> Vec<(&'static str, String)> {
+    if is_tried { vec![("dry_run", true.to_string())] } else { Vec::new() }
 }
 
 fn with_name(fields: &Map<String, Value>, name: &str) -> Map<String, Value> {

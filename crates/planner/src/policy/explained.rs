@@ -1,10 +1,10 @@
 //! An answer with its reasons: what each step took away, and a sentence for people when nothing is left.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use api::internal::tokens::TokenLimit;
 
-use super::{Flavor, Location, Name};
+use super::{Asked, Flavor, Location, Name};
 
 /// A place where something may run.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -149,6 +149,17 @@ impl<'a> Explained<'a> {
     /// Whether any policy says where it may run. Where none does, it is not refused, whatever locations there are.
     pub fn is_restricted(&self) -> bool {
         self.steps.iter().any(|step| !step.policies.is_empty())
+    }
+
+    /// The locations whose room counts: those where it may run or, when nothing restricts it and none of them is healthy, those that have
+    /// hardware that was asked for.
+    pub fn locations(&self, asked: &Asked) -> BTreeSet<&'a Name> {
+        let names = |candidates: &[Candidate<'a>]| candidates.iter().map(|one| &one.location.name).collect();
+        if !self.candidates.is_empty() || self.is_restricted() {
+            return names(&self.candidates);
+        }
+        let unhealthy = self.steps.iter().filter(|step| step.name == StepName::Health).flat_map(|step| &step.removed);
+        names(&unhealthy.copied().filter(|one| asked.includes(one.flavor)).collect::<Vec<_>>())
     }
 
     /// Why it may run nowhere; none when it may run somewhere.

@@ -120,6 +120,25 @@ fn locations_that_are_not_healthy_fall_out() {
 }
 
 #[test]
+fn while_no_location_is_healthy_the_room_of_those_with_the_hardware_counts() {
+    let mut locations = world().locations().to_vec();
+    let request = Request { asked: asked("gpu:a100"), ..Request::default() };
+    let check = |environment: &str, locations: &[Location], expected: &str| {
+        let (policies, world) = (named(environment), inventory(locations.to_vec()));
+        let environment = Level::new(&policies, ResourceType::Model);
+        let explained = candidates(&environment, &Level::default(), &world, &request);
+        let names: Vec<&str> = explained.locations(&request.asked).into_iter().map(|name| name.as_str()).collect();
+        assert_eq!(names.join(" "), expected);
+    };
+    check("", &locations, "montreal tokyo");
+    locations[3].is_healthy = false;
+    check("", &locations, "montreal");
+    locations.iter_mut().for_each(|location| location.is_healthy = false);
+    check("", &locations, "montreal tokyo");
+    check("asia", &locations, "");
+}
+
+#[test]
 fn one_place_has_to_have_both() {
     // There is an A100 in Asia, and there are places in Europe, but no A100 in Europe.
     let request = Request { asked: asked("gpu:a100"), ..Request::default() };

@@ -6,7 +6,7 @@ use std::{
 };
 
 use api::id::{DeploymentId, ModelId};
-use planner::policy::{Asked, Explained, Level, Request, ResourceType, StepName, candidates, written};
+use planner::policy::{Asked, Explained, Level, Request, ResourceType, candidates, written};
 use store::{PoliciesOf, domain::Environment};
 
 use super::{
@@ -105,7 +105,7 @@ impl Refusals {
 pub(in super::super) struct Places {
     /// The places, in the order of the inventory.
     pub candidates: Vec<String>,
-    /// The locations whose room counts: those of these or, when nothing restricts it and none is healthy, those that have its hardware.
+    /// The locations whose room counts, as the planner says.
     pub locations: BTreeSet<String>,
     /// Why there are none, in a sentence; none when there are some, or when nothing restricts it.
     pub refusal: Option<String>,
@@ -123,14 +123,7 @@ pub(in super::super) async fn places(
     let asked = request.asked.clone();
     let places = |explained: &Explained<'_>| Places {
         candidates: explained.candidates.iter().map(|one| format!("{} on {}", one.location.name, one.flavor)).collect(),
-        locations: match explained.candidates.as_slice() {
-            [] if !explained.is_restricted() => {
-                let unhealthy = explained.steps.iter().filter(|step| step.name == StepName::Health);
-                let with_hardware = unhealthy.flat_map(|step| &step.removed).filter(|one| asked.includes(one.flavor));
-                with_hardware.map(|one| one.location.name.to_string()).collect()
-            }
-            candidates => candidates.iter().map(|one| one.location.name.to_string()).collect(),
-        },
+        locations: explained.locations(&asked).into_iter().map(ToString::to_string).collect(),
         refusal: explained.refusal().filter(|_| explained.is_restricted()).map(|refusal| refusal.to_string()),
     };
     attached.weigh(control_plane, ResourceType::Model, request, places).await
