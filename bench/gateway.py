@@ -96,10 +96,10 @@ CASES = [
 class Upstream:
     """A bare server for all proxies to stand in front of."""
 
-    def __init__(self, binaries: Path, scratch: Path, replica: str):
+    def __init__(self, binaries: Path, scratch: Path, replica: str, options: list[str] = []):
         tcp, unix = f"127.0.0.1:{free_port()}", scratch / "upstream.sock"
         self.targets = {"tcp": tcp, "unix": f"unix:{unix}", "replica": replica}
-        self.process = subprocess.Popen(CORE_1 + [str(binaries / "bench-upstream"), "--tcp", tcp, "--unix", str(unix)])
+        self.process = subprocess.Popen(CORE_1 + [str(binaries / "bench-upstream"), "--tcp", tcp, "--unix", str(unix)] + options)
 
 
 class Proxy:

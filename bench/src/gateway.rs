@@ -5,9 +5,11 @@
 use std::{
     collections::HashMap,
     convert::Infallible,
+    hint::black_box,
     num::{NonZeroU32, NonZeroU64},
     path::PathBuf,
     sync::Arc,
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::Context as _;
@@ -50,19 +52,28 @@ struct Options {
     /// and limits of tokens on the environment and on both deployments.
     #[arg(long)]
     guarded: bool,
+    /// Tell how long it takes to hash a key and to find it among all, in microseconds, and serve nobody.
+    #[arg(long)]
+    time_key: bool,
 }
 
 /// Keys and policies of a guarded gateway.
 const KEYS: u64 = 10_000;
-const LIMITS: u64 = 10;
+const LIMITS: usize = 10;
+/// How often a key is looked for to time it.
+const TIMED_KEYS: u32 = 1_000_000;
 
 /// As many threads as there are cores to run on, as in the product.
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let options = Options::parse();
+    if options.time_key {
+        print_key_time(&options, &table(&options).keys);
+        return Ok(());
+    }
     let listener =
         TcpListener::bind(&options.listen).await.with_context(|| format!("listening at {}", options.listen))?;
-    let gateway = Gateway::new(Settings::default(), Arc::new(Timestamp::default));
+    let gateway = Gateway::new(Settings::default(), Arc::new(now));
     gateway.publish(table(&options));
     let nothing_else = tower::service_fn(|_request| async {
         let mut response = Response::new(NoBody::new());
@@ -74,9 +85,26 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
+#[expect(clippy::disallowed_methods, reason = "what the time costs is part of what is measured")]
+fn now() -> Timestamp {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
+}
+
 #[expect(clippy::print_stdout, reason = "bench/gateway.py reads it")]
 fn print_path() {
     println!("/models/{}/environments/production", model());
+}
+
+#[expect(clippy::print_stdout, reason = "its answer")]
+fn print_key_time(options: &Options, keys: &HashMap<[u8; 32], KeyGrant>) {
+    let begun = Instant::now();
+    let known = (0..TIMED_KEYS).filter(|_| {
+        let key = black_box(options.key.as_bytes());
+        keys.contains_key(&<[u8; 32]>::from(Sha256::digest(key)))
+    });
+    let known = f64::from(u32::try_from(known.count()).unwrap_or(u32::MAX));
+    println!("a key is hashed and found among {} in {:.2} µs", keys.len(), begun.elapsed().as_secs_f64() * 1e6 / known);
 }
 
 fn model() -> ModelId {
@@ -119,12 +147,12 @@ fn table(options: &Options) -> Table {
     }
 }
 
-/// Limits that nothing reaches.
+/// Limits that nothing reaches, of windows of all lengths.
 fn allowance() -> Allowance {
-    let limit = |number| TokenLimit {
+    let limit = |number: usize| TokenLimit {
         policy: format!("policy-{number}").into(),
         most: MostTokens {
-            period: Period { granularity: Granularity::Month, step: NonZeroU32::MIN },
+            period: Period { granularity: Granularity::ALL[number % 4], step: NonZeroU32::MIN },
             bounds: [(Measure::Total, NonZeroU64::MAX)].into(),
         },
     };

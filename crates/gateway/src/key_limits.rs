@@ -10,9 +10,9 @@ use governor::{
 
 use crate::errors::Refusal;
 
-/// Those keys that may not call as often as they like, by their hash.
+/// Those keys that may not call as often as they like, by their hash: a quick one of that will do.
 #[derive(Default)]
-pub(crate) struct KeyLimits(HashMap<[u8; 32], Arc<KeyLimit>>);
+pub(crate) struct KeyLimits(HashMap<[u8; 32], Arc<KeyLimit>, foldhash::fast::RandomState>);
 
 struct KeyLimit {
     limit: NonZeroU32,

@@ -3,20 +3,23 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use api::{
     id::{DeploymentId, GatewayId, ModelId},
     internal::{
         routes::Table,
-        tokens::{Allowance, Counted, Metered, TokenLimit, Tokens},
+        tokens::{Allowance, Counted, Metered, Spent, Tokens},
     },
 };
 use parking_lot::Mutex;
 use planner::{
     Timestamp,
-    policy::tokens::{self, Usage},
+    policy::{Counter, tokens},
 };
 
 use crate::{errors::Refusal, route::Target};
@@ -24,27 +27,24 @@ use crate::{errors::Refusal, route::Target};
 /// The environment whose policies count first for a deployment that several serve.
 const PRODUCTION: &str = "production";
 
+/// Looked into by every request. Which ids there are is not a stranger's choice, so a quick hash will do.
+type ById<K> = HashMap<K, Arc<Meter>, foldhash::fast::RandomState>;
+
 /// Everything that is limited. Made anew with each table; what has been counted stays.
 #[derive(Default)]
 pub(crate) struct Meters {
-    environments: HashMap<ModelId, BTreeMap<String, Arc<Meter>>>,
-    deployments: HashMap<DeploymentId, Arc<Meter>>,
+    environments: HashMap<ModelId, BTreeMap<String, Arc<Meter>>, foldhash::fast::RandomState>,
+    deployments: ById<DeploymentId>,
     /// Those of environments, by what serves there.
-    serving: HashMap<DeploymentId, Arc<Meter>>,
+    serving: ById<DeploymentId>,
 }
 
 /// One counter: that of an environment or of a deployment.
 pub(crate) struct Meter {
     of: Metered,
-    state: Mutex<State>,
-}
-
-struct State {
-    limits: Vec<TokenLimit>,
-    /// Counted here.
-    own: Usage,
-    /// Counted by others, as far as is known.
-    elsewhere: Usage,
+    counter: Mutex<Counter>,
+    /// What the counter says. While it is false, requests pass without a look at the clock or at limits, and wait for nobody.
+    may_refuse: AtomicBool,
 }
 
 /// A limit that has been reached.
@@ -98,11 +98,12 @@ impl Meters {
         now: impl FnOnce() -> Timestamp,
     ) -> Result<(), Refusal> {
         let deployment = self.deployments.get(deployment).map(|meter| &**meter);
-        if environment.or(deployment).is_none() {
+        let mut suspects = environment.into_iter().chain(deployment).filter(|meter| meter.may_refuse()).peekable();
+        if suspects.peek().is_none() {
             return Ok(());
         }
         let now = now();
-        let reached = environment.into_iter().chain(deployment).filter_map(|meter| meter.reached(now));
+        let reached = suspects.filter_map(|meter| meter.reached(now));
         // The first of equals: `max_by_key` would take the last.
         let longest = reached.reduce(|longest, other| match other.limit.until > longest.limit.until {
             true => other,
@@ -131,7 +132,7 @@ impl Meters {
         let environments = self.environments.values().flat_map(BTreeMap::values);
         let mut counted = Vec::new();
         for meter in environments.chain(self.deployments.values()) {
-            let spent = meter.state.lock().own.spent().to_vec();
+            let spent: Vec<Spent> = meter.counter.lock().spent().collect();
             counted.extend(spent.into_iter().map(|spent| Counted { by: by.clone(), of: meter.of.clone(), spent }));
         }
         counted
@@ -145,8 +146,8 @@ impl Meters {
     }
 
     /// The counters of environments by what serves there; where that is in several, production's goes first.
-    fn serving(&self, table: &Table) -> HashMap<DeploymentId, Arc<Meter>> {
-        let mut serving = HashMap::new();
+    fn serving(&self, table: &Table) -> ById<DeploymentId> {
+        let mut serving = ById::default();
         for (model, metered) in &self.environments {
             let Some(routes) = table.models.get(model) else { continue };
             let mut names: HashMap<&DeploymentId, &str> = HashMap::new();
@@ -166,26 +167,31 @@ impl Meters {
 
 impl Meter {
     fn new(of: Metered) -> Self {
-        let (own, elsewhere) = (Usage::default(), Usage::default());
-        Self { of, state: Mutex::new(State { limits: Vec::new(), own, elsewhere }) }
+        Self { of, counter: Mutex::default(), may_refuse: AtomicBool::new(false) }
     }
 
     fn follow(&self, allowance: &Allowance, own: &GatewayId) {
-        let mut state = self.state.lock();
         let (mine, others): (Vec<_>, Vec<_>) = allowance.counted.iter().partition(|(gateway, _)| gateway == own);
-        state.limits.clone_from(&allowance.limits);
-        state.elsewhere = Usage::new(others.into_iter().map(|(_, spent)| *spent).collect());
-        state.own.recall(mine.into_iter().map(|(_, spent)| *spent));
+        let [mine, others] = [mine, others].map(|one| one.into_iter().map(|(_, spent)| *spent).collect::<Vec<_>>());
+        self.change(|counter| counter.follow(&allowance.limits, &mine, &others));
+    }
+
+    fn may_refuse(&self) -> bool {
+        self.may_refuse.load(Ordering::Acquire)
     }
 
     fn reached(&self, now: Timestamp) -> Option<Reached> {
-        let state = self.state.lock();
-        let limit = tokens::decide(now, &state.limits, &[&state.own, &state.elsewhere]).err()?;
+        let limit = self.counter.lock().decide(now).err()?;
         Some(Reached { of: self.of.clone(), limit })
     }
 
     fn add(&self, now: Timestamp, tokens: Tokens) {
-        let State { limits, own, .. } = &mut *self.state.lock();
-        own.add(now, limits, tokens);
+        self.change(|counter| counter.add(now, tokens));
+    }
+
+    fn change(&self, how: impl FnOnce(&mut Counter)) {
+        let mut counter = self.counter.lock();
+        how(&mut counter);
+        self.may_refuse.store(counter.may_refuse(), Ordering::Release);
     }
 }

@@ -5,6 +5,7 @@
 
 mod calendar;
 mod candidates;
+mod counter;
 mod explained;
 mod inventory;
 mod level;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     candidates::{Asked, Request, allows, candidates, gpu_flavor},
+    counter::Counter,
     explained::{Candidate, Explained, Refusal, Step, StepName},
     inventory::{Coordinates, Flavor, Inventory, Kind, Location, Stock},
     level::Level,

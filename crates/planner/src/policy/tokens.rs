@@ -1,7 +1,4 @@
-//! How many tokens may be taken in a window of time. The request that crosses a limit is served, since nobody knows before its end how
-//! many tokens it takes; the next is refused until the window is over. Windows lie fixed in UTC, so all who count agree on them.
-//!
-//! Who counts, and whose requests count together, is left to others: one [`Usage`] is for one of them.
+//! Windows of time, and what of tokens may be taken in one. Windows lie fixed in UTC, so all who count agree on them.
 
 use std::{
     collections::BTreeMap,
@@ -10,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use api::internal::tokens::{Granularity, Measure, MostTokens, Period, Spent, TokenLimit, Tokens};
+use api::internal::tokens::{Granularity, Measure, MostTokens, Period, Tokens};
 
 use super::{
     Invalid,
@@ -20,17 +17,13 @@ use super::{
 use crate::Timestamp;
 
 /// A span of time in which tokens count together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Window {
     /// Its first moment.
     pub from: Timestamp,
     /// The first moment after it.
     pub until: Timestamp,
 }
-
-/// What has been taken, for each length of a window.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Usage(Vec<Spent>);
 
 /// Why a request is not served now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,73 +44,9 @@ pub struct Refusal {
     pub retry_after_s: u64,
 }
 
-/// Whether a request may be served now: no limit has been reached in its current window by what these have taken together. Every limit
-/// holds. Of several that are reached, the answer has the one that lasts longest, the first of equals.
-pub fn decide(now: Timestamp, limits: &[TokenLimit], taken: &[&Usage]) -> Result<(), Refusal> {
-    let mut longest: Option<Refusal> = None;
-    for limit in limits {
-        let period = limit.most.period;
-        let window = Window::at(now, period);
-        let tokens = taken.iter().fold(Tokens::default(), |sum, usage| sum.plus(usage.within(period, window)));
-        for (&measure, &most) in &limit.most.bounds {
-            let Some(used) = reached(measure, tokens, most.get()) else {
-                continue;
-            };
-            if longest.as_ref().is_none_or(|longest| window.until > longest.until) {
-                let retry_after_s = window.until.since(now).div_ceil(1_000).max(1);
-                let (policy, most, until) = (limit.policy.clone(), most.get(), window.until);
-                longest = Some(Refusal { policy, measure, period, most, used, until, retry_after_s });
-            }
-        }
-    }
-    longest.map_or(Ok(()), Err)
-}
-
-impl Usage {
-    /// What is known of it from elsewhere. Of one window there may be several.
-    pub fn new(spent: Vec<Spent>) -> Self {
-        Self(spent)
-    }
-
-    /// What there is, window by window.
-    pub fn spent(&self) -> &[Spent] {
-        &self.0
-    }
-
-    /// Adds what a request that ends now has taken. Keeps what these limits need, and forgets the rest.
-    pub fn add(&mut self, now: Timestamp, limits: &[TokenLimit], tokens: Tokens) {
-        let mut spent: Vec<Spent> = Vec::new();
-        for limit in limits {
-            let period = limit.most.period;
-            if spent.iter().all(|one| one.period != period) {
-                let window = Window::at(now, period);
-                let tokens = self.within(period, window).plus(tokens);
-                spent.push(Spent { period, from_ms: window.from.0, tokens });
-            }
-        }
-        self.0 = spent;
-    }
-
-    /// Takes over what was recorded of the same counter, where it has forgotten that.
-    pub fn recall(&mut self, recorded: impl IntoIterator<Item = Spent>) {
-        for spent in recorded {
-            if self.0.iter().all(|known| known.period != spent.period) {
-                self.0.push(spent);
-            }
-        }
-    }
-
-    /// What has been taken in a window. What is known of another counts for nothing, of a later one neither: after a clock has been put
-    /// right, nobody is locked out until a wrong time comes round.
-    fn within(&self, period: Period, window: Window) -> Tokens {
-        let known = self.0.iter().filter(|spent| spent.period == period && spent.from_ms == window.from.0);
-        known.fold(Tokens::default(), |sum, spent| sum.plus(spent.tokens))
-    }
-}
-
 /// How much there is of a measure, when that leaves nothing to take. A ratio may be just what is allowed; of a number, nothing is left
 /// then.
-fn reached(measure: Measure, tokens: Tokens, most: u64) -> Option<u64> {
+pub(super) fn reached(measure: Measure, tokens: Tokens, most: u64) -> Option<u64> {
     let used = match measure {
         Measure::Input => tokens.input,
         Measure::Output => tokens.output,
@@ -131,6 +60,11 @@ fn reached(measure: Measure, tokens: Tokens, most: u64) -> Option<u64> {
 }
 
 impl Window {
+    /// Whether a moment is in it.
+    pub fn includes(&self, now: Timestamp) -> bool {
+        (self.from..self.until).contains(&now)
+    }
+
     /// The one that a moment is in. Windows lie end to end from the Unix epoch on: those of twelve months are years, those of seven days
     /// begin on Thursdays.
     pub fn at(now: Timestamp, period: Period) -> Self {
