@@ -31,7 +31,6 @@ use controller::{Controller, Offer, Parts, Settings, Site};
 use planner::{
     Timestamp, autoscale,
     lifecycle::{Build, Run},
-    policy::Name,
 };
 use serde_json::json;
 use store::{
@@ -120,7 +119,9 @@ async fn main() -> ExitCode {
     backend.make_ready_at_once();
     let work_dir = folder.path().join("work");
     fs::create_dir(&work_dir).expect("made");
-    let location = backends::local::discover(Name::parse("name", "local").expect("a name"));
+    let location = serde_json::json!({ "name": "local", "country": "fr", "continent": "eu",
+        "flavors": [{ "type": "cpu", "name": "x86", "count": 8 }] });
+    let location = serde_json::from_value(location).expect("a possible location");
     let here = Offer { location, capacity: planner::capacity::Capacity::default() };
     let parts = Parts {
         store: store.clone(),

@@ -53,6 +53,9 @@ pub struct Args {
     /// Promote it to production: short for --environment production
     #[arg(long, conflicts_with_all = ["environment", "development"])]
     promote: bool,
+    /// Give the environment the instance type that the config asks for, instead of the deployment the environment's
+    #[arg(long, conflicts_with_all = ["development", "watch"])]
+    change_instance_type: bool,
     /// Do not ask where the push goes to production because the workspace says so, and not because it names it
     #[arg(long, short)]
     yes: bool,
@@ -271,7 +274,7 @@ fn payload(source: &Source, args: &Args) -> DeploymentArchivePayload {
         raw_config: (source.text.len() <= MAX_RAW_CONFIG_BYTES).then(|| source.text.clone()),
         user_env: Some(user_env),
         environment_name: args.environment().map(str::to_owned),
-        preserve_env_instance_type: true,
+        preserve_env_instance_type: !args.change_instance_type,
         deploy_timeout_minutes: args.deploy_timeout_minutes,
         deployment_name: args.deployment_name.clone(),
         labels: (!labels.is_empty()).then_some(labels),

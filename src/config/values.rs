@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use bytesize::ByteSize;
 use planner::{
-    placement::cpu_catalogue,
-    policy::{Inventory, Location, written},
+    catalogue::Catalogue,
+    policy::{Inventory, Location, gpu_flavor, gpu_kind, written},
 };
 use serde_json::Value;
 
@@ -68,18 +68,22 @@ pub fn locations(text: &str) -> Result<Vec<Location>, String> {
     Ok(inventory.locations().to_vec())
 }
 
-/// Prices of instance types that there are.
+/// Prices of instance types. Which there are with GPUs is found out later, and may change with the machine.
 pub fn prices(text: &str) -> Result<BTreeMap<String, f64>, String> {
-    let known: Vec<String> = cpu_catalogue().into_iter().map(|kind| kind.id).collect();
+    let without_gpus = Catalogue::of(&[]);
     let price = |part: String| {
         let pair = part.split_once('=').and_then(|(id, price)| Some((id.trim(), price.trim().parse::<f64>().ok()?)));
         let (id, price) = pair
             .filter(|(_, price)| (0.0..1e6).contains(price))
             .ok_or_else(|| format!("`{part}` is not TYPE=DOLLARS; write it like `1x2=0.0005`"))?;
-        match known.iter().any(|known| known == id) {
-            true => Ok((id.to_owned(), price)),
-            false => Err(format!("there is no instance type `{id}`: choose among {}", known.join(", "))),
+        if without_gpus.get(id).is_some() {
+            return Ok((id.to_owned(), price));
         }
+        let known: Vec<&str> = without_gpus.types().iter().map(|kind| kind.id.as_str()).collect();
+        Err(format!(
+            "there is no instance type `{id}`: choose among {}, or those with GPUs, as T4:4x16",
+            known.join(", ")
+        ))
     };
     list(text).into_iter().map(price).collect()
 }
@@ -96,7 +100,7 @@ pub fn millicpu(text: &str) -> Result<u64, String> {
 pub fn gpus(text: &str) -> Result<BTreeMap<String, u32>, String> {
     let kind = |part: &str| {
         let (kind, count) = part.split_once(':')?;
-        Some((kind.trim().to_owned(), count.trim().parse().ok()?)).filter(|(kind, _)| !kind.is_empty())
+        Some((gpu_kind(&gpu_flavor(kind.trim())?), count.trim().parse().ok()?))
     };
     let invalid = |part: &str| format!("`{part}` is not KIND:COUNT; write it like `L4:2, H100:8`");
     text.split(',').map(|part| kind(part).ok_or_else(|| invalid(part.trim()))).collect()

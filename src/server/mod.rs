@@ -91,7 +91,7 @@ pub async fn run(settings: config::Server, printer: Printer) -> Result {
         pages: dashboard::pages(),
     };
     let controller = Controller::start(
-        rooms::controller(&settings)?,
+        rooms::controller(&settings, &places)?,
         controller::Parts {
             store,
             blobs: blobs.clone(),

@@ -6,7 +6,7 @@ use backends::local::{self, Local};
 use controller::{Offer, Site};
 use planner::{
     capacity::Capacity,
-    placement,
+    catalogue::Catalogue,
     policy::{Inventory, Name},
 };
 
@@ -30,13 +30,14 @@ impl Places {
         let this_machine = Name::parse("name", THIS_MACHINE).expect("it is a name");
         let mut sites = Vec::new();
         if settings.locations.is_empty() {
-            let location = local::discover(this_machine.clone());
-            let offer = Offer { location, capacity: Capacity::default() };
+            let location = builder.this_machine(this_machine.clone());
+            // Whoever owns the machine may let more run on it than fits; nothing can have a GPU that is not there.
+            let capacity = Capacity { gpus: Capacity::of(&location).gpus, ..Capacity::default() };
+            let offer = Offer { location, capacity };
             sites.push(Site { name: THIS_MACHINE.into(), backend: builder.clone(), offer: Some(offer) });
         }
-        let catalogue = placement::cpu_catalogue();
         for location in &settings.locations {
-            let offer = Offer { location: location.clone(), capacity: Capacity::of(location, &catalogue) };
+            let offer = Offer { location: location.clone(), capacity: Capacity::of(location) };
             let backend = open_one(&builder, &location.name)?;
             sites.push(Site { name: location.name.to_string(), backend, offer: Some(offer) });
         }
@@ -52,6 +53,11 @@ impl Places {
     pub fn inventory(&self) -> Inventory {
         let locations = self.offers().map(|offer| offer.location.clone()).collect();
         Inventory::new(locations).expect("the configuration has been read as one")
+    }
+
+    /// The instance types that they can offer.
+    pub fn instance_types(&self) -> Catalogue {
+        Catalogue::of(self.inventory().locations())
     }
 
     /// What replicas may use together in each location, by its name.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use backends::local;
-use planner::{placement, time::Clock};
+use planner::time::Clock;
 use store::{Bucket, Location};
 
 use super::places::Places;
@@ -38,7 +38,7 @@ pub fn gateway(settings: &config::Server) -> gateway::Settings {
 
 /// How the management API behaves.
 pub fn management(settings: &config::Server, places: &Places) -> Result<control_plane::Settings> {
-    let mut management = control_plane::Settings::new(settings.public_url.as_deref(), placement::cpu_catalogue());
+    let mut management = control_plane::Settings::new(settings.public_url.as_deref(), places.instance_types());
     management.archive_limits = archive_limits(settings);
     management.capacity = settings.capacity.clone();
     management.location_capacities = places.capacities();
@@ -89,7 +89,7 @@ pub fn backend(settings: &config::Server, clock: Clock) -> Result<local::Setting
 }
 
 /// How the controller keeps things going.
-pub fn controller(settings: &config::Server) -> Result<controller::Settings> {
+pub fn controller(settings: &config::Server, places: &Places) -> Result<controller::Settings> {
     let work_dir = settings.data_dir.join("tmp");
     std::fs::create_dir_all(&work_dir).map_err(while_doing(format!("cannot make {}", work_dir.display())))?;
     let mut controller = controller::Settings::new(work_dir);
@@ -104,7 +104,7 @@ pub fn controller(settings: &config::Server) -> Result<controller::Settings> {
     controller.measure_retention = settings.metrics_retention;
     controller.measure_interval = settings.metrics_interval;
     controller.shutdown_limit = settings.shutdown_grace;
-    controller.instance_types = placement::cpu_catalogue();
+    controller.instance_types = places.instance_types();
     controller.capacity = settings.capacity.clone();
     controller.enforcement = settings.enforcement;
     controller.min_ready = settings.min_ready;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc, time::Duration};
 
-use planner::{capacity::Capacity, placement::InstanceType, policy::Inventory};
+use planner::{capacity::Capacity, catalogue::Catalogue, policy::Inventory};
 
 use crate::ops::Error;
 
@@ -12,8 +12,8 @@ pub struct Settings {
     /// The address that clients reach this server under, without a trailing slash. Uploads and downloads are sent there; none
     /// means wherever the client that asks for one has reached this server.
     pub public_url: Option<String>,
-    /// The instance types that deployments may have, smallest first; at least one.
-    pub instance_types: Vec<InstanceType>,
+    /// The instance types that deployments may have.
+    pub instance_types: Catalogue,
     /// What an instance type costs, by id, in US dollars a minute; nothing where it is not listed.
     pub prices: BTreeMap<String, f64>,
     /// The most replicas that a deployment may ask for.
@@ -73,7 +73,7 @@ impl Default for SignIn {
 
 impl Settings {
     /// Defaults for a server that is reached under `public_url`, or wherever its clients find it.
-    pub fn new(public_url: Option<&str>, instance_types: Vec<InstanceType>) -> Self {
+    pub fn new(public_url: Option<&str>, instance_types: Catalogue) -> Self {
         Self {
             public_url: public_url.map(|url| url.trim_end_matches('/').to_owned()),
             instance_types,

@@ -146,7 +146,7 @@ pub(crate) fn admit<T>(
 mod tests {
     use planner::{
         capacity::{Claim, amount},
-        placement,
+        catalogue::Catalogue,
         promotion::Room,
     };
 
@@ -197,7 +197,7 @@ mod tests {
             promotion.settings.room = Room::InPlace;
             promotion.state.total = 2;
         }
-        let catalogue = placement::cpu_catalogue();
+        let catalogue = Catalogue::of(&[]);
         let each = || amount(&catalogue, "1x2");
         let holders = promotions.iter().zip(held).flat_map(|(one, held)| std::iter::repeat_n(&one.candidate, held));
         let claims = holders.map(|deployment| Claim { deployment, instance_type: "1x2", location: None, waits: false });

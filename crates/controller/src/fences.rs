@@ -8,9 +8,9 @@ use std::{
 
 use api::{id::DeploymentId, internal::tokens::Metered};
 use planner::{
+    catalogue::Catalogue,
     heartbeat::Health,
     location::Fence,
-    placement::InstanceType,
     policy::{Level, Policy, Request, ResourceType, candidates},
 };
 use store::domain::Deployment;
@@ -23,7 +23,7 @@ use crate::{
 /// The answers.
 pub(crate) struct Fences {
     sites: Arc<Sites>,
-    catalogue: Vec<InstanceType>,
+    catalogue: Catalogue,
     policies: Arc<Policies>,
     health: Arc<Vec<Health>>,
     known: HashMap<Question, Arc<Fence>>,
@@ -83,7 +83,7 @@ impl<'a> Attached<'a> {
 }
 
 impl Fences {
-    pub fn new(sites: Arc<Sites>, catalogue: Vec<InstanceType>) -> Self {
+    pub fn new(sites: Arc<Sites>, catalogue: Catalogue) -> Self {
         let (policies, health) = (Arc::default(), Arc::default());
         Self { sites, catalogue, policies, health, known: HashMap::new(), open: HashMap::new() }
     }
@@ -121,8 +121,7 @@ impl Fences {
     }
 
     fn request(&self, instance_type: &str) -> Request {
-        let kind = self.catalogue.iter().find(|kind| kind.id == instance_type);
-        kind.map(|kind| Request::of(kind, self.sites.inventory())).unwrap_or_default()
+        Request::of(&self.catalogue, instance_type, self.sites.inventory())
     }
 
     fn unrestricted(&self, instance_type: &str) -> Fence {

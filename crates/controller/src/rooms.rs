@@ -124,7 +124,7 @@ mod tests {
 
     use planner::{
         capacity::{Claim, Usage, amount},
-        placement,
+        catalogue::Catalogue,
         policy::{Location, Request},
         promotion,
     };
@@ -151,7 +151,7 @@ mod tests {
     /// How many thousandths of a CPU are kept in each of these locations, by name and CPUs, for these promotions, each of whose candidates
     /// has replicas on an instance type; `held` are replicas of the previous deployment, by location and instance type.
     fn kept_in(sites: &[(&str, u64)], promotions: &[(Promotion, &str)], held: &[(usize, &str)]) -> Vec<u64> {
-        let catalogue = placement::cpu_catalogue();
+        let catalogue = Catalogue::of(&[]);
         let location = |(name, cpus): &(&str, u64)| -> Location {
             let flavors = json!([{ "type": "cpu", "name": "x86", "count": cpus }]);
             let written = json!({ "name": name, "country": "fr", "continent": "eu", "flavors": flavors });
@@ -166,7 +166,7 @@ mod tests {
         let previous = DeploymentId::from_entropy(PREVIOUS.into());
         let looked_at = promotions.iter().map(|(one, _)| &one.candidate).chain([&previous]);
         let mut rooms = Rooms {
-            capacities: locations.iter().map(|location| Capacity::of(location, &catalogue)).collect(),
+            capacities: locations.iter().map(|location| Capacity::of(location)).collect(),
             used: vec![Amount::default(); seen.len()],
             own: looked_at.map(|id| (id.clone(), vec![Own::default(); seen.len()])).collect(),
             sites: seen,

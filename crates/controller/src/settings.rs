@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use backends::Backend;
-use planner::{Clock, capacity::Capacity, location::Enforcement, placement::InstanceType};
+use planner::{Clock, capacity::Capacity, catalogue::Catalogue, location::Enforcement};
 use store::{Blobs, Store};
 
 use crate::{Gateways, LogExport, Site};
@@ -56,7 +56,7 @@ pub struct Settings {
     /// Files that a model process may have open.
     pub open_files: u64,
     /// What a replica of each instance type may use. A type that is not here is limited to what the config asks for.
-    pub instance_types: Vec<InstanceType>,
+    pub instance_types: Catalogue,
     /// What all replicas may use together; a replica that does not fit waits.
     pub capacity: Capacity,
     /// When running replicas obey policies that have changed.
@@ -93,7 +93,7 @@ impl Settings {
             max_queued: 10_000,
             max_queued_bytes: 1 << 30,
             open_files: 65_536,
-            instance_types: Vec::new(),
+            instance_types: Catalogue::default(),
             capacity: Capacity::default(),
             enforcement: Enforcement::default(),
             heartbeat: Duration::from_secs(5),

@@ -5,14 +5,14 @@ use std::num::NonZeroU32;
 use api::{
     id::ReplicaId,
     internal::{
-        replica::{HealthLimits, Limits, Secrets},
+        replica::{Gpus, HealthLimits, Limits, Secrets},
         routes::RequestLimits,
     },
     truss_config::TrussConfig,
     v1::backpressure::RequestBackpressurePolicy,
 };
 use backends::ReplicaTemplate;
-use planner::Timestamp;
+use planner::{Timestamp, policy::gpu_flavor};
 use secrecy::ExposeSecret;
 use store::domain::{Deployment, SecretValues, fold_secret_name};
 
@@ -47,6 +47,7 @@ pub(crate) fn replica(
         drain_delay_ms: settings.drain_delay_ms(),
         max_body_bytes: settings.max_body_bytes,
         limits: limits(deployment, config, settings),
+        gpus: gpus(deployment, settings),
         health: health(config),
         sandbox: Default::default(),
         ordered_at_ms: ordered_at.0,
@@ -124,12 +125,18 @@ fn start_timeout_ms(deployment: &Deployment, config: &TrussConfig) -> u64 {
 }
 
 fn limits(deployment: &Deployment, config: &TrussConfig, settings: &Settings) -> Limits {
-    let (memory_bytes, millicpu) = match settings.instance_types.iter().find(|kind| kind.id == deployment.instance_type)
-    {
+    let (memory_bytes, millicpu) = match settings.instance_types.get(&deployment.instance_type) {
         Some(kind) => (kind.memory_mib << 20, kind.millicpu),
         None => (config.resources.memory.bytes(), config.resources.cpu.millicpu()),
     };
     Limits { memory_bytes: Some(memory_bytes), millicpu: Some(millicpu), open_files: settings.open_files }
+}
+
+/// The GPUs of its instance type.
+fn gpus(deployment: &Deployment, settings: &Settings) -> Option<Gpus> {
+    let kind = settings.instance_types.get(&deployment.instance_type)?;
+    let flavor = gpu_flavor(kind.gpu_type.as_deref()?)?;
+    Some(Gpus { flavor: flavor.to_string(), count: kind.gpu_count, devices: Vec::new() })
 }
 
 #[cfg(test)]

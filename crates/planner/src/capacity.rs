@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, fmt};
 use api::id::DeploymentId;
 
 use crate::{
-    placement::InstanceType,
-    policy::{Kind, Location, Stock, gpu_flavor},
+    catalogue::{Catalogue, InstanceType},
+    policy::{Kind, Location, gpu_kind},
 };
 
 /// What replicas may use together. What is not said is unbounded.
@@ -21,17 +21,13 @@ pub struct Capacity {
 }
 
 impl Capacity {
-    /// What a location has by its flavors: processors, and the memory that they share, where it says so. GPUs count by the catalogue's
-    /// kinds; of one that it does not name it has none.
-    pub fn of(location: &Location, catalogue: &[InstanceType]) -> Self {
+    /// What a location has by its flavors: processors, and the memory that they share, where it says so, and GPUs.
+    pub fn of(location: &Location) -> Self {
         let stocks = |kind: Kind| location.flavors.iter().filter(move |stock| stock.flavor.kind == kind);
         let has_cpus = stocks(Kind::Cpu).next().is_some();
         let millicpu = stocks(Kind::Cpu).map(|stock| u64::from(stock.count) * 1_000).sum();
         let memory_mib = stocks(Kind::Cpu).map(|stock| stock.memory_mib).sum::<Option<u64>>();
-        let gpus = catalogue.iter().filter_map(|kind| kind.gpu_type.as_ref()).map(|kind| {
-            let named = |stock: &&Stock| Some(&stock.flavor.name) == gpu_flavor(kind).as_ref();
-            (kind.clone(), stocks(Kind::Gpu).find(named).map_or(0, |stock| stock.count))
-        });
+        let gpus = stocks(Kind::Gpu).map(|stock| (gpu_kind(&stock.flavor.name), stock.count));
         Self {
             millicpu: has_cpus.then_some(millicpu),
             memory_mib: memory_mib.filter(|_| has_cpus),
@@ -103,8 +99,8 @@ impl Amount {
 }
 
 /// What a replica on this instance type uses; nothing that counts where the catalogue does not have it any more.
-pub fn amount(catalogue: &[InstanceType], instance_type: &str) -> Amount {
-    catalogue.iter().find(|one| one.id == instance_type).map(Amount::of).unwrap_or_default()
+pub fn amount(catalogue: &Catalogue, instance_type: &str) -> Amount {
+    catalogue.get(instance_type).map(|kind| Amount::of(&kind)).unwrap_or_default()
 }
 
 /// A replica, as far as room is concerned.
@@ -129,14 +125,14 @@ pub struct Usage {
 
 impl Usage {
     /// What these replicas use.
-    pub fn of<'a>(catalogue: &[InstanceType], claims: impl IntoIterator<Item = Claim<'a>>) -> Self {
+    pub fn of<'a>(catalogue: &Catalogue, claims: impl IntoIterator<Item = Claim<'a>>) -> Self {
         let mut usage = Self::default();
         claims.into_iter().filter(|claim| !claim.waits).for_each(|claim| usage.add(catalogue, claim));
         usage
     }
 
     /// Adds what one replica uses that does not wait.
-    pub(crate) fn add(&mut self, catalogue: &[InstanceType], claim: Claim<'_>) {
+    pub(crate) fn add(&mut self, catalogue: &Catalogue, claim: Claim<'_>) {
         let used = amount(catalogue, claim.instance_type);
         let (count, sum) = self.by_deployment.entry(claim.deployment.clone()).or_default();
         *count += 1;
@@ -242,12 +238,11 @@ pub(crate) mod tests {
         let oslo = location(serde_json::json!({ "name": "oslo", "country": "no", "continent": "eu", "flavors": [
             { "type": "gpu", "name": "t4", "count": 8 },
         ] }));
-        let catalogue = [with_gpus(1)];
-        let gpus = |count| Some(BTreeMap::from([("H100".to_owned(), count)]));
-        let of = |location| Capacity::of(location, &catalogue);
-        let in_paris = Capacity { millicpu: Some(8_000), memory_mib: Some(32_768), gpus: gpus(2) };
-        assert_eq!(of(&paris), in_paris);
-        assert_eq!(of(&oslo), Capacity { gpus: gpus(0), ..Capacity::default() }, "its processors are nobody's count");
+        let gpus = |kind: &str, count| Some(BTreeMap::from([(kind.to_owned(), count)]));
+        let in_paris = Capacity { millicpu: Some(8_000), memory_mib: Some(32_768), gpus: gpus("H100", 2) };
+        assert_eq!(Capacity::of(&paris), in_paris);
+        let in_oslo = Capacity { gpus: gpus("T4", 8), ..Capacity::default() };
+        assert_eq!(Capacity::of(&oslo), in_oslo, "its processors are nobody's count");
     }
 
     #[test]

@@ -7,8 +7,8 @@ use api::id::DeploymentId;
 
 use crate::{
     capacity::{Amount, Capacity, Claim, Usage, room_for, shortage},
+    catalogue::Catalogue,
     location::some_of,
-    placement::InstanceType,
 };
 
 /// What replicas use, all together and in each location.
@@ -21,7 +21,7 @@ pub struct Occupancy {
 
 impl Occupancy {
     /// What these replicas use.
-    pub fn of<'a>(catalogue: &[InstanceType], claims: impl IntoIterator<Item = Claim<'a>>) -> Self {
+    pub fn of<'a>(catalogue: &Catalogue, claims: impl IntoIterator<Item = Claim<'a>>) -> Self {
         let mut occupancy = Self::default();
         for claim in claims.into_iter().filter(|claim| !claim.waits) {
             occupancy.all.add(catalogue, claim);
@@ -152,7 +152,7 @@ mod tests {
     /// Whether a candidate of two replicas fits, the previous one of which has four GPUs, beside replicas of one GPU each, given as
     /// their deployments and whether they wait.
     fn fits(each: u32, others: &[(u128, bool)]) -> Fit {
-        let (catalogue, candidate, previous) = ([kind(1), kind(4)], id(CANDIDATE), id(PREVIOUS));
+        let (catalogue, candidate, previous) = (Catalogue::from(vec![kind(1), kind(4)]), id(CANDIDATE), id(PREVIOUS));
         let ids: Vec<DeploymentId> = others.iter().map(|(of, _)| id(*of)).collect();
         let of = Claim { deployment: &previous, instance_type: "H100:4", location: None, waits: false };
         let others = ids.iter().zip(others).map(|(deployment, (_, waits))| Claim {
@@ -182,7 +182,7 @@ mod tests {
             location: Some(location),
             waits: false,
         });
-        let occupancy = Occupancy::of(&[kind(1)], claims);
+        let occupancy = Occupancy::of(&vec![kind(1)].into(), claims);
         let capacities: Vec<(&str, Capacity)> = open.iter().map(|(name, count)| (*name, gpus(*count))).collect();
         let lots: Vec<Lot<'_>> = capacities.iter().map(|(name, capacity)| Lot { name, capacity }).collect();
         let (candidate, previous) = (id(CANDIDATE), id(PREVIOUS));

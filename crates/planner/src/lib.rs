@@ -4,6 +4,7 @@
 
 pub mod autoscale;
 pub mod capacity;
+pub mod catalogue;
 pub mod deployment;
 pub mod fit;
 pub mod heartbeat;

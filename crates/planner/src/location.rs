@@ -274,7 +274,7 @@ mod tests {
         gpus_only.flavors[0].flavor.kind = Kind::Gpu;
         let sites = [Site { name: "lab", location: Some(&gpus_only), unhealthy: None }];
         let inventory = crate::policy::Inventory::new(vec![gpus_only.clone(), location("paris", "fr")]).unwrap();
-        let request = Request::of(&crate::placement::cpu_catalogue()[0], &inventory);
+        let request = Request::of(&crate::catalogue::Catalogue::of(&[]), "1x2", &inventory);
         let fence = Fence::new(&sites, &[], &request, || None);
         assert_eq!(fence.standings, [Standing::Closed]);
     }

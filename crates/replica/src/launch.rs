@@ -132,6 +132,9 @@ fn environment(spec: &Spec, port: u16, path: Option<&Path>) -> BTreeMap<String, 
     environment.entry("LANG".into()).or_insert_with(|| "C.UTF-8".into());
     environment.insert("PATH".into(), path);
     environment.insert("PORT".into(), port.to_string());
+    // Empty where there are none: GPUs that were not asked for belong to others.
+    let gpus = spec.gpus.as_ref().map(|gpus| gpus.devices.join(",")).unwrap_or_default();
+    environment.insert("CUDA_VISIBLE_DEVICES".into(), gpus);
     environment.insert("BT_MODEL_ID".into(), spec.model_id.to_string());
     environment.insert("BT_MODEL_DEPLOYMENT_ID".into(), spec.deployment_id.to_string());
     environment
@@ -139,7 +142,7 @@ fn environment(spec: &Spec, port: u16, path: Option<&Path>) -> BTreeMap<String, 
 
 /// Names that a user cannot set.
 fn is_reserved(name: &str) -> bool {
-    matches!(name, "PORT" | "HOST" | "HOSTNAME" | "PATH")
+    matches!(name, "PORT" | "HOST" | "HOSTNAME" | "PATH" | "CUDA_VISIBLE_DEVICES")
         || name.ends_with("_SERVICE_HOST")
         || name.ends_with("_SERVICE_PORT")
         || name.starts_with("KUBERNETES_")

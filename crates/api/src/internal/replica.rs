@@ -64,6 +64,9 @@ pub struct Spec<P = Program> {
     pub max_body_bytes: u64,
     /// What the model process may use.
     pub limits: Limits,
+    /// The GPUs that it has to itself; none for a model that asks for none.
+    #[serde(default)]
+    pub gpus: Option<Gpus>,
     /// What follows from its health.
     #[serde(default)]
     pub health: HealthLimits,
@@ -162,6 +165,18 @@ pub struct Limits {
     pub millicpu: Option<u64>,
     /// Open files for each process.
     pub open_files: u64,
+}
+
+/// GPUs that nothing else uses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gpus {
+    /// The flavor that they are: `t4`.
+    pub flavor: String,
+    /// How many.
+    pub count: u32,
+    /// Which, as their vendor's library names them. The backend says; a template has none.
+    #[serde(default)]
+    pub devices: Vec<String>,
 }
 
 /// How long a model that was ready may say that it is not healthy, or a server of the user's own not answer, before something

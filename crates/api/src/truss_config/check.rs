@@ -232,7 +232,7 @@ fn is_identifier(name: &str) -> bool {
 
 /// Names that the platform, or an engine below it, gives to a model's process.
 fn is_reserved_variable(name: &str) -> bool {
-    matches!(name, "PORT" | "HOST" | "HOSTNAME" | "PATH")
+    matches!(name, "PORT" | "HOST" | "HOSTNAME" | "PATH" | "CUDA_VISIBLE_DEVICES")
         || name.ends_with("_SERVICE_HOST")
         || name.ends_with("_SERVICE_PORT")
         || name.starts_with("KUBERNETES_")

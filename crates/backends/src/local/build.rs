@@ -147,7 +147,7 @@ impl Local {
     }
 
     fn path_with(&self, first: &Path) -> io::Result<OsString> {
-        let uv = self.uv.get().and_then(|uv| uv.parent()).map(Path::to_owned);
+        let uv = self.shared.uv.get().and_then(|uv| uv.parent()).map(Path::to_owned);
         let folders = [first.to_owned()].into_iter().chain(self.settings.path_folders()).chain(uv);
         std::env::join_paths(folders).map_err(io::Error::other)
     }

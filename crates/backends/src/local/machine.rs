@@ -12,14 +12,29 @@ const VENDOR: &[&str] = &["nvidia", "tesla", "geforce", "quadro"];
 const BUILT_AS: &[&str] = &["sxm", "pcie", "nvl", "hbm", "mig"];
 const MIB: u64 = 1 << 20;
 
-/// This machine as a location of this name. Where on the globe it is, nobody has said.
-pub fn discover(name: Name) -> Location {
-    let gpus = gpus().unwrap_or_else(|error| {
+/// A GPU of this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Gpu {
+    /// What its vendor's library calls it; no other has the name.
+    pub id: String,
+    /// Which kind it is.
+    pub flavor: Name,
+    /// How much memory it has, in MiB, where it says so.
+    pub memory_mib: Option<u64>,
+}
+
+/// This machine, with these GPUs, as a location of this name. Where on the globe it is, nobody has said.
+pub(super) fn location(name: Name, gpus: &[Gpu]) -> Location {
+    let flavors = processors().into_iter().chain(counted(gpus)).collect();
+    Location { name, country: None, continent: None, coordinates: None, flavors, is_healthy: true }
+}
+
+/// The GPUs of this machine.
+pub(super) fn gpus() -> Vec<Gpu> {
+    ask_for_gpus().unwrap_or_else(|error| {
         tracing::debug!(%error, "no GPUs were found");
         Vec::new()
-    });
-    let flavors = processors().into_iter().chain(counted(&gpus)).collect();
-    Location { name, country: None, continent: None, coordinates: None, flavors, is_healthy: true }
+    })
 }
 
 fn processors() -> Option<Stock> {
@@ -41,12 +56,14 @@ fn total_memory_mib(meminfo: &str) -> Option<u64> {
     Some(kib / 1_024)
 }
 
-/// The name of each GPU and its memory, in MiB, where it says how much it has. One that has fallen off the bus hides no other.
-fn gpus() -> Result<Vec<(String, Option<u64>)>, NvmlError> {
+/// Each GPU that can be used. One that has fallen off the bus hides no other.
+fn ask_for_gpus() -> Result<Vec<Gpu>, NvmlError> {
     let library = Nvml::init()?;
     let gpu = |index: u32| {
         let device = library.device_by_index(index)?;
-        Ok((device.name()?, device.memory_info().ok().map(|memory| memory.total / MIB)))
+        let flavor = flavor_name(&device.name()?).ok_or(NvmlError::NotFound)?;
+        let memory_mib = device.memory_info().ok().map(|memory| memory.total / MIB);
+        Ok(Gpu { id: device.uuid()?, flavor, memory_mib })
     };
     let found = |index: u32| {
         let tell =
@@ -57,12 +74,12 @@ fn gpus() -> Result<Vec<(String, Option<u64>)>, NvmlError> {
 }
 
 /// The same, as kinds with counts; a kind has the memory of the smallest of its GPUs.
-fn counted(gpus: &[(String, Option<u64>)]) -> impl Iterator<Item = Stock> {
+fn counted(gpus: &[Gpu]) -> impl Iterator<Item = Stock> {
     let mut kinds: BTreeMap<Name, (u32, Option<u64>)> = BTreeMap::new();
-    for (name, memory_mib) in gpus.iter().filter_map(|(name, memory_mib)| Some((flavor_name(name)?, *memory_mib))) {
-        let (count, least) = kinds.entry(name).or_default();
+    for gpu in gpus {
+        let (count, least) = kinds.entry(gpu.flavor.clone()).or_default();
         *count += 1;
-        *least = memory_mib.into_iter().chain(*least).min();
+        *least = gpu.memory_mib.into_iter().chain(*least).min();
     }
     kinds.into_iter().map(|(name, (count, memory_mib))| Stock {
         flavor: Flavor { kind: Kind::Gpu, name },
@@ -106,7 +123,11 @@ mod tests {
     #[test]
     fn equal_gpus_are_one_flavor_with_a_count() {
         let found = [("NVIDIA A10G", Some(23_028)), ("Tesla T4", None), ("NVIDIA A10G", Some(22_000))];
-        let found = found.map(|(name, memory_mib)| (name.to_owned(), memory_mib));
+        let found = found.map(|(name, memory_mib)| Gpu {
+            id: "GPU-1".into(),
+            flavor: flavor_name(name).expect("it has a name"),
+            memory_mib,
+        });
         let told: Vec<_> =
             counted(&found).map(|stock| (stock.flavor.to_string(), stock.count, stock.memory_mib)).collect();
         assert_eq!(told, [("gpu a10g".into(), 2, Some(22_000)), ("gpu t4".into(), 1, None)]);
@@ -114,7 +135,7 @@ mod tests {
 
     #[test]
     fn this_machine_has_processors_and_memory_and_is_nowhere_in_particular() {
-        let here = discover(Name::parse("name", "local").expect("a name"));
+        let here = location(Name::parse("name", "local").expect("a name"), &[]);
         let cpu = here.flavors.first().expect("a machine has processors");
         assert_eq!((cpu.flavor.kind, here.country), (Kind::Cpu, None));
         assert!(cpu.count > 0 && cpu.memory_mib.is_some_and(|mib| mib > 0));

@@ -14,6 +14,7 @@ mod download;
 mod ending;
 mod environment;
 mod fence;
+mod gpus;
 mod handover;
 mod log;
 mod machine;
@@ -44,14 +45,11 @@ use nix::{
     errno::Errno,
     unistd::{AccessFlags, access},
 };
-use planner::policy::Name;
+use planner::policy::{Location, Name};
 use tokio::sync::{OnceCell, watch as tokio_watch};
 
-pub use self::{
-    machine::discover,
-    settings::{PythonChoice, Settings},
-};
-use self::{python::Interpreter, standby::Standbys};
+pub use self::settings::{PythonChoice, Settings};
+use self::{machine::Gpu, python::Interpreter, standby::Standbys};
 use crate::{
     Artifact, Backend, BackendError, BuildError, BuildOutput, BuildRequest, Likely, LogChunk, Observed, StartError,
     StartReplica, SwapError, Usage,
@@ -66,20 +64,30 @@ pub struct Local {
     replicas: PathBuf,
     /// Where replicas are reached: their folder, or a short link to it, because socket addresses are short.
     run_folder: PathBuf,
-    /// `uv`, once it was found or installed.
-    uv: Arc<OnceCell<PathBuf>>,
-    /// Interpreters found so far, by the name they were found under.
-    interpreters: Arc<tokio::sync::Mutex<BTreeMap<PathBuf, Interpreter>>>,
-    /// Replicas whose process is being started right now: not there yet, and not lost.
-    starting: Mutex<BTreeSet<ReplicaId>>,
+    /// What is one for all locations.
+    shared: Arc<Shared>,
     /// What is ready for starts that may come.
     standbys: Standbys,
     /// Replicas that a task of ours is ending, and by when at the latest.
     stopping: Mutex<BTreeMap<ReplicaId, tokio::time::Instant>>,
     /// Counts changes; see [`Backend::changed`].
     changes: tokio_watch::Sender<u64>,
+}
+
+/// What all locations on this machine have together.
+struct Shared {
+    /// `uv`, once it was found or installed.
+    uv: OnceCell<PathBuf>,
+    /// Interpreters found so far, by the name they were found under.
+    interpreters: tokio::sync::Mutex<BTreeMap<PathBuf, Interpreter>>,
+    /// The GPUs of this machine.
+    gpus: Vec<Gpu>,
+    /// Held by who chooses some of them.
+    choosing: Mutex<()>,
+    /// Replicas whose process is being started right now: not there yet, and not lost.
+    starting: Mutex<BTreeSet<ReplicaId>>,
     /// Held for as long as this server lives: two on one folder would end each other's replicas.
-    lock: Arc<File>,
+    _lock: File,
 }
 
 /// The folder that has a folder of replicas for each location that is not alone.
@@ -110,15 +118,27 @@ impl Local {
         }
         make_private_folder(&temporary).map_err(failed)?;
         let replicas = settings.root.join("replicas");
-        Self::begin_watching(settings, replicas, Arc::default(), Arc::default(), Arc::new(lock)).map_err(failed)
+        let shared = Shared {
+            uv: OnceCell::new(),
+            interpreters: tokio::sync::Mutex::default(),
+            gpus: machine::gpus(),
+            choosing: Mutex::default(),
+            starting: Mutex::default(),
+            _lock: lock,
+        };
+        Self::begin_watching(settings, replicas, Arc::new(shared)).map_err(failed)
+    }
+
+    /// This machine as a location of this name, as it is found.
+    pub fn this_machine(&self, name: Name) -> Location {
+        machine::location(name, &self.shared.gpus)
     }
 
     /// Another location on this machine: it shares what is built, and has replicas of its own.
     pub fn beside(&self, location: &Name) -> Result<Arc<Self>, BackendError> {
         let replicas = self.settings.root.join(LOCATIONS).join(location.as_str());
         let what = format!("cannot use {replicas:?}");
-        let (uv, interpreters) = (self.uv.clone(), self.interpreters.clone());
-        Self::begin_watching(self.settings.clone(), replicas, uv, interpreters, self.lock.clone())
+        Self::begin_watching(self.settings.clone(), replicas, self.shared.clone())
             .map_err(|source| BackendError { what, source })
     }
 
@@ -134,13 +154,7 @@ impl Local {
         self.replica_ids().map_or(true, |ids| !ids.is_empty())
     }
 
-    fn begin_watching(
-        settings: Settings,
-        replicas: PathBuf,
-        uv: Arc<OnceCell<PathBuf>>,
-        interpreters: Arc<tokio::sync::Mutex<BTreeMap<PathBuf, Interpreter>>>,
-        lock: Arc<File>,
-    ) -> io::Result<Arc<Self>> {
+    fn begin_watching(settings: Settings, replicas: PathBuf, shared: Arc<Shared>) -> io::Result<Arc<Self>> {
         make_private_folder(&replicas)?;
         standby::clear(&replicas)?;
         let run_folder = runfolder::prepare(&replicas, &settings)?;
@@ -148,13 +162,10 @@ impl Local {
             me: me.clone(),
             replicas,
             run_folder,
-            uv,
-            interpreters,
-            starting: Mutex::default(),
+            shared,
             standbys: Standbys::default(),
             stopping: Mutex::default(),
             changes: tokio_watch::Sender::new(1),
-            lock,
             settings,
         });
         tokio::spawn(watch::run(local.me.clone()));

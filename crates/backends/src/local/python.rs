@@ -69,7 +69,7 @@ impl Local {
     async fn installed(&self, minor: u8) -> Option<Interpreter> {
         let candidates = self.candidates(minor);
         // One search at a time: builds that begin together find the same interpreter.
-        let mut known = self.interpreters.lock().await;
+        let mut known = self.shared.interpreters.lock().await;
         known.retain(|_, found| found.path.is_file());
         // One that has served before is taken without asking those in front of it again: a version manager's stand-in takes a fifth
         // of a second to say that it has nothing to run.

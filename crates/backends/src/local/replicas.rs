@@ -55,7 +55,7 @@ impl Local {
         if folder.exists() {
             return Ok(());
         }
-        let spec = self.specify(spec, &artifact, &config)?;
+        let mut spec = self.specify(spec, &artifact, &config)?;
         let _starting = Starting::new(self, &id);
         if let Some(standby) = self.take_standby(&spec) {
             match self.begin(standby, &spec, &secrets).await {
@@ -67,7 +67,7 @@ impl Local {
             }
         }
         let owner = Owner { deployment_id: spec.deployment_id.clone(), artifact };
-        match self.make_replica_folder(&folder, &spec, &owner) {
+        match self.settle_in(&folder, &mut spec, &owner) {
             Ok(()) => {}
             // Another call was faster.
             Err(_) if folder.exists() => return Ok(()),
@@ -87,6 +87,13 @@ impl Local {
         }
         self.bump();
         Ok(())
+    }
+
+    /// Makes the folder of a replica, which says which GPUs it has.
+    fn settle_in(&self, folder: &Path, spec: &mut Spec, owner: &Owner) -> io::Result<()> {
+        let _choosing = self.shared.choosing.lock().expect("no holder of this lock panics");
+        self.choose_gpus(spec)?;
+        self.make_replica_folder(folder, spec, owner)
     }
 
     /// Lets one that stands by be a replica: its folder goes by the replica's name, and it has its order.
@@ -263,10 +270,7 @@ impl Local {
 
     /// Artifacts that replicas on disk were started from, whichever location they are in.
     pub(super) fn artifacts_of_replicas(&self) -> impl Iterator<Item = String> {
-        let root = &self.settings.root;
-        let locations = self.known_locations().into_iter().map(|name| root.join(LOCATIONS).join(name.as_str()));
-        let folders = locations.chain([root.join("replicas")]);
-        folders.flat_map(|folder| {
+        self.replica_folders().into_iter().flat_map(|folder| {
             let ids = ids_in(&folder).unwrap_or_default();
             ids.into_iter().filter_map(move |id| {
                 let owner: Owner = read_json(&folder.join(id.as_str()).join(OWNER_FILE))?;
@@ -275,31 +279,47 @@ impl Local {
         })
     }
 
+    /// The folders of replicas of all locations on this machine.
+    pub(super) fn replica_folders(&self) -> Vec<PathBuf> {
+        let root = &self.settings.root;
+        let locations = self.known_locations().into_iter().map(|name| root.join(LOCATIONS).join(name.as_str()));
+        locations.chain([root.join("replicas")]).collect()
+    }
+
     /// Whether the replica's process lives.
     pub(super) fn is_alive(&self, id: &ReplicaId) -> bool {
-        self.process(id).is_some_and(|(pid, name)| process::serves(pid, &name))
+        self.lives_in(&self.replicas, id)
+    }
+
+    /// The same for a replica of any location, by the folder of its replicas.
+    pub(super) fn lives_in(&self, replicas: &Path, id: &ReplicaId) -> bool {
+        process_in(replicas, id).is_some_and(|(pid, name)| process::serves(pid, &name))
     }
 
     pub(super) fn is_starting(&self, id: &ReplicaId) -> bool {
-        self.starting.lock().expect("no holder of this lock panics").contains(id)
+        self.shared.starting.lock().expect("no holder of this lock panics").contains(id)
     }
 
     /// Its process, and the name of the folder that it was started in. As noted down by us or by the replica; when a crash came
     /// before either, it is looked for.
     pub(super) fn process(&self, id: &ReplicaId) -> Option<(u32, String)> {
-        let folder = self.replica_folder(id);
-        let noted = fs::read_to_string(folder.join(PID_FILE)).ok();
-        let noted = noted.and_then(|text| {
-            let (pid, name) = text.split_once(' ').unwrap_or((&text, id.as_str()));
-            Some((pid.parse().ok()?, name.to_owned()))
-        });
-        let told = || Some((read_json::<Status>(&folder.join(file::STATUS))?.pid, id.to_string()));
-        noted.or_else(told).or_else(|| Some((process::find(&folder)?, id.to_string())))
+        process_in(&self.replicas, id)
     }
 }
 
+fn process_in(replicas: &Path, id: &ReplicaId) -> Option<(u32, String)> {
+    let folder = replicas.join(id.as_str());
+    let noted = fs::read_to_string(folder.join(PID_FILE)).ok();
+    let noted = noted.and_then(|text| {
+        let (pid, name) = text.split_once(' ').unwrap_or((&text, id.as_str()));
+        Some((pid.parse().ok()?, name.to_owned()))
+    });
+    let told = || Some((read_json::<Status>(&folder.join(file::STATUS))?.pid, id.to_string()));
+    noted.or_else(told).or_else(|| Some((process::find(&folder)?, id.to_string())))
+}
+
 /// Every replica that has a folder in this one.
-fn ids_in(replicas: &Path) -> io::Result<Vec<ReplicaId>> {
+pub(super) fn ids_in(replicas: &Path) -> io::Result<Vec<ReplicaId>> {
     let mut ids = Vec::new();
     for entry in fs::read_dir(replicas)? {
         // A name of another shape is not ours.
@@ -320,14 +340,14 @@ struct Starting<'a>(&'a Local, ReplicaId);
 
 impl<'a> Starting<'a> {
     fn new(local: &'a Local, id: &ReplicaId) -> Self {
-        local.starting.lock().expect("no holder of this lock panics").insert(id.clone());
+        local.shared.starting.lock().expect("no holder of this lock panics").insert(id.clone());
         Self(local, id.clone())
     }
 }
 
 impl Drop for Starting<'_> {
     fn drop(&mut self) {
-        self.0.starting.lock().expect("no holder of this lock panics").remove(&self.1);
+        self.0.shared.starting.lock().expect("no holder of this lock panics").remove(&self.1);
     }
 }
 
@@ -347,6 +367,7 @@ pub(super) fn with_program(template: Spec<()>, program: Program, sandbox: Sandbo
         drain_delay_ms: template.drain_delay_ms,
         max_body_bytes: template.max_body_bytes,
         limits: template.limits,
+        gpus: template.gpus,
         health: template.health,
         ordered_at_ms: template.ordered_at_ms,
     }
@@ -381,6 +402,6 @@ pub(super) fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
     fs::rename(temporary, path)
 }
 
-fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Option<T> {
+pub(super) fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Option<T> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }

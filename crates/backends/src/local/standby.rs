@@ -205,7 +205,9 @@ impl State {
 
     /// The likeliest start that nothing is ready for.
     fn missing(&self) -> Option<&Likely> {
-        let mut likely = self.likely.iter().filter(|likely| likely.config.docker_server.is_none()).take(MOST);
+        // One with GPUs would need to have them before it is sure that it starts.
+        let can_wait = |likely: &&Likely| likely.config.docker_server.is_none() && likely.spec.gpus.is_none();
+        let mut likely = self.likely.iter().filter(can_wait).take(MOST);
         likely.find(|likely| {
             let id = &likely.spec.deployment_id;
             !self.ready.contains_key(id) && !self.resting.contains_key(id)
@@ -255,6 +257,7 @@ mod tests {
             drain_delay_ms: 250,
             max_body_bytes: 1,
             limits: Limits { memory_bytes: None, millicpu: None, open_files: 1 },
+            gpus: None,
             health: Default::default(),
             sandbox: Default::default(),
             ordered_at_ms: 0,

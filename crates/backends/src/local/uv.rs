@@ -33,7 +33,7 @@ const REASON_CHARACTERS: usize = 400;
 impl Local {
     /// The `uv` program. The first call on a machine without one installs it.
     pub(super) async fn uv(&self, say: &Say) -> Result<&Path, BuildError> {
-        self.uv.get_or_try_init(|| self.find_or_install_uv(say)).await.map(PathBuf::as_path)
+        self.shared.uv.get_or_try_init(|| self.find_or_install_uv(say)).await.map(PathBuf::as_path)
     }
 
     async fn find_or_install_uv(&self, say: &Say) -> Result<PathBuf, BuildError> {

@@ -138,6 +138,7 @@ pub fn start_of(artifact: &Artifact, config: &Arc<TrussConfig>) -> StartReplica 
             drain_delay_ms: 250,
             max_body_bytes: 1000,
             limits: Limits { memory_bytes: None, millicpu: None, open_files: 1024 },
+            gpus: None,
             health: Default::default(),
             sandbox: Sandbox::default(),
             ordered_at_ms: 0,

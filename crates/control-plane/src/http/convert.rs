@@ -17,7 +17,7 @@ use api::{
         users::{self, Membership},
     },
 };
-use planner::{Timestamp, autoscale, lifecycle::Status, placement};
+use planner::{Timestamp, autoscale, catalogue, lifecycle::Status};
 use store::domain::{DeploymentKind, Role, ScalingDecision};
 
 use super::error::Error;
@@ -212,7 +212,7 @@ pub fn backpressure_update(
 }
 
 /// An instance type of the catalogue.
-pub fn instance_type(kind: &placement::InstanceType) -> InstanceType {
+pub fn instance_type(kind: &catalogue::InstanceType) -> InstanceType {
     InstanceType {
         id: kind.id.clone(),
         name: kind.name.clone(),

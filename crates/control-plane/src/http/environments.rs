@@ -161,8 +161,8 @@ fn wire(control_plane: &ControlPlane, view: View) -> Environment {
 
 /// The type with its sizes, or only its name when the catalogue does not have it any more.
 fn instance_type(control_plane: &ControlPlane, id: String) -> InstanceType {
-    let known = control_plane.settings().instance_types.iter().find(|kind| kind.id == id);
-    known.map(convert::instance_type).unwrap_or_else(|| InstanceType {
+    let known = control_plane.settings().instance_types.get(&id);
+    known.map(|kind| convert::instance_type(&kind)).unwrap_or_else(|| InstanceType {
         name: id.clone(),
         id,
         memory_limit_mib: 0,

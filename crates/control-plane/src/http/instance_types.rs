@@ -15,7 +15,7 @@ pub fn routes() -> OpenApiRouter<ControlPlane> {
 /// Lists the instance types that deployments may have.
 #[utoipa::path(get, path = "/v1/instance_types", tag = "Instance types", responses((status = 200, body = InstanceTypes)))]
 async fn list_instance_types(State(control_plane): State<ControlPlane>, _: Manager) -> Json<InstanceTypes> {
-    let types = &control_plane.settings().instance_types;
+    let types = control_plane.settings().instance_types.types();
     Json(InstanceTypes { instance_types: types.iter().map(convert::instance_type).collect() })
 }
 
@@ -23,7 +23,7 @@ async fn list_instance_types(State(control_plane): State<ControlPlane>, _: Manag
 #[utoipa::path(get, path = "/v1/instance_type_prices", tag = "Instance types", responses((status = 200, body = InstanceTypePrices)))]
 async fn list_instance_type_prices(State(control_plane): State<ControlPlane>, _: Manager) -> Json<InstanceTypePrices> {
     let settings = control_plane.settings();
-    let priced = settings.instance_types.iter().map(|kind| InstanceTypeWithPrice {
+    let priced = settings.instance_types.types().iter().map(|kind| InstanceTypeWithPrice {
         instance_type: convert::instance_type(kind),
         price: settings.prices.get(&kind.id).copied().unwrap_or(0.0),
     });

@@ -84,7 +84,7 @@ impl ControlPlane {
 
     /// The instance type that stands in where nothing says which.
     pub(super) fn default_instance_type(&self) -> &str {
-        let types = &self.settings().instance_types;
+        let types = self.settings().instance_types.types();
         types.first().map_or("", |smallest| smallest.id.as_str())
     }
 }

@@ -18,7 +18,7 @@ use axum::{
 };
 use control_plane::{ControlPlane, RateLimits, Settings, ops};
 use futures::stream;
-use planner::{Timestamp, placement};
+use planner::{Timestamp, catalogue::Catalogue};
 use serde_json::{Value, json};
 use store::{Blobs, Location, Options, SecretKey, Store, sqlite_url};
 use tempfile::TempDir;
@@ -110,7 +110,7 @@ impl TestApp {
         let blobs = Blobs::open(&Location::Folder(folder.path().join("blobs"))).unwrap();
         let now = Arc::new(AtomicU64::new(START.0));
         let key = ops::bootstrap(&store, START, None).await.unwrap().unwrap();
-        let mut settings = Settings::new(Some("http://localhost:8000/"), placement::cpu_catalogue());
+        let mut settings = Settings::new(Some("http://localhost:8000/"), Catalogue::of(&[]));
         // Tests are faster than people.
         let plenty = NonZeroU32::new(100_000).unwrap();
         settings.rate_limits =

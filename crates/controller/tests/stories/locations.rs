@@ -8,10 +8,10 @@ use api::{
 };
 use backends::Backend;
 use planner::{
+    catalogue::Catalogue,
     heartbeat::Health,
     lifecycle::Status,
     location::Enforcement,
-    placement,
     policy::{Policy, written},
     promotion::Room,
 };
@@ -317,7 +317,7 @@ async fn a_limit_of_tokens_has_no_say_in_where_replicas_are() {
 #[tokio::test]
 async fn a_promotion_counts_on_the_room_where_its_policies_allow_it_and_keeps_that_from_others() {
     let mut world = World::of_two_locations().await;
-    world.settings.instance_types = placement::cpu_catalogue();
+    world.settings.instance_types = Catalogue::of(&[]);
     (world.first_location, world.beside[0].0) = ("paris:fr=1", "virginia:us=4");
     let controller = world.start();
     let old = world.push_serving(1).await;

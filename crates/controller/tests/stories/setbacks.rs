@@ -8,8 +8,8 @@ use api::internal::{
 };
 use planner::{
     capacity::Capacity,
+    catalogue::Catalogue,
     lifecycle::Status,
-    placement,
     promotion::{Ending, Mode, Room, Status as Progress, Step},
 };
 use store::domain::{Component, Origin, PRODUCTION};
@@ -80,7 +80,7 @@ async fn a_candidate_that_dies_with_traffic_gives_it_back() {
 #[tokio::test]
 async fn without_room_for_both_the_previous_deployment_ends_first_and_callers_wait() {
     let mut world = World::new().await;
-    world.settings.instance_types = placement::cpu_catalogue();
+    world.settings.instance_types = Catalogue::of(&[]);
     world.settings.capacity = Capacity { millicpu: Some(2_000), ..Capacity::default() };
     let _controller = world.start();
     world.backend.make_ready_at_once();
@@ -117,7 +117,7 @@ async fn without_room_for_both_the_previous_deployment_ends_first_and_callers_wa
 #[tokio::test]
 async fn an_order_waits_for_room_and_the_log_says_so() {
     let mut world = World::new().await;
-    world.settings.instance_types = placement::cpu_catalogue();
+    world.settings.instance_types = Catalogue::of(&[]);
     world.settings.capacity = Capacity { millicpu: Some(1_000), ..Capacity::default() };
     let controller = world.start();
     world.backend.make_ready_at_once();
@@ -141,7 +141,7 @@ async fn an_order_waits_for_room_and_the_log_says_so() {
 #[tokio::test]
 async fn the_room_that_the_previous_deployment_gives_up_is_the_candidates() {
     let mut world = World::new().await;
-    world.settings.instance_types = placement::cpu_catalogue();
+    world.settings.instance_types = Catalogue::of(&[]);
     world.settings.capacity = Capacity { millicpu: Some(1_000), ..Capacity::default() };
     let controller = world.start();
     world.backend.make_ready_at_once();
@@ -166,7 +166,7 @@ async fn the_room_that_the_previous_deployment_gives_up_is_the_candidates() {
 #[tokio::test]
 async fn a_deleted_deployment_uses_its_room_until_its_replicas_have_ended() {
     let mut world = World::new().await;
-    world.settings.instance_types = placement::cpu_catalogue();
+    world.settings.instance_types = Catalogue::of(&[]);
     world.settings.capacity = Capacity { millicpu: Some(1_000), ..Capacity::default() };
     let controller = world.start();
     world.backend.make_ready_at_once();

@@ -408,6 +408,7 @@ fn stranger(replica_id: ReplicaId, artifact: Artifact) -> StartReplica {
             drain_delay_ms: 250,
             max_body_bytes: 1,
             limits: Limits { memory_bytes: None, millicpu: None, open_files: 1 },
+            gpus: None,
             health: Default::default(),
             sandbox: Default::default(),
             ordered_at_ms: 0,

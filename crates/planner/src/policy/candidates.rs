@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, num::NonZeroU32};
 use super::{
     Candidate, Explained, Flavor, Inventory, Kind, Level, Location, Name, StepName, Stock, explained::Removed,
 };
-use crate::placement::InstanceType;
+use crate::catalogue::Catalogue;
 
 /// What a deployment needs of a place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +53,8 @@ impl Asked {
 impl Request {
     /// What a replica on this instance type needs. One with GPUs needs those, of their kind. One without needs processors, of
     /// whatever kind there is; where no location says which it has, every one is taken to have some.
-    pub fn of(kind: &InstanceType, inventory: &Inventory) -> Self {
+    pub fn of(catalogue: &Catalogue, instance_type: &str, inventory: &Inventory) -> Self {
+        let Some(kind) = catalogue.get(instance_type) else { return Self::default() };
         let count = NonZeroU32::new(kind.gpu_count).unwrap_or(NonZeroU32::MIN);
         if let Some(name) = kind.gpu_type.as_deref().and_then(gpu_flavor) {
             let asked = Asked::OneOf { kind: Kind::Gpu, names: BTreeSet::from([name]) };
@@ -80,6 +81,11 @@ impl Request {
     fn fits(&self, stock: &Stock) -> bool {
         stock.count >= self.count.get() && stock.memory_mib.is_none_or(|memory_mib| memory_mib >= self.memory_mib)
     }
+}
+
+/// A kind of GPU as the catalogue writes it, and clients in their configs: the flavor `a100-40gb` is an `A100_40GB`.
+pub fn gpu_kind(flavor: &Name) -> String {
+    flavor.as_str().to_uppercase().replace('-', "_")
 }
 
 /// The flavor that a catalogue's kind of GPU is.

@@ -120,6 +120,7 @@ impl Draft {
             environment: None,
             program,
             environment_variables: BTreeMap::new(),
+            gpus: None,
             predict_concurrency: 1,
             streaming_read_timeout_ms: 10_000,
             request_timeout_ms: 20_000,

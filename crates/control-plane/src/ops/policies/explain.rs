@@ -172,6 +172,5 @@ impl Attached {
 /// What a replica on this instance type needs of a place.
 fn request(control_plane: &ControlPlane, instance_type: &str) -> Request {
     let settings = control_plane.settings();
-    let kind = settings.instance_types.iter().find(|kind| kind.id == instance_type);
-    kind.map(|kind| Request::of(kind, &settings.inventory)).unwrap_or_default()
+    Request::of(&settings.instance_types, instance_type, &settings.inventory)
 }

@@ -67,7 +67,7 @@ pub async fn push(
     let archive = uploads::accept(control_plane, caller, plan.team(), &key, &plan.checked.config).await?;
 
     let now = control_plane.now();
-    let warnings = plan.checked.config.warnings();
+    let config_warnings = plan.checked.config.warnings();
     let new = new_deployment(caller, &plan, archive, now);
     let store = control_plane.store();
     let event = event(caller, &plan, &new, now);
@@ -82,7 +82,7 @@ pub async fn push(
         store.add_deployment(&new, Some(&event)).await?
     };
     // What will probably not work as meant goes to the deployment's log, where its author looks.
-    let warnings = warnings.iter().map(|warning| format!("config: {warning}"));
+    let warnings = config_warnings.iter().map(|warning| format!("config: {warning}")).chain(plan.keeps_another);
     logs::tell(control_plane, &deployment.id, Level::Warning, warnings).await;
     Ok(Pushed {
         model: models::get(control_plane, caller, &plan.model.id).await?,

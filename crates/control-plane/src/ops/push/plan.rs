@@ -25,6 +25,8 @@ pub struct Plan {
     /// The environments to be made with it.
     pub(super) missing_environments: Vec<String>,
     pub(super) instance_type: String,
+    /// What to tell where that is not what the config asks for.
+    pub(super) keeps_another: Option<String>,
     pub(super) autoscaling: autoscale::Settings,
     pub(super) backpressure: Option<RequestBackpressurePolicy>,
 }
@@ -79,16 +81,21 @@ pub async fn plan(
     let environment = target.as_ref().and_then(|name| environments.iter().find(|one| one.name == *name));
     let serving = environment.and_then(|one| one.current.as_ref());
     let serving = serving.and_then(|id| siblings.iter().find(|sibling| sibling.id == *id));
-    let instance_type = match serving {
-        Some(serving) if checked.payload.environment_name.is_some() && checked.payload.preserve_env_instance_type => {
-            serving.instance_type.clone()
-        }
-        _ => choose_instance_type(control_plane, &checked, path)?,
-    };
+    let asked = choose_instance_type(control_plane, &checked, path);
+    let keeps = checked.payload.environment_name.is_some() && checked.payload.preserve_env_instance_type;
+    let kept = serving.filter(|_| keeps).map(|serving| serving.instance_type.clone());
+    let keeps_another = kept.as_ref().filter(|kept| !asked.as_ref().is_ok_and(|asked| asked == *kept)).map(|kept| {
+        format!(
+            "it runs on {kept}, which its environment keeps whatever the config asks for, unless preserve_env_instance_type is false \
+             (greenroom push --change-instance-type)"
+        )
+    });
+    let instance_type = kept.map_or(asked, Ok)?;
     let places = policies::places(control_plane, environment, None, &instance_type).await?;
     if let Some(why) = places.refusal {
         let name = target.as_deref().unwrap_or_default();
-        let why = format!("this cannot be pushed to environment {name}: {why}");
+        let keeps_another = keeps_another.map(|told| format!("; {told}")).unwrap_or_default();
+        let why = format!("this cannot be pushed to environment {name}: {why}{keeps_another}");
         return Err(control_plane.refusals().refuse(Act::Push, why));
     }
     let settings = environment.map(|one| one.autoscaling.clone()).unwrap_or_default();
@@ -103,6 +110,7 @@ pub async fn plan(
         target_environment: target,
         missing_environments,
         instance_type,
+        keeps_another,
         autoscaling: settings,
         backpressure,
     })
