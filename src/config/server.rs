@@ -75,7 +75,7 @@ pub const KEYS: &[Key] = &[
     key("oidc.scopes", "email profile", "what is asked of the provider beside openid, separated by blanks"),
     key("oidc.domains", "", "domains of addresses whose people may come by themselves, as members of the default team, such as example.com, ...; unset means that only those come who were let in"),
     key("sign_in.lifetime", "7d", "how long somebody stays signed in who brings no key"),
-    key("usage.prices", "", "what a minute of a replica costs in US dollars by instance type, as 1x2=0.0005, 4x16=0.002, ...; unset means nothing"),
+    key("usage.prices", "", "what a minute of a replica costs in US dollars by instance type, as 1x2=0.0005, T4:4x16=0.01, ...; unset means nothing"),
     key("metrics.interval", "30s", "how often what was counted is recorded, and how finely it can be looked at"),
 ];
 

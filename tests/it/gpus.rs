@@ -159,6 +159,6 @@ fn gpus_that_are_only_declared_start_nothing_and_the_reason_is_told() {
         { type = "cpu", name = "x86", count = 8 }, { type = "gpu", name = "t4", count = 2 }] }]"#;
     let (server, _) = start(folder.path(), declared);
     let ran = pushed(&server, "greedy", "T4:2", &[]);
-    let why = "it needs 2 GPUs t4, and of the 1 of this machine 1 are free";
+    let why = "it needs 2 x t4, and of the 1 on this machine 1 are free";
     assert!(ran.code != 0 && ran.shown().contains(why), "{}", ran.shown());
 }

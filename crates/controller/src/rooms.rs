@@ -166,7 +166,7 @@ mod tests {
         let previous = DeploymentId::from_entropy(PREVIOUS.into());
         let looked_at = promotions.iter().map(|(one, _)| &one.candidate).chain([&previous]);
         let mut rooms = Rooms {
-            capacities: locations.iter().map(|location| Capacity::of(location)).collect(),
+            capacities: locations.iter().map(Capacity::of).collect(),
             used: vec![Amount::default(); seen.len()],
             own: looked_at.map(|id| (id.clone(), vec![Own::default(); seen.len()])).collect(),
             sites: seen,

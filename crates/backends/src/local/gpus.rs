@@ -41,7 +41,7 @@ fn choose(all: &[Gpu], in_use: &BTreeSet<String>, asked: &Gpus) -> io::Result<Ve
     let count = usize::try_from(asked.count).unwrap_or(usize::MAX);
     if free.len() < count {
         return Err(io::Error::other(format!(
-            "it needs {count} GPUs {}, and of the {} of this machine {} are free: let `locations` in the configuration name no more \
+            "it needs {count} x {}, and of the {} on this machine {} are free: let `locations` in the configuration name no more \
              than there are, and start again where some were added",
             asked.flavor,
             kind().count(),
@@ -78,7 +78,7 @@ mod tests {
     fn a_replica_has_gpus_of_its_kind_that_nobody_else_has() {
         check(&[], "t4", 1, Ok(&["a"]));
         check(&["a"], "t4", 2, Ok(&["c", "d"]));
-        check(&["a", "c"], "t4", 2, Err("it needs 2 GPUs t4, and of the 3 of this machine 1 are free"));
-        check(&[], "a100", 1, Err("it needs 1 GPUs a100, and of the 0 of this machine 0 are free"));
+        check(&["a", "c"], "t4", 2, Err("it needs 2 x t4, and of the 3 on this machine 1 are free"));
+        check(&[], "a100", 1, Err("it needs 1 x a100, and of the 0 on this machine 0 are free"));
     }
 }

@@ -29,12 +29,20 @@ pub(super) fn location(name: Name, gpus: &[Gpu]) -> Location {
     Location { name, country: None, continent: None, coordinates: None, flavors, is_healthy: true }
 }
 
-/// The GPUs of this machine.
-pub(super) fn gpus() -> Vec<Gpu> {
-    ask_for_gpus().unwrap_or_else(|error| {
+/// The GPUs of this machine or, where `visible` names some as `CUDA_VISIBLE_DEVICES` does, of those.
+pub(super) fn gpus(visible: Option<&str>) -> Vec<Gpu> {
+    let found = ask_for_gpus().unwrap_or_else(|error| {
         tracing::debug!(%error, "no GPUs were found");
         Vec::new()
-    })
+    });
+    let is_visible = |(index, gpu): &(u32, Gpu)| visible.is_none_or(|names| names_gpu(names, *index, &gpu.id));
+    found.into_iter().filter(is_visible).map(|(_, gpu)| gpu).collect()
+}
+
+/// Whether a GPU is one of these, given by numbers or by ids, which may be cut short.
+fn names_gpu(names: &str, index: u32, id: &str) -> bool {
+    let is_it = |name: &str| name.parse() == Ok(index) || (name.starts_with("GPU-") && id.starts_with(name));
+    names.split(',').any(|name| is_it(name.trim()))
 }
 
 fn processors() -> Option<Stock> {
@@ -56,14 +64,14 @@ fn total_memory_mib(meminfo: &str) -> Option<u64> {
     Some(kib / 1_024)
 }
 
-/// Each GPU that can be used. One that has fallen off the bus hides no other.
-fn ask_for_gpus() -> Result<Vec<Gpu>, NvmlError> {
+/// Each GPU that can be used, with its number. One that has fallen off the bus hides no other.
+fn ask_for_gpus() -> Result<Vec<(u32, Gpu)>, NvmlError> {
     let library = Nvml::init()?;
     let gpu = |index: u32| {
         let device = library.device_by_index(index)?;
         let flavor = flavor_name(&device.name()?).ok_or(NvmlError::NotFound)?;
         let memory_mib = device.memory_info().ok().map(|memory| memory.total / MIB);
-        Ok(Gpu { id: device.uuid()?, flavor, memory_mib })
+        Ok((index, Gpu { id: device.uuid()?, flavor, memory_mib }))
     };
     let found = |index: u32| {
         let tell =
@@ -118,6 +126,15 @@ mod tests {
         check("NVIDIA L40S", "l40s");
         check("NVIDIA GeForce RTX 4090", "rtx-4090");
         check("NVIDIA RTX 6000 Ada Generation", "rtx-6000-ada-generation");
+    }
+
+    #[test]
+    fn some_gpus_may_be_left_to_others() {
+        let named = |names: &str| [(0, "GPU-aa"), (1, "GPU-ab"), (2, "GPU-b")].map(|(at, id)| names_gpu(names, at, id));
+        assert_eq!(named("0, 2"), [true, false, true]);
+        assert_eq!(named("GPU-b,GPU-aa"), [true, false, true]);
+        assert_eq!(named("GPU-a"), [true, true, false]);
+        assert_eq!((named(""), named("-1"), named("a")), ([false; 3], [false; 3], [false; 3]));
     }
 
     #[test]

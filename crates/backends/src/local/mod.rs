@@ -121,7 +121,7 @@ impl Local {
         let shared = Shared {
             uv: OnceCell::new(),
             interpreters: tokio::sync::Mutex::default(),
-            gpus: machine::gpus(),
+            gpus: machine::gpus(settings.variables.get("CUDA_VISIBLE_DEVICES").map(String::as_str)),
             choosing: Mutex::default(),
             starting: Mutex::default(),
             _lock: lock,
