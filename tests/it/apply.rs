@@ -4,12 +4,12 @@ use std::path::Path;
 
 use crate::harness::{Ran, Server, example, greenroom, run};
 
-const LOCATIONS: &str = r#"
+pub const LOCATIONS: &str = r#"
 locations = [{ name = "paris", country = "fr", continent = "eu", flavors = [{ type = "cpu", name = "x86", count = 4 }] }]
 "#;
 
 /// Named in the wrong order on purpose: what is named by others is applied first.
-const ALL: &str = "\
+pub const ALL: &str = "\
 kind: Environment
 model: hello
 name: staging
@@ -41,13 +41,13 @@ default_environment: staging
 initial_environments: [staging]
 ";
 
-fn write(folder: &Path, name: &str, text: &str) -> String {
+pub fn write(folder: &Path, name: &str, text: &str) -> String {
     let path = folder.join(name);
     std::fs::write(&path, text).expect("a file");
     path.to_str().expect("UTF-8").to_owned()
 }
 
-fn lines(ran: &Ran) -> Vec<&str> {
+pub fn lines(ran: &Ran) -> Vec<&str> {
     ran.stdout.lines().collect()
 }
 

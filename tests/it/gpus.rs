@@ -57,17 +57,16 @@ fn build(folder: &Path) {
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
 }
 
-/// A server on a machine with two H200 and a T4, and what it has to be started with again.
-fn start(folder: &Path, config: &str) -> (Server, [(&'static str, String); 1]) {
+/// A server on a machine with two H200 and a T4.
+fn start(folder: &Path, config: &str) -> Server {
     build(folder);
-    let variables = [("LD_LIBRARY_PATH", folder.to_str().expect("UTF-8").to_owned())];
-    (Server::start_in(config, &variables.each_ref().map(|(name, value)| (*name, value.as_str()))), variables)
+    Server::start_in(config, &[("LD_LIBRARY_PATH", folder.to_str().expect("UTF-8"))])
 }
 
 #[test]
 fn the_gpus_of_the_machine_are_found_and_one_that_is_lost_hides_no_other() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (server, _) = start(folder.path(), "");
+    let server = start(folder.path(), "");
     let locations = server.json(&["locations"]);
     let gpus = |value: &Value| value["type"] == "gpu";
     let found: Vec<Value> = locations["regions"][0]["flavors"]
@@ -110,7 +109,7 @@ fn told(server: &Server, name: &str) -> Value {
 #[tokio::test]
 async fn a_model_has_the_gpus_it_asks_for_to_itself() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (mut server, variables) = start(folder.path(), "");
+    let mut server = start(folder.path(), "");
     let (_, types) = server.get("/v1/instance_types").await;
     let with_gpus = |kind: &str| {
         let types = types["instance_types"].as_array().expect("a list").iter();
@@ -125,7 +124,7 @@ async fn a_model_has_the_gpus_it_asks_for_to_itself() {
     assert_eq!(told(&server, "without"), "", "GPUs that it has not asked for are hidden");
 
     server.kill();
-    server.restart_in(&variables.each_ref().map(|(name, value)| (*name, value.as_str())));
+    server.restart();
     assert_eq!(pushed(&server, "third", "H200", &["--no-wait"]).code, 0);
     eventually("the third waits for a GPU", || async {
         let shown = server.greenroom(&["deployments", "third"]).stdout;
@@ -157,7 +156,7 @@ fn gpus_that_are_only_declared_start_nothing_and_the_reason_is_told() {
     let folder = tempfile::tempdir().expect("a folder");
     let declared = r#"locations = [{ name = "lab", country = "fr", continent = "eu", flavors = [
         { type = "cpu", name = "x86", count = 8 }, { type = "gpu", name = "t4", count = 2 }] }]"#;
-    let (server, _) = start(folder.path(), declared);
+    let server = start(folder.path(), declared);
     let ran = pushed(&server, "greedy", "T4:2", &[]);
     let why = "it needs 2 x t4, and of the 1 on this machine 1 are free";
     assert!(ran.code != 0 && ran.shown().contains(why), "{}", ran.shown());

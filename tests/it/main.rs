@@ -21,6 +21,7 @@ mod live_reload;
 mod long_answers;
 mod main_job;
 mod metrics;
+mod on_postgresql;
 mod planted_secret;
 mod prometheus;
 mod promote_command;

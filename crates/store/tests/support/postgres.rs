@@ -12,8 +12,6 @@ use std::{
     time::Duration,
 };
 
-use sqlx::{Connection, PgConnection};
-
 const REMEDY: &str = "PostgreSQL's server programs (initdb, postgres) are needed: run `make test`, which installs them, \
                       or install the package `postgresql`";
 /// The server refuses to run as root; then it runs as this user, `nobody`.
@@ -48,7 +46,7 @@ impl Server {
             .unwrap();
         let server = Self { socket_folder: folder.into(), guard };
         let answers = async {
-            while PgConnection::connect(&server.url()).await.is_err() {
+            while !is_ready(&data) {
                 // polls for a condition
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
@@ -117,6 +115,12 @@ fn empty_cluster(programs: &Path) -> PathBuf {
 fn copy(from: &Path, to: &Path) {
     let copied = Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
     assert!(copied.success(), "cannot copy {} to {}", from.display(), to.display());
+}
+
+/// Whether the server has said that it takes connections: in the last line of the file that its own tools look into.
+fn is_ready(data: &Path) -> bool {
+    let told = fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
+    told.lines().nth(7).is_some_and(|line| line.trim() == "ready")
 }
 
 fn is_root() -> bool {
