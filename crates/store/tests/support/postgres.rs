@@ -41,9 +41,9 @@ impl Server {
             .arg(&data)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
-            .stderr(fs::File::create(&log).unwrap())
+            .stderr(fs::File::create(&log).expect("a log"))
             .spawn()
-            .unwrap();
+            .expect("a shell");
         let server = Self { socket_folder: folder.into(), guard };
         let answers = async {
             while !is_ready(&data) {
@@ -52,7 +52,7 @@ impl Server {
             }
         };
         let answered = tokio::time::timeout(START_DEADLINE, answers).await;
-        assert!(answered.is_ok(), "postgres does not answer: {}", fs::read_to_string(log).unwrap());
+        assert!(answered.is_ok(), "postgres does not answer: {}", fs::read_to_string(log).unwrap_or_default());
         server
     }
 
@@ -89,12 +89,13 @@ fn programs() -> PathBuf {
 fn empty_cluster(programs: &Path) -> PathBuf {
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let initdb = programs.join("initdb");
-    let version = String::from_utf8(Command::new(&initdb).arg("--version").output().unwrap().stdout).unwrap();
+    let version =
+        String::from_utf8(Command::new(&initdb).arg("--version").output().expect("initdb").stdout).expect("UTF-8");
     let cluster = cache.join(version.trim().replace(|letter: char| !letter.is_ascii_alphanumeric(), "-"));
-    let lock = fs::File::create(cluster.with_extension("lock")).unwrap();
-    lock.lock().unwrap();
+    let lock = fs::File::create(cluster.with_extension("lock")).expect("a lock");
+    lock.lock().expect("the lock");
     if !cluster.exists() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempfile::tempdir().expect("a folder");
         give_away(folder.path());
         let data = folder.path().join("data");
         let made = unprivileged(&initdb, folder.path())
@@ -102,18 +103,18 @@ fn empty_cluster(programs: &Path) -> PathBuf {
             .arg("--wal-segsize=1")
             .arg(&data)
             .output()
-            .unwrap();
+            .expect("initdb");
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
         let unfinished = cluster.with_extension("unfinished");
         fs::remove_dir_all(&unfinished).ok();
         copy(&data, &unfinished);
-        fs::rename(&unfinished, &cluster).unwrap();
+        fs::rename(&unfinished, &cluster).expect("renamed");
     }
     cluster
 }
 
 fn copy(from: &Path, to: &Path) {
-    let copied = Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
+    let copied = Command::new("cp").arg("-a").arg(from).arg(to).status().expect("cp");
     assert!(copied.success(), "cannot copy {} to {}", from.display(), to.display());
 }
 
@@ -129,7 +130,7 @@ fn is_root() -> bool {
 
 fn give_away(folder: &Path) {
     if is_root() {
-        chown(folder, Some(UNPRIVILEGED), Some(UNPRIVILEGED)).unwrap();
+        chown(folder, Some(UNPRIVILEGED), Some(UNPRIVILEGED)).expect("given away");
     }
 }
 
