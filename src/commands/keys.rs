@@ -32,7 +32,7 @@ enum Action {
         /// Only in these environments, existing or not; for invoke
         #[arg(long, value_name = "NAME", value_delimiter = ',')]
         environments: Vec<String>,
-        /// At most so many calls of models a minute; for invoke
+        /// At most so many calls of models a minute; for types that call some
         #[arg(long, value_name = "CALLS")]
         requests_per_minute: Option<NonZeroU32>,
     },

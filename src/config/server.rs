@@ -459,8 +459,9 @@ mod tests {
 
     #[test]
     fn prices_are_of_instance_types_that_there_are() {
-        let priced = resolve("[usage]\nprices = \"1x2=0.0005\"").expect("valid").prices;
-        assert_eq!(priced, BTreeMap::from([("1x2".to_owned(), 0.0005)]));
+        let priced = resolve("[usage]\nprices = \"1x2=0.0005, T4:4x16=0.01\"").expect("valid").prices;
+        assert_eq!(priced, BTreeMap::from([("1x2".to_owned(), 0.0005), ("T4:4x16".to_owned(), 0.01)]));
+        assert!(problem("[usage]\nprices = \"t4:4x16=1\"").contains("there is no instance type `t4:4x16`"));
         assert!(problem("[usage]\nprices = \"9x9=1\"").contains("there is no instance type `9x9`: choose among 1x2"));
         assert!(problem("[usage]\nprices = \"1x2=free\"").contains("is not TYPE=DOLLARS"));
     }

@@ -1,6 +1,6 @@
 //! From the command line and by HTTP: who may call what, and how soon that is over.
 
-use reqwest::header::RETRY_AFTER;
+use reqwest::{Method, header::RETRY_AFTER};
 use serde_json::{Value, json};
 
 use crate::harness::{Server, eventually, example, greenroom, run};
@@ -50,6 +50,86 @@ async fn keys_open_what_they_are_for_and_nothing_once_they_are_gone() {
     let prefix = production.split_once('.').expect("a key").0;
     assert_eq!(server.greenroom(&["keys", "revoke", prefix]).code, 0);
     until_status(&server, &production, &at("production"), 401).await;
+}
+
+/// Every way to a model, and what a caller who may call it is answered there: `hello` has no development deployment, no gRPC and no
+/// websocket.
+const WAYS: [(&str, &str, u16); 9] = [
+    ("POST", "environments/production/predict", 200),
+    ("POST", "production/predict", 200),
+    ("POST", "deployment/ID/predict", 200),
+    ("POST", "development/predict", 404),
+    ("POST", "environments/nonesuch/predict", 404),
+    ("POST", "production/wake", 202),
+    ("GET", "production/sync/health", 404),
+    ("GET", "production/websocket", 400),
+    ("POST", "deployment/nonesuch/predict", 404),
+];
+
+#[tokio::test]
+async fn every_way_to_a_model_is_closed_to_whoever_may_not_call_it() {
+    let server = Server::start();
+    let pushed = server.push(&example("hello"));
+    let [model, deployment] =
+        [&pushed["model"]["id"], &pushed["deployment"]["id"]].map(|id| id.as_str().expect("an id").to_owned());
+    let ask = async |key: Option<&str>, method: &str, path: &str| {
+        let method = Method::from_bytes(method.as_bytes()).expect("a method");
+        let request = reqwest::Client::new().request(method, format!("{}{path}", server.url)).body("{}");
+        let request = if let Some(key) = key { request.bearer_auth(key) } else { request };
+        request.send().await.expect("the server answers").status().as_u16()
+    };
+    let make = async |path: &str, kind: &str| {
+        let made = server.request(Method::POST, path).json(&json!({ "type": kind })).send().await.expect("an answer");
+        let made: Value = made.json().await.expect("JSON");
+        made["api_key"].as_str().unwrap_or_else(|| panic!("{made}")).to_owned()
+    };
+    assert_eq!(server.greenroom(&["teams", "create", "search"]).code, 0);
+    let (_, teams) = server.get("/v1/teams").await;
+    let is_search = |team: &&Value| team["name"] == "search";
+    let search = teams["teams"].as_array().and_then(|teams| teams.iter().find(is_search)).expect("it was made");
+    let of_search = format!("/v1/teams/{}/api_keys", search["id"].as_str().expect("an id"));
+    let own = "/v1/api_keys";
+    let stranger = server.greenroom(&["users", "add", "ann@example.com", "--with-key", "--team", "search"]);
+    let revoked = make(own, "WORKSPACE_INVOKE").await;
+    // What a way answers to whoever may call it, or in its place always this.
+    let callers = [
+        (None, Some(401)),
+        (Some("nonesuch.key".to_owned()), Some(401)),
+        (Some(revoked.clone()), Some(401)),
+        (Some(make(own, "WORKSPACE_INVOKE").await), None),
+        (Some(make(own, "WORKSPACE_MANAGE_ALL").await), None),
+        (Some(make(own, "PERSONAL").await), None),
+        (Some(make(own, "WORKSPACE_EXPORT_METRICS").await), Some(403)),
+        (Some(make(own, "WORKSPACE_MANAGE_API_KEYS").await), Some(403)),
+        (Some(make(&of_search, "WORKSPACE_INVOKE").await), Some(403)),
+        (Some(make(&of_search, "WORKSPACE_MANAGE_ALL").await), Some(403)),
+        (Some(stranger.stdout.trim().to_owned()), Some(403)),
+    ];
+    let predict = format!("/models/{model}/production/predict");
+    until_status(&server, &revoked, &predict, 200).await;
+    let revocation = server.greenroom(&["keys", "revoke", revoked.split_once('.').expect("a key").0]);
+    assert_eq!(revocation.code, 0, "{}", revocation.shown());
+    until_status(&server, &revoked, &predict, 401).await;
+    for (key, always) in &callers {
+        let expected = always.unwrap_or(200);
+        if let Some(key) = key {
+            until_status(&server, key, &predict, expected).await;
+        }
+        for (method, way, open) in WAYS {
+            let path = format!("/models/{model}/{}", way.replace("ID", &deployment));
+            let answered = ask(key.as_deref(), method, &path).await;
+            assert_eq!(answered, always.unwrap_or(open), "{method} {way} with {key:?}");
+        }
+        let unknown = ask(key.as_deref(), "POST", "/models/nonesuch/production/predict").await;
+        let expected = match always {
+            None => [403, 404].contains(&unknown),
+            Some(status) => unknown == *status,
+        };
+        assert!(expected, "{unknown} with {key:?}: what is not there is not told from what is another's");
+    }
+    let upload = ask(None, "PUT", "/greenroom-uploads/models/nonesuch").await;
+    assert!([400, 403].contains(&upload), "an upload needs a signature: {upload}");
+    assert_eq!(ask(None, "GET", "/ui/").await, 200, "pages hold nothing that needs a key");
 }
 
 #[tokio::test]

@@ -82,6 +82,29 @@ async fn policies_are_written_attached_explained_and_hold() {
 }
 
 #[tokio::test]
+async fn where_so_configured_policies_move_nothing_that_runs_before_the_next_deployment() {
+    let server = Server::start_with(
+        r#"
+        locations = [
+            { name = "paris", country = "fr", continent = "eu", flavors = [{ type = "cpu", name = "x86", count = 4 }] },
+            { name = "virginia", country = "us", continent = "na", flavors = [{ type = "cpu", name = "x86", count = 4 }] },
+        ]
+        [policies]
+        enforcement = "next-deployment"
+        "#,
+    );
+    let first = server.push(&example("hello"));
+    until_places(&server, &first, &["paris"]).await;
+    let ran = |args: &[&str]| assert_eq!(server.greenroom(args).code, 0, "{args:?}");
+    ran(&["policies", "set", "us-only", "--allow", "country:us"]);
+    ran(&["policies", "attach", "hello", "--environment", "production", "us-only"]);
+    ran(&["environments", "set", "hello", "production", "--min-replicas", "2", "--max-replicas", "2"]);
+    until_places(&server, &first, &["paris", "virginia"]).await;
+    let pushed = server.json(&["push", example("hello").to_str().expect("UTF-8"), "--environment", "production"]);
+    until_places(&server, &pushed, &["virginia", "virginia"]).await;
+}
+
+#[tokio::test]
 async fn deeds_and_use_are_told_and_the_dashboard_is_found() {
     let server = Server::start_with(CONFIG);
     let pushed = server.push(&example("hello"));

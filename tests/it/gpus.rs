@@ -119,9 +119,13 @@ async fn a_model_has_the_gpus_it_asks_for_to_itself() {
 
     let (first, second) = (pushed(&server, "first", "H200", &[]), pushed(&server, "second", "H200", &[]));
     assert_eq!((first.code, second.code), (0, 0), "{}\n{}", first.shown(), second.shown());
-    assert_eq!((told(&server, "first"), told(&server, "second")), (json!("GPU-a"), json!("GPU-c")));
+    assert_eq!((told(&server, "first"), told(&server, "second")), (json!("0"), json!("2")));
     assert_eq!(pushed(&server, "without", "null", &[]).code, 0);
     assert_eq!(told(&server, "without"), "", "GPUs that it has not asked for are hidden");
+    assert_eq!(pushed(&server, "without", "T4", &["--promote"]).code, 0);
+    assert_eq!(told(&server, "without"), "", "its environment keeps its instance type");
+    let log = server.greenroom(&["logs", "without", "--environment", "production"]).stdout;
+    assert!(log.contains("it runs on 1x2, which its environment keeps whatever the config asks for"), "{log}");
 
     server.kill();
     server.restart();
@@ -134,7 +138,7 @@ async fn a_model_has_the_gpus_it_asks_for_to_itself() {
     assert_eq!(server.greenroom(&["delete", "first", "--yes"]).code, 0);
     eventually("the third has what the first had", || async {
         let ran = server.greenroom(&["predict", "third", "--data", "{}"]);
-        (ran.code == 0 && ran.stdout.contains("GPU-a")).then_some(())
+        (ran.code == 0 && ran.stdout.trim() == "\"0\"").then_some(())
     })
     .await;
 
@@ -148,7 +152,7 @@ async fn a_model_has_the_gpus_it_asks_for_to_itself() {
     let told_why = ["t4-only", "it runs on H200:", "which its environment keeps"];
     assert!(refused.code != 0 && told_why.iter().all(|why| refused.stderr.contains(why)), "{}", refused.shown());
     let allowed = pushed(&server, "second", "T4", &["--promote", "--change-instance-type"]);
-    assert_eq!((allowed.code, told(&server, "second")), (0, json!("GPU-d")), "{}", allowed.shown());
+    assert_eq!((allowed.code, told(&server, "second")), (0, json!("3")), "{}", allowed.shown());
 }
 
 #[test]
@@ -158,6 +162,25 @@ fn gpus_that_are_only_declared_start_nothing_and_the_reason_is_told() {
         { type = "cpu", name = "x86", count = 8 }, { type = "gpu", name = "t4", count = 2 }] }]"#;
     let server = start(folder.path(), declared);
     let ran = pushed(&server, "greedy", "T4:2", &[]);
-    let why = "it needs 2 x t4, and of the 1 on this machine 1 are free";
+    let why = "it needs 2 x t4, and this machine has 1";
     assert!(ran.code != 0 && ran.shown().contains(why), "{}", ran.shown());
+}
+
+#[tokio::test]
+async fn what_runs_on_a_gpu_goes_on_when_its_driver_is_not_there_at_the_next_start() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut server = start(folder.path(), "");
+    let ran = pushed(&server, "steady", "H200", &[]);
+    assert_eq!(ran.code, 0, "{}", ran.shown());
+    server.restart_in(&[]);
+    let refused = pushed(&server, "other", "H200", &[]);
+    assert!(refused.stderr.contains("no location has GPUs"), "{}", refused.shown());
+    let more = ["environments", "set", "steady", "production", "--min-replicas", "2", "--max-replicas", "2"];
+    assert_eq!(server.greenroom(&more).code, 0);
+    eventually("another cannot start", || async {
+        let shown = server.greenroom(&["deployments", "steady"]).stdout;
+        shown.contains("waiting for a place: no location has the hardware that it needs").then_some(())
+    })
+    .await;
+    assert_eq!(told(&server, "steady"), "0", "and what runs goes on");
 }

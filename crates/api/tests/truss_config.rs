@@ -1,6 +1,6 @@
 //! What authors of a `config.yaml` rely on: what is read, what is refused and in which words, what a model is shown.
 
-use api::truss_config::{Error, TransportKind, TrussConfig, from_value, parse_yaml};
+use api::truss_config::{Error, TransportKind, TrussConfig, from_value, is_reserved_variable, parse_yaml};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -188,9 +188,15 @@ fn a_mistyped_key_is_kept_and_warned_about() {
 
 #[test]
 fn variables_of_the_platform_are_dropped_with_a_warning() {
-    let config = read("environment_variables: {PORT: 1, K_X: 2, MINE: 3}\n");
+    let config = read("environment_variables: {PORT: 1, K_X: 2, CUDA_VISIBLE_DEVICES: 0, MINE: 3}\n");
     assert_eq!(config.allowed_environment_variables().collect::<Vec<_>>(), [("MINE", "3")]);
-    assert_eq!(config.warnings().len(), 2);
+    assert_eq!(config.warnings().len(), 3);
+    for name in ["PORT", "PATH", "REDIS_SERVICE_HOST", "X_SERVICE_PORT", "KUBERNETES_PORT", "K_REVISION"] {
+        assert!(is_reserved_variable(name), "{name}");
+    }
+    for name in ["PYTHONPATH", "MY_PORT", "HF_HOME", "KEY"] {
+        assert!(!is_reserved_variable(name), "{name}");
+    }
 }
 
 #[test]

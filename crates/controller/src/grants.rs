@@ -9,7 +9,7 @@ use api::{
     id::{ModelId, TeamId, UserId},
     internal::routes::KeyGrant,
 };
-use store::domain::{ApiKey, ApiKeyKind, KeyOwner, User};
+use store::domain::{ApiKey, KeyOwner, User};
 
 use crate::routes::Picture;
 
@@ -26,7 +26,7 @@ pub(crate) fn by_hash(picture: &Picture<'_>) -> HashMap<[u8; 32], KeyGrant> {
             environments: key.environment_names.as_deref().map(Into::into),
             requests_per_minute: key.requests_per_minute,
             expires_at_ms: key.expires_at.map(|at| at.0),
-            may_invoke: may_invoke(key.kind),
+            may_invoke: key.kind.may_invoke(),
         };
         (key.hash, grant)
     };
@@ -79,19 +79,12 @@ impl<'a> Reach<'a> {
     }
 }
 
-fn may_invoke(kind: ApiKeyKind) -> bool {
-    match kind {
-        ApiKeyKind::Personal | ApiKeyKind::WorkspaceManageAll | ApiKeyKind::WorkspaceInvoke => true,
-        ApiKeyKind::WorkspaceExportMetrics | ApiKeyKind::WorkspaceManageApiKeys => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::num::NonZeroU32;
 
     use planner::Timestamp;
-    use store::domain::{Model, Role};
+    use store::domain::{ApiKeyKind, Model, Role};
 
     use super::*;
     use crate::fixtures::model;

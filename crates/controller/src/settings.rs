@@ -55,7 +55,7 @@ pub struct Settings {
     pub max_queued_bytes: u64,
     /// Files that a model process may have open.
     pub open_files: u64,
-    /// What a replica of each instance type may use. A type that is not here is limited to what the config asks for.
+    /// What a replica of each instance type may use. A type that it does not know is limited to what the config asks for.
     pub instance_types: Catalogue,
     /// What all replicas may use together; a replica that does not fit waits.
     pub capacity: Capacity,

@@ -100,10 +100,10 @@ impl Measure {
         }
     }
 
-    /// Whether policies leave it any tokens to take.
-    pub(crate) fn check_tokens(&self) -> Result<(), Refusal> {
+    /// Whether policies leave it any tokens to take; where they do, whether they limit them.
+    pub(crate) fn check_tokens(&self) -> Result<bool, Refusal> {
         let routes = self.gateway.routes();
-        let Some(routes) = routes.as_ref() else { return Ok(()) };
+        let Some(routes) = routes.as_ref() else { return Ok(false) };
         routes.meters.check(self.meter.as_deref(), self.deployment.id(), || self.gateway.now())
     }
 

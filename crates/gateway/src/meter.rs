@@ -90,17 +90,18 @@ impl Meters {
         }
     }
 
-    /// Whether a request may be served, by the limits of its environment and those of its deployment.
+    /// Whether a request may be served, by the limits of its environment and those of its deployment; where it may, whether there are any.
     pub(crate) fn check(
         &self,
         environment: Option<&Meter>,
         deployment: &DeploymentId,
         now: impl FnOnce() -> Timestamp,
-    ) -> Result<(), Refusal> {
+    ) -> Result<bool, Refusal> {
         let deployment = self.deployments.get(deployment).map(|meter| &**meter);
+        let is_limited = environment.or(deployment).is_some();
         let mut suspects = environment.into_iter().chain(deployment).filter(|meter| meter.may_refuse()).peekable();
         if suspects.peek().is_none() {
-            return Ok(());
+            return Ok(is_limited);
         }
         let now = now();
         let reached = suspects.filter_map(|meter| meter.reached(now));
@@ -109,7 +110,7 @@ impl Meters {
             true => other,
             false => longest,
         });
-        longest.map_or(Ok(()), |reached| Err(Refusal::TokensSpent(Box::new(reached))))
+        longest.map_or(Ok(is_limited), |reached| Err(Refusal::TokensSpent(Box::new(reached))))
     }
 
     /// Adds what a request has taken.

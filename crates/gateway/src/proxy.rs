@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use api::internal::replica::Protocol;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, response, uri::PathAndQuery};
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header::ACCEPT_ENCODING, response, uri::PathAndQuery,
+};
 use http_body::Body;
 use hyper::{
     body::Incoming,
@@ -201,7 +203,7 @@ async fn forward<B>(
     Asked { id, client }: Asked<'_>,
     measure: &mut Measure,
 ) -> Result<Response<Payload<B>>, Refusal> {
-    measure.check_tokens()?;
+    let is_limited = measure.check_tokens()?;
     let limits = way.deployment.seats().route.limits;
     let size = request.body().size_hint().lower();
     if size > limits.max_body_bytes {
@@ -215,6 +217,10 @@ async fn forward<B>(
         return Err(Refusal::NotAnUpgrade);
     }
     headers::to_replica(&mut head, target, id, client);
+    if is_limited {
+        // What is compressed cannot be counted.
+        head.headers.remove(ACCEPT_ENCODING);
+    }
     if let Some(trace) = &measure.trace {
         trace.to_replica(&mut head);
     }

@@ -98,7 +98,7 @@ impl Amount {
     }
 }
 
-/// What a replica on this instance type uses; nothing that counts where the catalogue does not have it any more.
+/// What a replica on this instance type uses; nothing that counts where the catalogue does not know it.
 pub fn amount(catalogue: &Catalogue, instance_type: &str) -> Amount {
     catalogue.get(instance_type).map(|kind| Amount::of(&kind)).unwrap_or_default()
 }

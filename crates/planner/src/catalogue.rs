@@ -1,14 +1,20 @@
 //! The instance types there are: machines of some sizes without GPUs and, for each kind of GPU in a location, machines with some of these.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
-use crate::policy::{Kind, Location, Name, Stock, gpu_flavor, gpu_kind};
+use crate::{
+    capacity::Capacity,
+    policy::{Kind, Location, Name, Stock, gpu_flavor, gpu_kind},
+};
 
 /// CPUs and memory, in GiB, of machines without GPUs.
 const SIZES: [(u64, u64); 6] = [(1, 2), (1, 4), (2, 8), (4, 16), (8, 32), (16, 64)];
 /// CPUs and memory, in GiB, that come with each GPU.
 const SHARES: [(u64, u64); 4] = [(4, 16), (8, 32), (16, 64), (16, 128)];
-/// GPUs of one machine.
+/// GPUs of one machine, besides all that a location has.
 const COUNTS: [u32; 4] = [1, 2, 4, 8];
 /// Memory for each CPU, in GiB, of a machine that says only how many of these it has.
 const GIB_FOR_EACH_CPU: u64 = 4;
@@ -36,16 +42,15 @@ pub struct InstanceType {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Catalogue(Vec<InstanceType>);
 
-/// What a location with a kind of GPU has; a number that nobody has said is enough for anything.
+/// A location with GPUs of one kind, and what it has besides.
 struct Host {
     gpus: u32,
-    cpus: Option<u64>,
-    memory_gib: Option<u64>,
+    capacity: Capacity,
 }
 
 impl Catalogue {
-    /// What these locations can offer. Machines with GPUs are listed where one of them is large enough. One that is smaller than all of
-    /// those is a machine of its own size.
+    /// What these locations can offer. Machines with GPUs have a share of CPUs and memory that one of the locations has room for, or a
+    /// location's own, by the share that they are of its GPUs.
     pub fn of(locations: &[Location]) -> Self {
         let without = SIZES.map(|(cpus, memory_gib)| InstanceType::without_gpus(cpus, memory_gib));
         let mut stocks: BTreeMap<&Name, Vec<(&Stock, &Location)>> = BTreeMap::new();
@@ -55,14 +60,14 @@ impl Catalogue {
             }
         }
         let with = stocks.into_iter().flat_map(|(name, stocks)| {
-            let memory_mib = stocks.iter().filter_map(|(stock, _)| stock.memory_mib).min();
-            let hosts: Vec<Host> = stocks.iter().map(|(stock, location)| Host::of(stock, location)).collect();
             let kind = gpu_kind(name);
-            let sizes = COUNTS
-                .into_iter()
-                .flat_map(move |count| sizes(&hosts, count).into_iter().map(move |size| (count, size)));
+            let gpu_memory_mib = stocks.iter().filter_map(|(stock, _)| stock.memory_mib).min();
+            let host =
+                |(stock, location): &(&Stock, &Location)| Host { gpus: stock.count, capacity: Capacity::of(location) };
+            let hosts: Vec<Host> = stocks.iter().map(host).collect();
+            let sizes = sizes(&hosts).into_iter();
             sizes.map(move |(count, size)| InstanceType {
-                gpu_memory_mib: memory_mib,
+                gpu_memory_mib,
                 ..InstanceType::with_gpus(&kind, count, size)
             })
         });
@@ -74,8 +79,8 @@ impl Catalogue {
         &self.0
     }
 
-    /// The one with this id. One with GPUs that no location offers any more is still known for what it was: what runs on it goes on, and
-    /// nothing without its GPUs takes its place.
+    /// The one with this id. One with GPUs that no location offers any more is still known for what it was: what runs on it counts for
+    /// that, and nothing without its GPUs takes its place.
     pub fn get(&self, id: &str) -> Option<Cow<'_, InstanceType>> {
         let known = self.0.iter().find(|kind| kind.id == id).map(Cow::Borrowed);
         known.or_else(|| InstanceType::parse(id).map(Cow::Owned))
@@ -89,39 +94,32 @@ impl From<Vec<InstanceType>> for Catalogue {
 }
 
 impl Host {
-    fn of(stock: &Stock, location: &Location) -> Self {
-        let cpus = || location.flavors.iter().filter(|stock| stock.flavor.kind == Kind::Cpu);
-        let has_cpus = cpus().next().is_some();
-        let memory_mib = cpus().map(|stock| stock.memory_mib).sum::<Option<u64>>();
-        Self {
-            gpus: stock.count,
-            cpus: has_cpus.then(|| cpus().map(|stock| u64::from(stock.count)).sum()),
-            memory_gib: memory_mib.filter(|_| has_cpus).map(|mib| mib >> 10),
-        }
+    fn fits(&self, count: u32, (cpus, memory_gib): (u64, u64)) -> bool {
+        let is_enough = |has: Option<u64>, needed: u64| has.is_none_or(|has| has >= needed);
+        self.gpus >= count
+            && is_enough(self.capacity.millicpu, cpus * 1_000)
+            && is_enough(self.capacity.memory_mib, memory_gib << 10)
     }
 
-    fn fits(&self, (cpus, memory_gib): (u64, u64)) -> bool {
-        self.cpus.is_none_or(|has| has >= cpus) && self.memory_gib.is_none_or(|has| has >= memory_gib)
+    /// What comes with so many of its GPUs when each has as much.
+    fn share(&self, count: u32) -> Option<(u64, u64)> {
+        let of = |all: u64| (all * u64::from(count) / u64::from(self.gpus)).max(1);
+        let cpus = of(self.capacity.millicpu? / 1_000);
+        let memory_gib = self.capacity.memory_mib.map_or(cpus * GIB_FOR_EACH_CPU, |mib| of(mib >> 10));
+        (count <= self.gpus).then_some((cpus, memory_gib))
     }
 }
 
-/// CPUs and memory, in GiB, of machines with so many GPUs.
-fn sizes(hosts: &[Host], count: u32) -> Vec<(u64, u64)> {
-    let mut enough = hosts.iter().filter(|host| host.gpus >= count).peekable();
-    if enough.peek().is_none() {
-        return Vec::new();
-    }
-    let enough: Vec<&Host> = enough.collect();
-    let all = SHARES.map(|(cpus, memory_gib)| (cpus * u64::from(count), memory_gib * u64::from(count)));
-    let fitting: Vec<(u64, u64)> = all.into_iter().filter(|size| enough.iter().any(|host| host.fits(*size))).collect();
-    if !fitting.is_empty() {
-        return fitting;
-    }
-    let whole = |host: &&Host| {
-        let cpus = host.cpus.unwrap_or(all[0].0).min(all[0].0);
-        (cpus, host.memory_gib.unwrap_or(cpus * GIB_FOR_EACH_CPU).min(all[0].1))
+/// GPUs, with CPUs and memory in GiB, of the machines that these can be.
+fn sizes(hosts: &[Host]) -> BTreeSet<(u32, (u64, u64))> {
+    let counts: BTreeSet<u32> = hosts.iter().map(|host| host.gpus).chain(COUNTS).collect();
+    let of_count = |count: u32| {
+        let shares = SHARES.map(|(cpus, memory_gib)| (cpus * u64::from(count), memory_gib * u64::from(count)));
+        let fitting = shares.into_iter().filter(move |size| hosts.iter().any(|host| host.fits(count, *size)));
+        let own = hosts.iter().filter_map(move |host| host.share(count));
+        fitting.chain(own).map(move |size| (count, size))
     };
-    enough.iter().map(whole).max().into_iter().collect()
+    counts.into_iter().flat_map(of_count).collect()
 }
 
 impl InstanceType {
@@ -157,7 +155,8 @@ impl InstanceType {
             _ => return None,
         };
         let parsed = Self::with_gpus(kind, count, (cpus.into(), memory_gib.into()));
-        (gpu_flavor(kind).is_some() && count > 0 && parsed.id == id).then_some(parsed)
+        let is_kind = gpu_flavor(kind).is_some_and(|flavor| gpu_kind(&flavor) == kind);
+        (is_kind && count > 0 && parsed.id == id).then_some(parsed)
     }
 }
 
@@ -212,21 +211,17 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_that_is_smaller_than_all_has_its_own_size() {
-        let laptop = location(
-            "laptop",
-            json!([
-                { "type": "cpu", "name": "x86", "count": 2, "memory_mib": 7_900 },
-                { "type": "gpu", "name": "rtx-4090", "count": 1 },
-            ]),
-        );
-        check(&[laptop], &["RTX_4090:2x7"]);
-        let untold = location(
-            "laptop",
-            json!([
-                { "type": "cpu", "name": "x86", "count": 2 }, { "type": "gpu", "name": "t4", "count": 1 },
-            ]),
-        );
+    fn each_location_can_be_used_whole_and_in_equal_shares() {
+        let cpus = |count: u32, memory_mib: u32| json!({ "type": "cpu", "name": "x86", "count": count, "memory_mib": memory_mib });
+        let gpus = |name: &str, count: u32| json!({ "type": "gpu", "name": name, "count": count });
+        let laptop = location("laptop", json!([cpus(2, 7_900), gpus("rtx-4090", 1)]));
+        check(std::slice::from_ref(&laptop), &["RTX_4090:2x7"]);
+        let larger = location("larger", json!([cpus(8, 31_600), gpus("rtx-4090", 1)]));
+        check(&[laptop, larger], &["RTX_4090:2x7", "RTX_4090:4x16", "RTX_4090:8x30"]);
+        let three = location("three", json!([cpus(12, 49_152), gpus("t4", 3)]));
+        let own = ["T4:4x16", "T4:8x32", "T4:2x8x32", "T4:3x12x48"];
+        check(&[three], &own);
+        let untold = location("untold", json!([{ "type": "cpu", "name": "x86", "count": 2 }, gpus("t4", 1)]));
         check(&[untold], &["T4:2x8"]);
     }
 
@@ -235,7 +230,8 @@ mod tests {
         let catalogue = Catalogue::default();
         let gone = catalogue.get("H100:8x32x128").expect("its id says all");
         assert_eq!((gone.gpu_type.as_deref(), gone.gpu_count, gone.millicpu), (Some("H100"), 8, 32_000));
-        for unknown in ["1x2", "H100", "H100:", "H100:0x1x2", "H100:1x1x2", "H100:1", "H 100:1x2", ":1x2", "H100:01x2"]
+        for unknown in
+            ["1x2", "H100", "H100:", "H100:0x1x2", "H100:1x1x2", "H100:1", "H 100:1x2", ":1x2", "H100:01x2", "h100:1x2"]
         {
             assert_eq!(catalogue.get(unknown), None, "{unknown}");
         }

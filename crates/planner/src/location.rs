@@ -3,7 +3,7 @@
 
 use crate::{
     capacity::{Amount, Capacity, shortage},
-    policy::{Level, Location, Request, allows},
+    policy::{Level, Location, Request, Suits, suits},
     replica_set::Stay,
 };
 
@@ -28,7 +28,9 @@ pub enum Standing {
     Open,
     /// Policies allow it, and it is not healthy.
     Unhealthy,
-    /// Policies do not allow it, or it has nothing that fits.
+    /// Policies allow it, and the hardware is not there, or not enough of it: a GPU that its driver has lost, perhaps.
+    Lacking,
+    /// Policies do not allow it.
     Closed,
     /// It is not configured any more.
     Gone,
@@ -63,9 +65,12 @@ impl Fence {
     ) -> Self {
         let standing = |site: &Site<'_>| match site.location {
             None => Standing::Gone,
-            Some(location) if !allows(levels, location, request) => Standing::Closed,
-            Some(_) if site.unhealthy.is_some() => Standing::Unhealthy,
-            Some(_) => Standing::Open,
+            Some(location) => match suits(levels, location, request) {
+                Suits::No => Standing::Closed,
+                Suits::Lacks => Standing::Lacking,
+                Suits::Yes if site.unhealthy.is_some() => Standing::Unhealthy,
+                Suits::Yes => Standing::Open,
+            },
         };
         let standings: Vec<Standing> = sites.iter().map(standing).collect();
         let has = |standing: Standing| standings.contains(&standing);
@@ -99,9 +104,9 @@ impl Fence {
         let is_open_elsewhere = self.standings.contains(&Standing::Open);
         match (self.standings[at], enforcement) {
             (Standing::Open, _) | (Standing::Closed, Enforcement::NextDeployment) => Stay::Stays,
-            (Standing::Unhealthy, _) if is_open_elsewhere => Stay::UntilReplaced,
-            // It may be well, and nothing better is to be had.
-            (Standing::Unhealthy, _) => Stay::Stays,
+            (Standing::Unhealthy | Standing::Lacking, _) if is_open_elsewhere => Stay::UntilReplaced,
+            // It runs, whatever is said of its place, and nothing better is to be had.
+            (Standing::Unhealthy | Standing::Lacking, _) => Stay::Stays,
             (Standing::Closed | Standing::Gone, _) if is_open_elsewhere => Stay::UntilReplaced,
             // A place that is allowed comes back, and until then a replica is worth more than none.
             (Standing::Closed | Standing::Gone, _) if self.standings.contains(&Standing::Unhealthy) => {
@@ -276,6 +281,20 @@ mod tests {
         let inventory = crate::policy::Inventory::new(vec![gpus_only.clone(), location("paris", "fr")]).unwrap();
         let request = Request::of(&crate::catalogue::Catalogue::of(&[]), "1x2", &inventory);
         let fence = Fence::new(&sites, &[], &request, || None);
-        assert_eq!(fence.standings, [Standing::Closed]);
+        assert_eq!(fence.standings, [Standing::Lacking]);
+    }
+
+    #[test]
+    fn what_runs_on_a_gpu_that_is_not_seen_any_more_goes_on_and_nothing_starts() {
+        let lab = location("lab", "fr");
+        let sites = [Site { name: "lab", location: Some(&lab), unhealthy: None }];
+        let inventory = crate::policy::Inventory::new(vec![lab.clone()]).unwrap();
+        let request = Request::of(&crate::catalogue::Catalogue::of(&[]), "T4:4x16", &inventory);
+        let fence = Fence::new(&sites, &[], &request, || None);
+        assert_eq!((fence.is_open(0), fence.stay(0, Enforcement::Running)), (false, Stays));
+        let policies = [only("country:us")];
+        let level = Level::new(&policies, ResourceType::Model);
+        let fence = Fence::new(&sites, &[&level], &request, || None);
+        assert_eq!(fence.stay(0, Enforcement::Running), Leaves, "policies are another matter");
     }
 }

@@ -171,17 +171,18 @@ mod tests {
     #[test]
     fn gpus_are_asked_for_by_kind_and_count() {
         check_gpus(("T4", 1), 1_000, Ok("T4:4x16"));
-        check_gpus(("T4", 1), 5_000, Ok("T4:8x32"));
+        check_gpus(("T4", 1), 5_000, Ok("T4:5x21"));
         check_gpus(("T4", 2), 1_000, Ok("T4:2x8x32"));
+        check_gpus(("T4", 3), 1_000, Ok("T4:3x12x48"));
         check_gpus(("A100_40GB", 1), 1_000, Ok("A100_40GB:4x16"));
     }
 
     #[test]
     fn gpus_that_are_not_there_are_refused_with_those_that_are() {
-        let there = "the most there are is 1 x A100_40GB, 2 x T4";
+        let there = "the most there are is 1 x A100_40GB, 3 x T4";
         check_gpus(("T4", 4), 1_000, Err(&format!("no instance type here has 4 x T4, {there}")));
         check_gpus(("H100", 8), 1_000, Err(&format!("no instance type here has 8 x H100, {there}")));
-        let large = "no instance type here has 99000 millicpu and 2048 MiB of memory, the largest is T4:2x16x64";
+        let large = "no instance type here has 99000 millicpu and 2048 MiB of memory, the largest is T4:3x16x64";
         check_gpus(("T4", 1), 99_000, Err(large));
     }
 

@@ -6,7 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use api::internal::replica::{Program, Secrets, Spec};
+use api::{
+    internal::replica::{Program, Secrets, Spec},
+    truss_config::is_reserved_variable,
+};
 
 use crate::{guard::Launch, sandbox};
 
@@ -126,27 +129,20 @@ fn plan(
 
 /// The environment of the model process: the user's variables, except those that belong to the platform, and ours.
 fn environment(spec: &Spec, port: u16, path: Option<&Path>) -> BTreeMap<String, String> {
-    let users = spec.environment_variables.iter().filter(|(name, _)| !is_reserved(name));
+    let users = spec.environment_variables.iter().filter(|(name, _)| !is_reserved_variable(name));
     let mut environment: BTreeMap<String, String> = users.map(|(name, value)| (name.clone(), value.clone())).collect();
     let path = path.map_or_else(|| PATH.to_owned(), |path| format!("{}:{PATH}", path.display()));
     environment.entry("LANG".into()).or_insert_with(|| "C.UTF-8".into());
     environment.insert("PATH".into(), path);
     environment.insert("PORT".into(), port.to_string());
-    // Empty where there are none: GPUs that were not asked for belong to others.
-    let gpus = spec.gpus.as_ref().map(|gpus| gpus.devices.join(",")).unwrap_or_default();
-    environment.insert("CUDA_VISIBLE_DEVICES".into(), gpus);
+    // Empty where there are none: GPUs that were not asked for belong to others. By number, for not all servers can read ids.
+    let devices = spec.gpus.iter().flat_map(|gpus| &gpus.devices);
+    let numbers: Vec<String> = devices.map(|device| device.number.to_string()).collect();
+    environment.insert("CUDA_VISIBLE_DEVICES".into(), numbers.join(","));
+    environment.insert("CUDA_DEVICE_ORDER".into(), "PCI_BUS_ID".into());
     environment.insert("BT_MODEL_ID".into(), spec.model_id.to_string());
     environment.insert("BT_MODEL_DEPLOYMENT_ID".into(), spec.deployment_id.to_string());
     environment
-}
-
-/// Names that a user cannot set.
-fn is_reserved(name: &str) -> bool {
-    matches!(name, "PORT" | "HOST" | "HOSTNAME" | "PATH" | "CUDA_VISIBLE_DEVICES")
-        || name.ends_with("_SERVICE_HOST")
-        || name.ends_with("_SERVICE_PORT")
-        || name.starts_with("KUBERNETES_")
-        || name.starts_with("K_")
 }
 
 /// Replaces `old` where it stands as a word of its own.
@@ -178,15 +174,5 @@ mod tests {
         check("serve --port 8080 --size 180", "serve --port 8080 --size 180");
         check("80", "4711");
         check("x_80 80_x", "x_80 80_x");
-    }
-
-    #[test]
-    fn variables_of_the_platform_are_not_the_users() {
-        for name in ["PORT", "PATH", "REDIS_SERVICE_HOST", "X_SERVICE_PORT", "KUBERNETES_PORT", "K_REVISION"] {
-            assert!(is_reserved(name), "{name}");
-        }
-        for name in ["PYTHONPATH", "MY_PORT", "HF_HOME", "KEY"] {
-            assert!(!is_reserved(name), "{name}");
-        }
     }
 }

@@ -120,7 +120,7 @@ impl SecretFiles {
         for (name, value) in secrets.iter().filter(|(name, _)| is_file(name)) {
             let path = new.join(name);
             let _ = fs::remove_file(&path); // what an attempt has left that failed
-            let mut file = fs::File::options().create_new(true).write(true).mode(0o400).open(&path)?;
+            let mut file = fs::File::options().create_new(true).write(true).mode(0o600).open(&path)?;
             io::Write::write_all(&mut file, value.as_bytes())?;
             give(self.user, &path)?;
             fs::rename(&path, shown.join(name))?;

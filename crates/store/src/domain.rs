@@ -235,7 +235,7 @@ pub struct Replica {
     pub log_cursor: u64,
     /// The environment that it was last told it is in; none when it is in none.
     pub environment: Option<String>,
-    /// From the catalogue, as it was ordered: what it uses is known as long as it is there.
+    /// From the catalogue, as it was ordered: that says what it uses.
     pub instance_type: String,
     /// What keeps it from being started, in a sentence; none once it may be, or has been.
     pub waits_for: Option<String>,

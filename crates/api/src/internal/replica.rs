@@ -174,9 +174,18 @@ pub struct Gpus {
     pub flavor: String,
     /// How many.
     pub count: u32,
-    /// Which, as their vendor's library names them. The backend says; a template has none.
+    /// Which. The backend says; a template has none.
     #[serde(default)]
-    pub devices: Vec<String>,
+    pub devices: Vec<Device>,
+}
+
+/// A GPU, as its vendor's library tells of it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Device {
+    /// No other has it, wherever it is.
+    pub id: String,
+    /// Its place among those of the machine, by their place on the bus.
+    pub number: u32,
 }
 
 /// How long a model that was ready may say that it is not healthy, or a server of the user's own not answer, before something

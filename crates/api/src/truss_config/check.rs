@@ -231,8 +231,8 @@ fn is_identifier(name: &str) -> bool {
 }
 
 /// Names that the platform, or an engine below it, gives to a model's process.
-fn is_reserved_variable(name: &str) -> bool {
-    matches!(name, "PORT" | "HOST" | "HOSTNAME" | "PATH" | "CUDA_VISIBLE_DEVICES")
+pub fn is_reserved_variable(name: &str) -> bool {
+    matches!(name, "PORT" | "HOST" | "HOSTNAME" | "PATH" | "CUDA_VISIBLE_DEVICES" | "CUDA_DEVICE_ORDER")
         || name.ends_with("_SERVICE_HOST")
         || name.ends_with("_SERVICE_PORT")
         || name.starts_with("KUBERNETES_")

@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use crate::internal::replica::Protocol;
 
 pub use self::{
-    check::Problem,
+    check::{Problem, is_reserved_variable},
     parse::{Error, from_value, parse_yaml},
     quantity::{Accelerator, Cpu, Memory, PythonVersion},
 };

@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, fs, thread};
 
+use api::internal::replica::Device;
 use nvml_wrapper::{Nvml, error::NvmlError};
 use planner::policy::{Flavor, Kind, Location, Name, Stock};
 
@@ -10,13 +11,15 @@ use planner::policy::{Flavor, Kind, Location, Name, Stock};
 const VENDOR: &[&str] = &["nvidia", "tesla", "geforce", "quadro"];
 /// How words begin that tell of its memory or its socket, and end the name.
 const BUILT_AS: &[&str] = &["sxm", "pcie", "nvl", "hbm", "mig"];
+/// GPUs that are sold with less memory than their name stands for in clients' configs.
+const SMALLER: &[(&str, &str)] = &[("a100", "40gb"), ("h100", "40gb")];
 const MIB: u64 = 1 << 20;
 
 /// A GPU of this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Gpu {
-    /// What its vendor's library calls it; no other has the name.
-    pub id: String,
+    /// Which one it is.
+    pub device: Device,
     /// Which kind it is.
     pub flavor: Name,
     /// How much memory it has, in MiB, where it says so.
@@ -32,16 +35,20 @@ pub(super) fn location(name: Name, gpus: &[Gpu]) -> Location {
 /// The GPUs of this machine or, where `visible` names some as `CUDA_VISIBLE_DEVICES` does, of those.
 pub(super) fn gpus(visible: Option<&str>) -> Vec<Gpu> {
     let found = ask_for_gpus().unwrap_or_else(|error| {
-        tracing::debug!(%error, "no GPUs were found");
+        match error {
+            NvmlError::LibloadingError(_) => tracing::debug!(%error, "no GPUs were found"),
+            _ => tracing::warn!(%error, "the GPUs of this machine cannot be asked for: none is used until the server starts again"),
+        }
         Vec::new()
     });
-    let is_visible = |(index, gpu): &(u32, Gpu)| visible.is_none_or(|names| names_gpu(names, *index, &gpu.id));
-    found.into_iter().filter(is_visible).map(|(_, gpu)| gpu).collect()
+    let is_visible = |gpu: &Gpu| visible.is_none_or(|names| is_named(&gpu.device, names));
+    found.into_iter().filter(is_visible).collect()
 }
 
 /// Whether a GPU is one of these, given by numbers or by ids, which may be cut short.
-fn names_gpu(names: &str, index: u32, id: &str) -> bool {
-    let is_it = |name: &str| name.parse() == Ok(index) || (name.starts_with("GPU-") && id.starts_with(name));
+fn is_named(device: &Device, names: &str) -> bool {
+    let is_it =
+        |name: &str| name.parse() == Ok(device.number) || (name.starts_with("GPU-") && device.id.starts_with(name));
     names.split(',').any(|name| is_it(name.trim()))
 }
 
@@ -64,14 +71,14 @@ fn total_memory_mib(meminfo: &str) -> Option<u64> {
     Some(kib / 1_024)
 }
 
-/// Each GPU that can be used, with its number. One that has fallen off the bus hides no other.
-fn ask_for_gpus() -> Result<Vec<(u32, Gpu)>, NvmlError> {
+/// Each GPU that can be used. One that has fallen off the bus hides no other.
+fn ask_for_gpus() -> Result<Vec<Gpu>, NvmlError> {
     let library = Nvml::init()?;
-    let gpu = |index: u32| {
-        let device = library.device_by_index(index)?;
+    let gpu = |number: u32| {
+        let device = library.device_by_index(number)?;
         let flavor = flavor_name(&device.name()?).ok_or(NvmlError::NotFound)?;
         let memory_mib = device.memory_info().ok().map(|memory| memory.total / MIB);
-        Ok((index, Gpu { id: device.uuid()?, flavor, memory_mib }))
+        Ok(Gpu { device: Device { id: device.uuid()?, number }, flavor, memory_mib })
     };
     let found = |index: u32| {
         let tell =
@@ -105,7 +112,11 @@ fn flavor_name(product: &str) -> Option<Name> {
         .skip_while(|word| VENDOR.contains(word))
         .take_while(|word| !BUILT_AS.iter().any(|built| word.starts_with(built)) && !tells_size(word))
         .collect();
-    Name::parse("gpu", &telling.join("-")).ok()
+    let name = telling.join("-");
+    // The same name for half the memory: clients tell the smaller one apart.
+    let size = SMALLER.iter().find(|(known, size)| *known == name && lower.contains(size));
+    let name = size.map_or_else(|| name.clone(), |(_, size)| format!("{name}-{size}"));
+    Name::parse("gpu", &name).ok()
 }
 
 #[cfg(test)]
@@ -122,6 +133,7 @@ mod tests {
         check("NVIDIA H200", "h200");
         check("Tesla T4", "t4");
         check("NVIDIA A100-SXM4-80GB", "a100");
+        check("NVIDIA A100-PCIE-40GB", "a100-40gb");
         check("NVIDIA H100 80GB HBM3", "h100");
         check("NVIDIA L40S", "l40s");
         check("NVIDIA GeForce RTX 4090", "rtx-4090");
@@ -130,7 +142,10 @@ mod tests {
 
     #[test]
     fn some_gpus_may_be_left_to_others() {
-        let named = |names: &str| [(0, "GPU-aa"), (1, "GPU-ab"), (2, "GPU-b")].map(|(at, id)| names_gpu(names, at, id));
+        let named = |names: &str| {
+            [(0, "GPU-aa"), (1, "GPU-ab"), (2, "GPU-b")]
+                .map(|(number, id)| is_named(&Device { id: id.into(), number }, names))
+        };
         assert_eq!(named("0, 2"), [true, false, true]);
         assert_eq!(named("GPU-b,GPU-aa"), [true, false, true]);
         assert_eq!(named("GPU-a"), [true, true, false]);
@@ -141,7 +156,7 @@ mod tests {
     fn equal_gpus_are_one_flavor_with_a_count() {
         let found = [("NVIDIA A10G", Some(23_028)), ("Tesla T4", None), ("NVIDIA A10G", Some(22_000))];
         let found = found.map(|(name, memory_mib)| Gpu {
-            id: "GPU-1".into(),
+            device: Device { id: "GPU-1".into(), number: 1 },
             flavor: flavor_name(name).expect("it has a name"),
             memory_mib,
         });

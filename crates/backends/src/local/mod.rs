@@ -83,7 +83,7 @@ struct Shared {
     /// The GPUs of this machine.
     gpus: Vec<Gpu>,
     /// Held by who chooses some of them.
-    choosing: Mutex<()>,
+    choosing: tokio::sync::Mutex<()>,
     /// Replicas whose process is being started right now: not there yet, and not lost.
     starting: Mutex<BTreeSet<ReplicaId>>,
     /// Held for as long as this server lives: two on one folder would end each other's replicas.
@@ -122,7 +122,7 @@ impl Local {
             uv: OnceCell::new(),
             interpreters: tokio::sync::Mutex::default(),
             gpus: machine::gpus(settings.variables.get("CUDA_VISIBLE_DEVICES").map(String::as_str)),
-            choosing: Mutex::default(),
+            choosing: tokio::sync::Mutex::default(),
             starting: Mutex::default(),
             _lock: lock,
         };

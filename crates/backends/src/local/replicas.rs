@@ -67,7 +67,8 @@ impl Local {
             }
         }
         let owner = Owner { deployment_id: spec.deployment_id.clone(), artifact };
-        match self.settle_in(&folder, &mut spec, &owner) {
+        let settled = self.with_gpus(&mut spec, |spec| self.make_replica_folder(&folder, spec, &owner)).await;
+        match settled {
             Ok(()) => {}
             // Another call was faster.
             Err(_) if folder.exists() => return Ok(()),
@@ -87,13 +88,6 @@ impl Local {
         }
         self.bump();
         Ok(())
-    }
-
-    /// Makes the folder of a replica, which says which GPUs it has.
-    fn settle_in(&self, folder: &Path, spec: &mut Spec, owner: &Owner) -> io::Result<()> {
-        let _choosing = self.shared.choosing.lock().expect("no holder of this lock panics");
-        self.choose_gpus(spec)?;
-        self.make_replica_folder(folder, spec, owner)
     }
 
     /// Lets one that stands by be a replica: its folder goes by the replica's name, and it has its order.

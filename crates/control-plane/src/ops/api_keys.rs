@@ -80,7 +80,7 @@ pub async fn create(
     caller.require_no_less_than(new.kind)?;
     let owner = owner(control_plane, caller, team, new.kind).await?;
     check_limits(&new)?;
-    let model_ids = models(control_plane, &new).await?;
+    let model_ids = models(control_plane, &new, &owner).await?;
     let (now, text) = (control_plane.now(), KeyText::random());
     let key = ApiKey {
         name: new.name,
@@ -119,14 +119,13 @@ async fn owner(
     Ok(KeyOwner::Team(team.id))
 }
 
-/// Only keys that call models are limited in where and how often.
+/// Only keys that call models are limited in how often, and only those that do nothing else in where.
 fn check_limits(new: &NewKey) -> Result<(), Error> {
-    let only_invoke = |field: &str| Err(Error::Invalid(format!("{field}: only keys of type WORKSPACE_INVOKE have it")));
-    match (&new.environment_names, new.requests_per_minute) {
-        _ if new.kind == ApiKeyKind::WorkspaceInvoke => {}
-        (Some(_), _) => return only_invoke("environment_names"),
-        (None, Some(_)) => return only_invoke("requests_per_minute"),
-        (None, None) => return Ok(()),
+    if new.requests_per_minute.is_some() && !new.kind.may_invoke() {
+        return Err(Error::Invalid("requests_per_minute: a key of this type calls no models".into()));
+    }
+    if new.environment_names.is_some() && new.kind != ApiKeyKind::WorkspaceInvoke {
+        return Err(Error::Invalid("environment_names: only keys of type WORKSPACE_INVOKE have it".into()));
     }
     let names = new.environment_names.as_deref().unwrap_or_default();
     if names.len() > MOST_ENVIRONMENTS {
@@ -140,8 +139,8 @@ fn check_limits(new: &NewKey) -> Result<(), Error> {
     }
 }
 
-/// The models that the key is limited to, each of which must exist.
-async fn models(control_plane: &ControlPlane, new: &NewKey) -> Result<Option<Vec<ModelId>>, Error> {
+/// The models that the key is limited to, each of which must be its team's.
+async fn models(control_plane: &ControlPlane, new: &NewKey, owner: &KeyOwner) -> Result<Option<Vec<ModelId>>, Error> {
     let Some(ids) = &new.model_ids else { return Ok(None) };
     if !matches!(new.kind, ApiKeyKind::WorkspaceInvoke | ApiKeyKind::WorkspaceExportMetrics) {
         return Err(Error::Invalid(
@@ -152,17 +151,14 @@ async fn models(control_plane: &ControlPlane, new: &NewKey) -> Result<Option<Vec
     let mut found = Vec::new();
     for id in ids {
         let id: ModelId = id.parse().map_err(|error| Error::Invalid(format!("model_ids: {id:?} is {error}")))?;
-        found.push(
-            control_plane
-                .store()
-                .model(&id)
-                .await
-                .map_err(|error| match error {
-                    store::Error::NotFound { .. } => Error::Invalid(format!("model_ids: there is no model {id}")),
-                    other => other.into(),
-                })?
-                .id,
-        );
+        // What another team has is nothing that this key's owner is told of.
+        match control_plane.store().model(&id).await {
+            Ok(model) if *owner == KeyOwner::Team(model.team_id.clone()) => found.push(model.id),
+            Ok(_) | Err(store::Error::NotFound { .. }) => {
+                return Err(Error::Invalid(format!("model_ids: there is no model {id}")));
+            }
+            Err(other) => return Err(other.into()),
+        }
     }
     Ok(Some(found))
 }

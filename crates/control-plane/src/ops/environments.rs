@@ -159,7 +159,10 @@ pub async fn delete(control_plane: &ControlPlane, caller: &Caller, model: &Model
     }
     policies::require_to_remove(control_plane, caller, &environment).await?;
     let now = control_plane.now();
-    let event = event(caller, now, "ENVIRONMENT_DELETED", (&model, &environment), json!({}));
+    let mut before = settings_event(&environment);
+    before["current_deployment_id"] = json!(environment.current);
+    let before = json!({ "previous_settings": before });
+    let event = event(caller, now, "ENVIRONMENT_DELETED", (&model, &environment), before);
     let (store, id, name, event) = (control_plane.store(), &model.id, &environment.name, &event);
     persistently(|| async move { Ok(store.delete_environment(id, name, now, Some(event)).await?) }).await
 }

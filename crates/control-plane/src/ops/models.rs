@@ -94,7 +94,9 @@ pub async fn delete(control_plane: &ControlPlane, caller: &Caller, id: &ModelId)
     let environments = control_plane.store().environments(Some(id)).await?;
     let names = environments.iter().map(|one| one.name.as_str());
     environment_groups::require(control_plane, caller, &model.team_id, names).await?;
-    let event = audit::of_model(caller, control_plane.now(), "MODEL_DELETED", &model, json!({}));
+    let served = environments.iter().map(|one| json!({ "name": one.name, "current_deployment_id": one.current }));
+    let before = json!({ "previous_settings": { "environments": served.collect::<Vec<_>>() } });
+    let event = audit::of_model(caller, control_plane.now(), "MODEL_DELETED", &model, before);
     Ok(control_plane.store().delete_model(id, Some(&event)).await?)
 }
 

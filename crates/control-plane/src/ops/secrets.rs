@@ -4,6 +4,7 @@ use api::id::{SecretId, TeamId};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use store::domain::{Secret, Team};
+use subtle::ConstantTimeEq as _;
 
 use super::{Caller, ControlPlane, Error, audit, names, teams};
 
@@ -43,6 +44,11 @@ pub async fn set(
     let folded = store::domain::fold_secret_name(name);
     let known = store.secrets(Some(&team.id)).await?;
     let known = known.into_iter().find(|secret| store::domain::fold_secret_name(&secret.name) == folded);
+    if let Some(secret) = known.as_ref().filter(|secret| secret.name == name)
+        && has_value(control_plane, &team, &folded, value).await
+    {
+        return Ok(Listed { secret: secret.clone(), team });
+    }
     let now = control_plane.now();
     let secret = Secret {
         id: known.map_or_else(|| SecretId::from_entropy(rand::random()), |secret| secret.id),
@@ -53,6 +59,13 @@ pub async fn set(
     let event = event(caller, now, "SECRET_UPDATED", &secret);
     let secret = store.set_secret(&secret, value, Some(&event)).await?;
     Ok(Listed { secret, team })
+}
+
+/// Whether a secret has this value already: then nothing is written, told to replicas or noted down. One that cannot be read has none.
+async fn has_value(control_plane: &ControlPlane, team: &Team, folded: &str, value: &SecretString) -> bool {
+    let values = control_plane.store().secret_values(&team.id).await.unwrap_or_default();
+    let known = values.get(folded);
+    known.is_some_and(|known| known.expose_secret().as_bytes().ct_eq(value.expose_secret().as_bytes()).into())
 }
 
 /// Deletes a secret, by any spelling of its name.

@@ -94,7 +94,7 @@ fn owned(operations: &[(&str, &str)]) -> BTreeSet<Operation> {
 }
 
 #[track_caller]
-fn validate(name: &str, what: &str, body: &Value) {
+pub fn validate(name: &str, what: &str, body: &Value) {
     let mut schema = SCHEMAS.clone();
     assert!(schema["$defs"][name].is_object(), "the contract has no {name}");
     schema["$ref"] = format!("#/$defs/{name}").into();

@@ -166,8 +166,12 @@ async fn limits_of_keys_are_for_keys_that_call_models() {
         (&key["environment_names"], &key["requests_per_minute"]),
         (&json!(["production", "staging"]), &json!(60))
     );
-    for (field, value) in [("environment_names", json!(["staging"])), ("requests_per_minute", json!(1))] {
-        let mut request = json!({ "type": "WORKSPACE_MANAGE_ALL" });
+    app.post("/v1/api_keys", json!({ "type": "WORKSPACE_MANAGE_ALL", "requests_per_minute": 1 })).await.ok();
+    for (kind, field, value) in [
+        ("WORKSPACE_MANAGE_ALL", "environment_names", json!(["staging"])),
+        ("WORKSPACE_EXPORT_METRICS", "requests_per_minute", json!(1)),
+    ] {
+        let mut request = json!({ "type": kind });
         request[field] = value;
         app.post("/v1/api_keys", request).await.is_invalid(field);
     }

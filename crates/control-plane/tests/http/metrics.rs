@@ -196,7 +196,9 @@ async fn usage_adds_up_by_deployment_environment_and_day() {
     app.store.record_samples(&[], &all).await.unwrap();
     app.store.delete_deployment(&pushed.deployment_id(), None).await.unwrap();
     let read = async |query: &str| app.get(&format!("/v1/billing/usage_summary?{query}")).await;
-    let dedicated = read("start_date=2026-01-01&end_date=2026-02-01").await.ok()["dedicated_usage"].take();
+    let mut summary = read("start_date=2026-01-01&end_date=2026-02-01").await.ok();
+    crate::contract::validate("UsageSummary", "usage", &summary);
+    let dedicated = summary["dedicated_usage"].take();
     assert_eq!((&dedicated["minutes"], &dedicated["total"]), (&json!(5), &json!(2.5)));
     let item = &dedicated["breakdown"][1];
     assert_eq!((&item["minutes"], &item["inference_requests"]), (&json!(4), &json!(14)));

@@ -79,6 +79,21 @@ async fn a_policy_lives_from_its_making_to_its_deletion_and_administrators_say_s
     let changed = put(&app, "/v1/policies/eu-only", country("fr")).await.ok();
     assert_eq!(changed["locations"][0]["name"], "fr");
     assert_ne!(changed["updated_at"], changed["created_at"]);
+    let mut named = country("fr");
+    named["name"] = "another".into();
+    put(&app, "/v1/policies/eu-only", named).await.is_invalid("name");
+    let flavor = json!({ "type": "cpu", "flavors": [{ "name": "x86" }], "resourceTypes": ["function"] });
+    let of_another_type = put(&app, "/v1/policies/eu-only", flavor).await.ok();
+    assert_eq!(
+        (&of_another_type["type"], &of_another_type["locations"], &of_another_type["resource_types"]),
+        (&json!("flavor"), &json!([]), &json!(["function"]))
+    );
+    let changed = put(&app, "/v1/policies/eu-only", country("fr")).await.ok();
+    assert_eq!(
+        (&changed["type"], &changed["resource_types"]),
+        (&json!("location"), &json!(null)),
+        "it is replaced whole"
+    );
     put(&app, "/v1/policies/nonesuch", country("fr")).await.refuses(404, "NOT_FOUND", "there is no policy nonesuch");
 
     let member = app.make_key("WORKSPACE_MANAGE_ALL").await;
@@ -94,8 +109,9 @@ async fn a_policy_lives_from_its_making_to_its_deletion_and_administrators_say_s
     assert_eq!(app.delete("/v1/policies/eu-only").await.ok(), json!({ "name": "eu-only", "deleted": true }));
     let events = app.get("/v1/audit_logs?search=eu-only").await.ok();
     let types: Vec<_> = events["items"].as_array().unwrap().iter().map(|one| &one["event_type"]).collect();
-    assert_eq!(types, ["POLICY_DELETED", "POLICY_UPDATED", "POLICY_CREATED"]);
-    assert_eq!(events["items"][1]["event_data"]["previous_settings"]["locations"][0]["name"], "eu");
+    let updated = "POLICY_UPDATED";
+    assert_eq!(types, ["POLICY_DELETED", updated, updated, updated, "POLICY_CREATED"]);
+    assert_eq!(events["items"][3]["event_data"]["previous_settings"]["locations"][0]["name"], "eu");
 }
 
 #[tokio::test]
@@ -187,7 +203,14 @@ async fn an_explanation_says_which_policy_took_which_place_away() {
         (&step["step"], &step["policies"], &step["left"]),
         (&json!("environment_locations"), &json!(["us"]), &json!(2))
     );
-    assert_eq!(step["removed"][0]["location"], "paris");
+    let paris = json!({ "location": "paris", "flavor": { "type": "cpu", "name": "x86" } });
+    assert_eq!(step["removed"], json!([paris]));
+    assert_eq!(t4["candidates"], json!([{ "location": "virginia", "flavor": { "type": "gpu", "name": "t4" } }]));
+    let asked =
+        explain(json!({ "environment_policies": ["us"], "flavors": [{ "type": "gpu", "name": "t4" }] })).await.ok();
+    assert_eq!(places(&asked), ["virginia/t4"]);
+    let mixed = json!([{ "type": "gpu", "name": "t4" }, { "type": "cpu", "name": "x86" }]);
+    explain(json!({ "flavors": mixed })).await.is_invalid("flavors");
 
     let none = explain(json!({ "environment_policies": ["fr"], "deployment_policies": ["t4"] })).await.ok();
     assert_eq!(none["candidates"], json!([]));
@@ -198,8 +221,13 @@ async fn an_explanation_says_which_policy_took_which_place_away() {
     unknown.refuses(422, "UNPROCESSABLE", "environment_policies: there is no policy \"nonesuch\"");
     explain(json!({ "resource_type": "mood" })).await.refuses(422, "UNPROCESSABLE", "resource_type");
     explain(json!({ "model_id": "abcdefgh" })).await.is_invalid("give both");
+    let unknown = explain(json!({ "model_id": "abcdefgh", "environment": "production" })).await;
+    unknown.refuses(422, "UNPROCESSABLE", "abcdefgh");
     let (first, _) = stage(&app).await;
     put(&app, &production(&first, "/policies"), json!({ "policies": ["fr"] })).await.ok();
+    let unknown = explain(json!({ "model_id": first.model, "environment": "nonesuch" })).await;
+    unknown.refuses(422, "UNPROCESSABLE", "nonesuch");
+    assert_eq!(app.get("/v1/policies/fr").await.ok()["usage"], json!({ "environments": 1, "deployments": 0 }));
     let served = explain(json!({ "model_id": first.model, "environment": "production" })).await.ok();
     assert_eq!(places(&served), ["paris/x86"], "a model without GPUs runs on processors");
 }
@@ -238,6 +266,40 @@ async fn a_push_and_a_promotion_against_policies_are_refused_and_change_nothing(
 }
 
 #[tokio::test]
+async fn a_policy_for_functions_does_not_touch_models_and_all_its_users_are_named() {
+    let app = app().await;
+    let (first, second) = stage(&app).await;
+    let t4 = |types: Value| json!({ "type": "gpu", "flavors": [{ "name": "t4" }], "resource_types": types });
+    policy(&app, "t4", t4(json!(["function"]))).await;
+    put(&app, &production(&first, "/policies"), json!({ "policies": ["t4"] })).await.ok();
+    let explain = async |resource: &str| {
+        let question = json!({ "environment_policies": ["t4"], "resource_type": resource });
+        places(&app.post("/v1/policies:explain", question).await.ok())
+    };
+    assert_eq!(explain("function").await, ["virginia/t4"]);
+    assert_eq!(explain("model").await.len(), 3);
+    let promote = json!({ "deployment_id": second.deployment });
+    let plan = async || app.post(&production(&first, "/promotion_plan"), promote.clone()).await.ok();
+    assert_eq!(plan().await["refused"], json!(null));
+    put(&app, "/v1/policies/t4", t4(json!(["function", "model"]))).await.ok();
+    assert!(plan().await["refused"].as_str().unwrap().contains("policy t4"));
+
+    let mut users = vec![format!("environment production of model {}", first.model)];
+    for _ in 0..7 {
+        let one = another(&app, &first).await;
+        put(&app, &one.path("/policies"), json!({ "policies": ["t4"] })).await.ok();
+        users.push(format!("deployment {}", one.deployment));
+    }
+    let refused = app.delete("/v1/policies/t4").await;
+    let told = refused.body.to_string();
+    assert!(users.iter().all(|user| told.contains(user)), "{told}");
+    app.delete("/v1/policies/t4?force=true").await.ok();
+    let deed = app.get("/v1/audit_logs?search=t4&limit=1").await.ok();
+    let detached = deed["items"][0]["event_data"]["detached_from"].as_array().unwrap().len();
+    assert_eq!((&deed["items"][0]["event_type"], detached), (&json!("POLICY_DELETED"), users.len()));
+}
+
+#[tokio::test]
 async fn a_deployment_narrows_its_environment_and_takes_its_policies_along() {
     let app = app().await;
     let (first, second) = stage(&app).await;
@@ -271,12 +333,17 @@ async fn a_deployment_narrows_its_environment_and_takes_its_policies_along() {
 
 #[tokio::test]
 async fn a_location_that_does_not_answer_is_shown_with_the_reason_and_is_no_candidate() {
-    let app = app().await;
+    let mut paris = written::Location::from(location("paris", "fr", "eu", &[("cpu", "x86")]));
+    paris.coordinates = Some(written::Coordinates { latitude: 48.9, longitude: 2.4 });
+    let virginia = location("virginia", "us", "na", &[("cpu", "x86"), ("gpu", "t4")]);
+    let locations = vec![paris.try_into().unwrap(), virginia];
+    let app = TestApp::with(|settings| settings.inventory = Inventory::new(locations).unwrap()).await;
     let unhealthy = Health::Unhealthy { since: Timestamp(1_700_000_000_000), reason: "no answer within 5 s".into() };
     app.store.record_location_health("virginia", &unhealthy).await.unwrap();
     let regions = app.get("/v1/regions").await.ok();
     let healthy = json!({
-        "slug": "paris", "display_name": "paris (fr, eu): 4 x cpu x86", "country": "fr", "continent": "eu", "coordinates": null,
+        "slug": "paris", "display_name": "paris (fr, eu): 4 x cpu x86", "country": "fr", "continent": "eu",
+        "coordinates": { "latitude": 48.9, "longitude": 2.4 },
         "flavors": [{ "type": "cpu", "name": "x86", "count": 4, "memory_mib": null }],
         "is_healthy": true, "unhealthy_reason": null, "unhealthy_since": null,
     });

@@ -151,3 +151,23 @@ async fn a_limit_that_is_lifted_and_set_again_goes_on_from_the_record() {
     stage.limit(&replica, [(production(), Allowance { counted: vec![(record.by, record.spent)], ..limit })]);
     assert_eq!(stage.status("/production/predict").await, 429);
 }
+
+#[tokio::test]
+async fn a_model_under_a_limit_is_not_asked_to_compress_and_a_key_of_ours_leaves_its_own_to_it() {
+    let replica = Replica::start(1, move |request: http::Request<_>| async move {
+        let text = |name: &str| request.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+        let told = format!("{:?} {:?}", text("accept-encoding"), text("authorization"));
+        Response::builder().header("content-type", "text/plain").body(full(told)).unwrap()
+    });
+    let stage = Stage::limited(&replica, []).await;
+    let ask = async || {
+        let mut call = request("POST", "/production/predict", full("{}"));
+        call.headers_mut().insert("accept-encoding", "gzip".parse().unwrap());
+        let key = call.headers_mut().insert("authorization", "Bearer the model's".parse().unwrap()).unwrap();
+        call.headers_mut().insert("x-greenroom-authorization", key);
+        stage.call(call).await.text().to_owned()
+    };
+    assert_eq!(ask().await, "Some(\"gzip\") Some(\"Bearer the model's\")");
+    stage.limit(&replica, [(production(), at_most("p", Measure::Total, 100))]);
+    assert_eq!(ask().await, "None Some(\"Bearer the model's\")");
+}

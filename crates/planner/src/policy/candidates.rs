@@ -93,14 +93,36 @@ pub fn gpu_flavor(kind: &str) -> Option<Name> {
     Name::parse("gpu_type", &kind.to_lowercase().replace('_', "-")).ok()
 }
 
-/// Whether a location has a flavor that all of these levels allow and that has what is needed: the question of [`candidates`] about
-/// one location, for a deployment that is in several environments, without the reasons. Health is left to the one who asks.
-pub fn allows(levels: &[&Level<'_>], location: &Location, request: &Request) -> bool {
-    let may_use = |stock: &Stock| {
-        let is_allowed = levels.iter().all(|level| level.allows_flavor(&stock.flavor));
-        is_allowed && request.asked.includes(&stock.flavor) && request.fits(stock)
+/// What a location is for a deployment, as far as policies and its hardware say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Suits {
+    /// It has a flavor that is allowed and has what is needed.
+    Yes,
+    /// It is allowed, and what is needed is not there, or not enough of it.
+    Lacks,
+    /// Policies do not allow it, or nothing of what was asked for that is there.
+    No,
+}
+
+/// What a location is for a deployment that is in several environments: the question of [`candidates`] about one location, without the
+/// reasons. Health is left to the one who asks.
+pub fn suits(levels: &[&Level<'_>], location: &Location, request: &Request) -> Suits {
+    if !levels.iter().all(|level| level.allows_location(location)) {
+        return Suits::No;
+    }
+    let is_allowed = |flavor: &Flavor| levels.iter().all(|level| level.allows_flavor(flavor));
+    let asked = || location.flavors.iter().filter(|stock| request.asked.includes(&stock.flavor));
+    if asked().any(|stock| is_allowed(&stock.flavor) && request.fits(stock)) {
+        return Suits::Yes;
+    }
+    let is_lacking = match (asked().next(), &request.asked) {
+        (Some(_), _) => asked().any(|stock| is_allowed(&stock.flavor)),
+        (None, Asked::OneOf { kind, names }) => {
+            names.iter().any(|name| is_allowed(&Flavor { kind: *kind, name: name.clone() }))
+        }
+        (None, Asked::Anything) => false,
     };
-    levels.iter().all(|level| level.allows_location(location)) && location.flavors.iter().any(may_use)
+    if is_lacking { Suits::Lacks } else { Suits::No }
 }
 
 /// Where a deployment may run: all pairs in the inventory that the policies of its environment and its own allow, and that have what

@@ -21,7 +21,7 @@ use api::internal::tokens::MostTokens;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    candidates::{Asked, Request, allows, candidates, gpu_flavor, gpu_kind},
+    candidates::{Asked, Request, Suits, candidates, gpu_flavor, gpu_kind, suits},
     counter::Counter,
     explained::{Candidate, Explained, Refusal, Step, StepName},
     inventory::{Coordinates, Flavor, Inventory, Kind, Location, Stock},

@@ -89,8 +89,9 @@ class Model:
     }
     draft.secrets.insert("token".into(), "t0ken".into());
     draft.spec.environment = Some(json!({"name": "production"}));
-    draft.spec.environment_variables =
-        [("MINE", "1"), ("PORT", "9"), ("K_X", "1")].map(|(a, b)| (a.into(), b.into())).into();
+    draft.spec.environment_variables = [("MINE", "1"), ("PORT", "9"), ("K_X", "1"), ("CUDA_VISIBLE_DEVICES", "0")]
+        .map(|(a, b)| (a.into(), b.into()))
+        .into();
     let replica = draft.ready().await;
     if replica.log().iter().any(|line| line.message.contains("no private file system")) {
         return; // this machine has no mount namespaces; the log says so
@@ -111,6 +112,7 @@ class Model:
     let environment = replica.predicted(json!("environment")).await;
     assert_eq!(environment["MINE"], "1");
     assert_eq!(environment["PORT"], "8080");
+    assert_eq!(environment["CUDA_VISIBLE_DEVICES"], "", "it has asked for none");
     assert_eq!(environment["HOME"], "/home/app");
     assert_eq!(environment["APP_HOME"], "/app");
     assert!(environment["BT_MODEL_ID"].is_string() && environment["BT_MODEL_DEPLOYMENT_ID"].is_string());
@@ -148,7 +150,7 @@ class Model:
         let told = replica.predicted(json!(name)).await;
         assert_eq!(told["value"], value);
         if has_files {
-            assert_eq!((&told["files"], &told["mode"], &told["closed"]), (&files, &json!("0o400"), &json!(true)));
+            assert_eq!((&told["files"], &told["mode"], &told["closed"]), (&files, &json!("0o600"), &json!(true)));
         }
     };
     check("a", "old a", json!({"a": "old a", "b": "old b"})).await;

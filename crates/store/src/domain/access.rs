@@ -141,6 +141,16 @@ pub enum ApiKeyKind {
     WorkspaceManageApiKeys,
 }
 
+impl ApiKeyKind {
+    /// Whether such keys call models.
+    pub fn may_invoke(self) -> bool {
+        match self {
+            Self::Personal | Self::WorkspaceManageAll | Self::WorkspaceInvoke => true,
+            Self::WorkspaceExportMetrics | Self::WorkspaceManageApiKeys => false,
+        }
+    }
+}
+
 /// Whose a key is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyOwner {

@@ -5,7 +5,7 @@ use planner::lifecycle::Wanted;
 use serde_json::json;
 use store::domain::{Deployment, DeploymentKind, Environment, Promotion};
 
-use super::{Target, View, event, find_to_change, look};
+use super::{Target, View, autoscaling_event, event, find_to_change, look};
 use crate::ops::{Caller, ControlPlane, Error, names, promotions};
 
 /// Deletes a deployment that nothing needs.
@@ -23,7 +23,10 @@ pub async fn delete(
     if let Some(reason) = reason_to_keep(&deployment, &siblings, &environments, &promotions) {
         return Err(Error::Invalid(format!("deployment {} cannot be deleted: {reason}", deployment.id)));
     }
-    let event = event(caller, control_plane, "MODEL_DEPLOYMENT_DELETED", (&model, &deployment), json!({}));
+    let mut before = autoscaling_event(&deployment.autoscaling);
+    before["instance_type"] = deployment.instance_type.as_str().into();
+    let before = json!({ "previous_settings": before });
+    let event = event(caller, control_plane, "MODEL_DEPLOYMENT_DELETED", (&model, &deployment), before);
     store.delete_deployment(&deployment.id, Some(&event)).await?;
     Ok(deployment)
 }

@@ -19,9 +19,6 @@ pub use self::{
 };
 use super::{Caller, ControlPlane, Effect, Error, audit};
 
-/// How many users of a policy are named when it cannot be deleted.
-const NAMED_USERS: usize = 5;
-
 /// All policies by name.
 pub async fn list(control_plane: &ControlPlane) -> Result<Vec<StoredPolicy>, Error> {
     Ok(control_plane.store().policies().await?)
@@ -80,25 +77,30 @@ pub async fn replace(
 pub async fn delete(control_plane: &ControlPlane, caller: &Caller, name: &str, by_force: bool) -> Result<(), Error> {
     caller.require_admin("delete policies")?;
     let before = get(control_plane, name).await?;
-    let event = audit::event(caller, control_plane.now(), "POLICY_DELETED", event_data(&before.policy));
+    let mut data = event_data(&before.policy);
+    if by_force {
+        data["detached_from"] = json!(uses(control_plane, name).await?);
+    }
+    let event = audit::event(caller, control_plane.now(), "POLICY_DELETED", data);
     match control_plane.store().delete_policy(name, by_force, Some(&event)).await {
-        Err(store::Error::InUse { .. }) => Err(Error::Stale(in_use(control_plane, name).await?)),
+        Err(store::Error::InUse { .. }) => {
+            let uses = uses(control_plane, name).await?.join(", ");
+            Err(Error::Stale(format!(
+                "policy {name} is attached to {uses}: detach it there first, or delete it with force=true"
+            )))
+        }
         outcome => Ok(outcome?),
     }
 }
 
-async fn in_use(control_plane: &ControlPlane, name: &str) -> Result<String, Error> {
+/// All that a policy is attached to, in words.
+async fn uses(control_plane: &ControlPlane, name: &str) -> Result<Vec<String>, Error> {
     let uses = control_plane.store().uses_of_policy(name).await?;
-    let named = uses.iter().take(NAMED_USERS).map(|one| match one {
+    let named = uses.iter().map(|one| match one {
         PolicyUse::Environment { model_id, environment } => format!("environment {environment} of model {model_id}"),
         PolicyUse::Deployment { deployment_id } => format!("deployment {deployment_id}"),
     });
-    let named = named.collect::<Vec<_>>().join(", ");
-    let more = match uses.len().saturating_sub(NAMED_USERS) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    Ok(format!("policy {name} is attached to {named}{more}: detach it there first, or delete it with force=true"))
+    Ok(named.collect())
 }
 
 /// The policies of these names; a name that is none's is refused.

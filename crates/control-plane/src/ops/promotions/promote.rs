@@ -355,6 +355,7 @@ fn event(
     let changes_type = scene.current().is_some_and(|current| current.instance_type != outline.instance_type);
     let more = json!({
         "environment_name": scene.environment.name,
+        "previous_deployment_id": scene.environment.current,
         "released_from": request.released.as_ref().map(|released| &released.from),
         "environment_id": null,
         "region_update": null,
