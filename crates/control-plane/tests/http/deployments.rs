@@ -215,6 +215,8 @@ async fn what_has_failed_says_why_and_is_retried() {
     let answer = app.post(&one.path("/retry"), json!({})).await.ok();
     assert_eq!((&answer["retried"], &answer["reason"]), (&json!(true), &Value::Null));
     assert_eq!(answer["deployment"]["status"], "BUILDING");
+    let deeds = app.get("/v1/audit_logs?limit=1").await.ok();
+    assert_eq!(deeds["items"][0]["event_type"], "MODEL_DEPLOYMENT_RETRIED");
 }
 
 #[tokio::test]
