@@ -228,7 +228,11 @@ mod tests {
     }
 
     fn view(replicas: Vec<Replica>) -> View {
-        let deployment = deployment(1, DeploymentKind::Published, None);
+        view_of(DeploymentKind::Published, replicas)
+    }
+
+    fn view_of(kind: DeploymentKind, replicas: Vec<Replica>) -> View {
+        let deployment = deployment(1, kind, None);
         let id = deployment.id.clone();
         let entry = Entry { deployment, config: Arc::default() };
         let mut view = View::default();
@@ -264,6 +268,13 @@ mod tests {
         assert_eq!(standing.uses, [(ReplicaId::from_entropy(1), expected)].into(), "the other is not there to be seen");
         let used = record.used().unwrap();
         assert_eq!((used.replica_ms, used.requests), (30_000 + 10_000, 2));
+    }
+
+    #[test]
+    fn what_is_being_developed_costs_nothing_and_its_requests_count() {
+        let view = view_of(DeploymentKind::Development, vec![ready(1, 1, 10_000)]);
+        let used = compare(&view, &look(30_000, 3, 400), &look(60_000, 5, 700))[0].used().unwrap();
+        assert_eq!((used.replica_ms, used.requests), (0, 2));
     }
 
     #[test]
