@@ -3,7 +3,7 @@
 use axum::http::Method;
 use serde_json::{Value, json};
 
-use crate::support::TestApp;
+use crate::support::{TestApp, another, production, stage};
 
 fn types(page: &Value) -> Vec<&str> {
     page["items"].as_array().unwrap().iter().map(|item| item["event_type"].as_str().unwrap()).collect()
@@ -182,4 +182,28 @@ async fn entries_say_what_was_before_and_are_found_by_their_kinds() {
     assert_eq!((&made["requests_per_minute"], &made["model_ids"]), (&json!(5), &Value::Null));
     assert_eq!(data("USER_REMOVED")["previous_settings"]["is_admin"], false);
     assert!(data("TEAM_MEMBER_REMOVED")["previous_role"].is_string());
+}
+
+#[tokio::test]
+async fn what_goes_away_or_is_followed_leaves_an_entry_of_what_it_was() {
+    let app = TestApp::start().await;
+    let (first, second) = stage(&app).await;
+    let third = another(&app, &first).await;
+    app.post(&production(&first, "/promote"), json!({ "deployment_id": second.deployment })).await.ok();
+    app.delete(&third.path("")).await.ok();
+    let staging = json!({ "name": "staging", "autoscaling_settings": { "max_replica": 3 } });
+    app.post(&first.model_path("/environments"), staging).await.ok();
+    app.delete(&first.model_path("/environments/staging")).await.ok();
+    app.delete(&first.model_path("")).await.ok();
+    let page = app.get("/v1/audit_logs?limit=200").await.ok();
+    let data = |event_type: &str| {
+        let items = page["items"].as_array().unwrap();
+        items.iter().find(|item| item["event_type"] == event_type).unwrap()["event_data"].clone()
+    };
+    assert_eq!(data("MODEL_DEPLOYMENT_PROMOTED")["previous_deployment_id"], first.deployment);
+    assert_eq!(data("MODEL_DEPLOYMENT_DELETED")["previous_settings"]["instance_type"], "1x2");
+    let staging = data("ENVIRONMENT_DELETED")["previous_settings"].take();
+    assert_eq!((&staging["max_replica"], &staging["current_deployment_id"]), (&json!(3), &Value::Null));
+    let served = json!([{ "name": "production", "current_deployment_id": first.deployment }]);
+    assert_eq!(data("MODEL_DELETED")["previous_settings"]["environments"], served);
 }

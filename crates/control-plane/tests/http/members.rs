@@ -175,6 +175,11 @@ async fn limits_of_keys_are_for_keys_that_call_models() {
         request[field] = value;
         app.post("/v1/api_keys", request).await.is_invalid(field);
     }
+    let (search, pushed) = (app.make_team("search").await, app.push_model("iris").await);
+    let elsewhere = json!({ "type": "WORKSPACE_INVOKE", "model_ids": [pushed.model] });
+    app.post("/v1/api_keys", elsewhere.clone()).await.ok();
+    let refused = app.post(&format!("/v1/teams/{search}/api_keys"), elsewhere).await;
+    refused.is_invalid(&format!("there is no model {}", pushed.model));
     let invoke = |field: &str, value: Value| {
         let mut request = json!({ "type": "WORKSPACE_INVOKE" });
         request[field] = value;
