@@ -40,13 +40,16 @@ enum NoGpus {
 }
 
 impl Local {
-    /// Says which GPUs a replica has and does `then`, after which its folder must tell of them: nobody else chooses meanwhile. Waits a
-    /// little for those of replicas that are ending.
+    /// Says which GPUs a replica has, where it asks for some, and does `then`, after which its folder must tell of them: nobody else
+    /// chooses meanwhile. Waits a little for those of replicas that are ending.
     pub(super) async fn with_gpus<T>(
         &self,
         spec: &mut Spec,
         then: impl FnOnce(&Spec) -> io::Result<T>,
     ) -> io::Result<T> {
+        if spec.gpus.is_none() {
+            return then(spec);
+        }
         let since = Instant::now();
         loop {
             let choosing = self.shared.choosing.lock().await;

@@ -29,4 +29,5 @@ mod startups;
 mod support;
 mod teams;
 mod uploads;
+mod walk;
 mod workspace_settings;
