@@ -44,7 +44,23 @@ struct Ids(BTreeMap<String, String>);
 
 impl Ids {
     fn in_text(&self, text: &str) -> String {
-        self.0.iter().fold(text.to_owned(), |text, (recorded, own)| text.replace(recorded, own))
+        // Once through the text: what has been put in may contain what another was recorded as.
+        let (mut done, mut rest) = (String::new(), text);
+        while let Some(first) = rest.chars().next() {
+            let known =
+                self.0.iter().filter(|(recorded, _)| !recorded.is_empty() && rest.starts_with(recorded.as_str()));
+            match known.max_by_key(|(recorded, _)| recorded.len()) {
+                Some((recorded, own)) => {
+                    done.push_str(own);
+                    rest = &rest[recorded.len()..];
+                }
+                None => {
+                    done.push(first);
+                    rest = &rest[first.len_utf8()..];
+                }
+            }
+        }
+        done
     }
 
     /// Learns from two answers to the same question.
